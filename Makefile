@@ -1,0 +1,48 @@
+# Everything that is done from the command line; `make help` lists it.
+# Each target sets up what it needs in .venv by itself (Testing/setup_environment.py) and is quick when that is done.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help segment train-starter test test-slow lint clean
+MAKEFLAGS += --no-print-directory
+
+DATASET ?= ../shared/data/Task09_SpleenOpen
+
+# Values go to the recipes through the shell's environment, so that spaces and accents in paths stay whole.
+export PYTHON CT OUT MODEL DEVICE DATASET
+unexport PYTHONPATH PYTHONHOME
+
+python := .venv/bin/python
+# $(call ready,purpose): .venv has what the purpose needs, or one sentence says why not.
+ready = @python=$$(sh Testing/find_python.sh) && "$$python" Testing/setup_environment.py $(1)
+
+help:  ## This list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@echo 'PYTHON=/path/to/python3 sets .venv up with that Python (3.10 or newer).'
+
+# The sample's results may be replaced by the next run's; those of a CT of one's own may not.
+segment:  ## Segment the sample CT, or CT=file-or-folder to OUT=file-or-folder [MODEL=folder] [DEVICE=cpu|cuda|mps]
+	$(call ready,segment)
+	@$(python) SpleenSmoothSeg/segment.py "$${CT:---overwrite}" $${OUT:+-o "$$OUT"} \
+	  $${MODEL:+--model "$$MODEL"} $${DEVICE:+--device "$$DEVICE"}
+
+train-starter:  ## Train the starter ensemble again on DATASET=Decathlon-folder to OUT=folder; goes on where it stopped
+	$(call ready,train)
+	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/starter}" --resume \
+	  --recipe SpleenSmoothSegTraining/Resources/Recipes/starter.toml
+
+test:  ## Run the tests
+	$(call ready,test)
+	@$(python) -m pytest
+
+test-slow:  ## Run the tests that take minutes
+	$(call ready,test)
+	@$(python) -m pytest -m slow
+
+lint:  ## Check the code's style
+	$(call ready,lint)
+	@$(python) -m ruff check --output-format concise .
+
+clean:  ## Delete .venv and what tools left behind; results stay
+	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
