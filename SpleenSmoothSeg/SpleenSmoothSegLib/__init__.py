@@ -1,0 +1,3 @@
+"""The engine of SpleenSmoothSeg: no Qt anywhere, and ``slicer`` only in ``mrml.py``."""
+
+__version__ = "0.1.0"
