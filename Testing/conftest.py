@@ -1,0 +1,92 @@
+"""What several test files share: the sample CT, a small model folder, and a guard against the network."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SAMPLE_DATA = REPOSITORY / "Resources" / "SampleData"
+SHARED_DATA = REPOSITORY.parent / "shared" / "data" / "Task09_SpleenOpen"
+SMALL_ENCODER = "tu-mobilenetv3_small_050"
+
+
+@pytest.fixture(scope="session")
+def sample_ct() -> sitk.Image:
+    return sitk.ReadImage(str(SAMPLE_DATA / "ct.nii.gz"))
+
+
+@pytest.fixture(scope="session")
+def sample_label() -> sitk.Image:
+    return sitk.ReadImage(str(SAMPLE_DATA / "spleen.nii.gz"))
+
+
+@pytest.fixture(scope="session")
+def shared_case():
+    """Reads CT and label of a case of the shared data by its name; skips the test where they are not there."""
+
+    def read(name: str) -> tuple[sitk.Image, sitk.Image]:
+        paths = [SHARED_DATA / kind / f"{name}.nii.gz" for kind in ("imagesTr", "labelsTr")]
+        if not all(path.is_file() for path in paths):
+            pytest.skip(f"needs {name} of Task09_SpleenOpen in ../shared/data")
+        return tuple(sitk.ReadImage(str(path)) for path in paths)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def small_networks() -> list:
+    """Two small untrained networks that have seen something, so that batch norm holds numbers of its own."""
+    import torch
+
+    from SpleenSmoothSegLib.network import LinkNet
+
+    torch.manual_seed(0)
+    networks = [LinkNet(SMALL_ENCODER).train() for _ in range(2)]
+    with torch.no_grad():
+        for network in networks:
+            network(torch.rand(4, 1, 64, 64))
+            network.eval()
+    return networks
+
+
+@pytest.fixture(scope="session")
+def small_card() -> dict:
+    return {
+        "name": "Small",
+        "architecture": {"name": "linknet", "encoder": SMALL_ENCODER, "in_channels": 1, "decoder_reduction": 4},
+        "input": {"size": 64, "spacing_mm": 6.0, "window_hu": [-150.0, 250.0]},
+        "threshold": 0.5,
+    }
+
+
+@pytest.fixture(scope="session")
+def pristine_model_folder(small_networks, small_card, tmp_path_factory) -> Path:
+    from SpleenSmoothSegLib.modelfolder import save_model
+
+    folder = tmp_path_factory.mktemp("pristine") / "model"
+    save_model(folder, small_card, small_networks)
+    return folder
+
+
+@pytest.fixture
+def model_folder(pristine_model_folder, tmp_path) -> Path:
+    """A model folder of two folds that the test may spoil."""
+    return Path(shutil.copytree(pristine_model_folder, tmp_path / "model"))
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Fails the test if anything asks for another machine, also where the one who asks takes no for an answer."""
+    asked = []
+
+    def refuse(*address, **options):
+        asked.append(address)
+        raise OSError("the test allows no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    yield
+    assert not asked, f"asked for {asked[0]}"
