@@ -1,0 +1,153 @@
+"""From a CT on any grid to the axial slices that the network sees, and back.
+
+The network's grid is aligned with the patient: columns run to the left (L), rows to the back (P), slices to the head
+(S), whatever the orientation, obliqueness or slice order of the input. Slices keep the distance that the input has
+along its axis nearest to the patient's, so an input that is not oblique keeps its own slices.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+
+AIR_HU = -1024.0
+SOFT_TISSUE_HU = -200.0
+BODY_POINTS = 100
+MOST_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class SliceFormat:
+    """What one slice looks like to the network. The paper states none of it; every model records its own.
+
+    Attributes:
+        size: rows and columns in pixels; the square is centered on the body.
+        spacing: in-plane spacing in mm.
+        window: lowest and highest HU; they become 0 and 1, and values beyond are clipped.
+
+    Raises:
+        ValueError: a number that no slice can have.
+    """
+
+    size: int = 192
+    spacing: float = 2.0
+    window: tuple[float, float] = (-150.0, 250.0)
+
+    def __post_init__(self):
+        lowest, highest = self.window
+        if not (0 < self.size <= 4096 and 0 < self.spacing < 1000 and -1e6 < lowest < highest < 1e6):
+            raise ValueError(f"no slice has {self}")
+
+
+class Grid(NamedTuple):
+    """A sampling grid in SimpleITK's order (column, row, slice); mm, LPS."""
+
+    size: tuple[int, int, int]
+    origin: tuple[float, float, float]
+    spacing: tuple[float, float, float]
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> "Grid":
+        return cls(image.GetSize(), image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+
+    def shifted(self, voxels: tuple[float, float, float]) -> "Grid":
+        """The grid moved along its own axes by (column, row, slice) `voxels`."""
+        step = np.reshape(self.direction, (3, 3)) @ np.multiply(self.spacing, voxels)
+        return self._replace(origin=tuple((self.origin + step).tolist()))
+
+    def with_voxels(self, array: np.ndarray) -> sitk.Image:
+        """The image of `array` (slice, row, column) on this grid."""
+        image = sitk.GetImageFromArray(array)
+        image.SetOrigin(self.origin)
+        image.SetSpacing(self.spacing)
+        image.SetDirection(self.direction)
+        return image
+
+
+def axial_grid(ct: sitk.Image, slice_format: SliceFormat) -> Grid:
+    """The grid on which the network sees this CT: axial, of the format's size and spacing, centered on the body."""
+    lowest, highest = bounds(ct)
+    slice_axis = int(np.argmax(np.abs(ct.GetDirection()[6:9])))
+    slice_spacing = ct.GetSpacing()[slice_axis]
+    left, back = body_center(ct)[:2]
+    half = slice_format.spacing * (slice_format.size - 1) / 2
+    return Grid(
+        size=(slice_format.size, slice_format.size, round((highest[2] - lowest[2]) / slice_spacing) + 1),
+        origin=(left - half, back - half, float(lowest[2])),
+        spacing=(slice_format.spacing, slice_format.spacing, slice_spacing),
+    )
+
+
+def bounds(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest coordinates (LPS, mm) of the centers of the voxels."""
+    indices = product(*((0.0, size - 1.0) for size in image.GetSize()))
+    corners = [image.TransformContinuousIndexToPhysicalPoint(index) for index in indices]
+    return np.min(corners, axis=0), np.max(corners, axis=0)
+
+
+def body_center(ct: sitk.Image) -> tuple[float, float, float]:
+    """Centroid (LPS, mm) of all that is denser than fat; the middle of the image if nothing is.
+
+    Looked for at points spread over the patient's axes, not at voxels: the same CT has the same center however it is
+    stored.
+    """
+    lowest, highest = bounds(ct)
+    step = (highest - lowest) / (BODY_POINTS - 1)
+    points = _sample(ct, Grid((BODY_POINTS,) * 3, tuple(lowest.tolist()), tuple(step.tolist())), AIR_HU)
+    inside = sitk.GetArrayViewFromImage(points) > SOFT_TISSUE_HU
+    if not inside.any():
+        return tuple(((lowest + highest) / 2).tolist())
+    profiles = [inside.sum(axis=across) for across in ((0, 1), (0, 2), (1, 2))]
+    center = [np.average(np.arange(BODY_POINTS), weights=profile) for profile in profiles]
+    return tuple((lowest + step * center).tolist())
+
+
+def to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+    """Float32 image on `grid`, `outside` beyond the image: linear interpolation.
+
+    Where `grid` is coarser than the image, each voxel is the mean of samples spread evenly over it, about one for each
+    voxel of the image, so that noise and fine structure do not alias and the last voxels of the image count too.
+    """
+    cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)).T @ np.reshape(grid.direction, (3, 3)))
+    finest = np.array(image.GetSpacing())[cosines.argmax(axis=0)]
+    counts = np.clip(np.round(np.array(grid.spacing) / finest), 1, MOST_SAMPLES).astype(int)
+    if counts.max() == 1:
+        return _sample(image, grid, outside)
+    total = np.zeros(grid.size[::-1], np.float32)
+    for shift in product(*((np.arange(count) + 0.5) / count - 0.5 for count in counts)):
+        samples = _sample(image, grid.shifted(shift), outside)
+        total += sitk.GetArrayViewFromImage(samples)
+    return grid.with_voxels(total / np.float32(counts.prod()))
+
+
+def _sample(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+    """Float32 values of `image` at the points of `grid`, interpolated linearly."""
+    return sitk.Resample(
+        image,
+        grid.size,
+        sitk.Transform(),
+        sitk.sitkLinear,
+        grid.origin,
+        grid.spacing,
+        grid.direction,
+        outside,
+        sitk.sitkFloat32,
+    )
+
+
+def ct_slices(ct: sitk.Image, grid: Grid, window: tuple[float, float]) -> np.ndarray:
+    """Float32 slices (slice, row, column) in [0, 1]: the CT on `grid`, seen through `window` (HU)."""
+    lowest, highest = window
+    slices = sitk.GetArrayFromImage(to_grid(ct, grid, outside=AIR_HU))
+    slices -= lowest
+    slices /= highest - lowest
+    return np.clip(slices, 0.0, 1.0, out=slices)
+
+
+def label_slices(label: sitk.Image, grid: Grid, value: int = 1) -> np.ndarray:
+    """Boolean slices (slice, row, column): the voxels of `grid` at least half inside `label == value`."""
+    fraction = to_grid(sitk.Cast(label == value, sitk.sitkFloat32), grid, outside=0.0)
+    return sitk.GetArrayFromImage(fraction) >= 0.5
