@@ -1,0 +1,272 @@
+"""MRML nodes to SimpleITK images and back: the one file of the engine that knows Slicer.
+
+Slicer speaks RAS, SimpleITK speaks LPS; both in mm. "World" below means: after all parent transforms.
+Matrices are 4 x 4 and lead from a voxel's (column, row, slice) to mm.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import numpy as np
+import SimpleITK as sitk
+import slicer
+import vtk
+from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+
+from . import spleen
+from .errors import UserError
+from .images import same_grid
+
+# Segmentations made before 2020 carry the retired SNOMED-RT code.
+SPLEEN_CODES = (spleen.TERMINOLOGY["type"][:2], ["SRT", "T-C3000"])
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_PERPENDICULAR = 1e-3  # largest cosine between two axes that is still rounding: 0.25 mm at 250 mm
+
+
+def imageFromVolumeNode(volumeNode) -> sitk.Image:
+    """The volume's voxels, unchanged in value and type, where they lie in the world (LPS).
+
+    Raises UserError where no image can say it: no scalar volume, no voxels, a transform that bends or shears.
+    """
+    ijkToWorld = _ijkToWorld(volumeNode)
+    return _placed(sitk.GetImageFromArray(slicer.util.arrayFromVolume(volumeNode)), ijkToWorld)
+
+
+def addSpleenSegment(mask: sitk.Image, volumeNode, segmentationNode=None):
+    """Add ``mask`` (not 0 = spleen, on the grid of ``imageFromVolumeNode``) as a segment over the volume.
+
+    Without ``segmentationNode`` a new one is made in the volume's subject hierarchy folder. A new or unused
+    node takes the volume's geometry and parent transform. Any other keeps its segments, transform and
+    geometry: only the segment is added, and lies on the anatomy all the same.
+
+    Returns (segmentation node, segment id). Raises UserError for an empty mask or one of another grid.
+    Whatever is raised, the scene is as it was.
+    """
+    labelmap = _labelmap(mask, volumeNode)
+    with _sceneUnchangedOnError(volumeNode.GetScene(), segmentationNode):
+        if segmentationNode is None:
+            segmentationNode = _newSegmentationNode(volumeNode)
+        follows = _isUnused(segmentationNode)
+        if not follows and segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
+            toSegmentation = _transformBetween(volumeNode, segmentationNode)
+            slicer.vtkOrientedImageDataResample.TransformOrientedImage(labelmap, toSegmentation)
+        segmentId = _addSegment(labelmap, segmentationNode)
+        if follows:  # transform first: the reference geometry is taken relative to it
+            segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+            segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        return segmentationNode, segmentId
+
+
+def findSpleenSegment(segmentationNode) -> str | None:
+    """Id of the first segment whose terminology says spleen, whatever its name; None without one."""
+    segmentation = segmentationNode.GetSegmentation()
+    for index in range(segmentation.GetNumberOfSegments()):
+        entry = vtk.mutable("")
+        segmentation.GetNthSegment(index).GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
+        if _isSpleen(str(entry)):
+            return segmentation.GetNthSegmentID(index)
+    return None
+
+
+def imageFromSegment(segmentationNode, segmentId: str, referenceVolumeNode) -> sitk.Image:
+    """The segment as uint8 (1 inside, 0 outside) on the grid of ``imageFromVolumeNode(referenceVolumeNode)``.
+
+    Nearest neighbor where the segment was drawn on another grid; outside the volume it is cut off.
+    """
+    ijkToWorld = _ijkToWorld(referenceVolumeNode)
+    segment = _segmentLabelmap(segmentationNode, segmentId)
+    voxels = referenceVolumeNode.GetImageData()
+    array = np.zeros(voxels.GetDimensions()[::-1], np.uint8)
+    if not segment.IsEmpty():
+        onGrid = slicer.vtkOrientedImageData()
+        slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+            segment,
+            _orientedImage(array, voxels.GetExtent(), referenceVolumeNode),
+            onGrid,
+            False,  # nearest neighbor
+            False,  # no padding: exactly the volume's grid
+            _transformBetween(segmentationNode, referenceVolumeNode),
+        )
+        array[:] = vtk_to_numpy(onGrid.GetPointData().GetScalars()).reshape(array.shape) != 0
+    return _placed(sitk.GetImageFromArray(array), ijkToWorld)
+
+
+# Geometry
+
+
+def _ijkToWorld(volumeNode) -> np.ndarray:
+    """From voxel (column, row, slice), counted from the first one stored, to world RAS. Raises UserError."""
+    if volumeNode is None or not volumeNode.IsA("vtkMRMLScalarVolumeNode"):
+        raise UserError("This is no scalar volume; choose a CT volume.")
+    name, voxels = volumeNode.GetName(), volumeNode.GetImageData()
+    if voxels is None or voxels.GetNumberOfPoints() == 0:
+        raise UserError(f'"{name}" has no voxels; load the CT again.')
+    if voxels.GetNumberOfScalarComponents() != 1:
+        raise UserError(f'"{name}" holds several values a voxel (colors or vectors); choose a CT volume.')
+    matrix = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(matrix)
+    parent = volumeNode.GetParentTransformNode()
+    if parent is not None:
+        if not parent.IsTransformToWorldLinear():
+            raise UserError(f'"{parent.GetName()}" bends "{name}"; harden this transform on the volume first.')
+        toWorld = vtk.vtkMatrix4x4()
+        parent.GetMatrixTransformToWorld(toWorld)
+        vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
+    ijkToWorld = slicer.util.arrayFromVTKMatrix(matrix)
+    ijkToWorld[:, 3] = ijkToWorld @ [*voxels.GetExtent()[::2], 1]
+    return _shearFree(ijkToWorld, name)
+
+
+def _shearFree(ijkToWorld: np.ndarray, name: str) -> np.ndarray:
+    """The matrix with its axes exactly perpendicular, of either hand; rounding goes, a real shear raises."""
+    spacing = np.linalg.norm(ijkToWorld[:3, :3], axis=0)
+    axes = ijkToWorld[:3, :3] / np.maximum(spacing, np.finfo(float).tiny)
+    if not np.abs(axes.T @ axes - np.eye(3)).max() < _PERPENDICULAR:  # "not <": NaN is caught, too
+        raise UserError(f'The axes of "{name}" are not perpendicular; resample it with Crop Volume first.')
+    left, _, right = np.linalg.svd(axes)
+    clean = ijkToWorld.copy()
+    clean[:3, :3] = left @ right * spacing
+    return clean
+
+
+def _placed(image: sitk.Image, ijkToWorld: np.ndarray) -> sitk.Image:
+    matrix = _RAS_TO_LPS @ ijkToWorld
+    spacing = np.linalg.norm(matrix[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
+    image.SetOrigin(matrix[:3, 3].tolist())
+    return image
+
+
+def _transformBetween(fromNode, toNode) -> vtk.vtkAbstractTransform:
+    """From the coordinates of one node to those of another, as one matrix where one can say it.
+
+    vtkOrientedImageDataResample (5.12) multiplies nested linear transforms in the wrong order: hand it one.
+    """
+    chain, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
+    nodes = slicer.vtkMRMLTransformNode
+    nodes.GetTransformBetweenNodes(fromNode.GetParentTransformNode(), toNode.GetParentTransformNode(), chain)
+    return linear if nodes.IsGeneralTransformLinear(chain, linear) else chain
+
+
+# Segments
+
+
+def _labelmap(mask: sitk.Image, volumeNode):
+    """The mask, cut to its bounding box, as an oriented image in the volume's own coordinates."""
+    isThere = same_grid(mask, imageFromVolumeNode(volumeNode))
+    name = volumeNode.GetName()
+    if not isThere:
+        raise UserError(f'"{name}" lies elsewhere than the mask that was made of it; segment it again.')
+    inside = sitk.GetArrayViewFromImage(mask) != 0
+    if not inside.any():
+        raise UserError(f'No spleen was found in "{name}"; choose a CT that shows the spleen.')
+    box = [np.flatnonzero(inside.any(axis=others))[[0, -1]] for others in ((0, 1), (0, 2), (1, 2))]
+    (i0, i1), (j0, j1), (k0, k1) = box
+    cut = inside[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1].astype(np.uint8)
+    firstVoxel = np.repeat(volumeNode.GetImageData().GetExtent()[::2], 2)
+    return _orientedImage(cut, np.ravel(box) + firstVoxel, volumeNode)
+
+
+def _segmentLabelmap(segmentationNode, segmentId: str):
+    """A copy of the segment alone (labelmaps are shared), made of its surface where it has no labelmap."""
+    labelmap, isRead = slicer.vtkOrientedImageData(), False
+    segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
+    if segment is not None:
+        name = slicer.vtkSegmentationConverter.GetSegmentationBinaryLabelmapRepresentationName()
+        if segment.GetRepresentation(name) is not None:
+            isRead = segmentationNode.GetBinaryLabelmapRepresentation(segmentId, labelmap)
+        else:
+            convert = slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentBinaryLabelmapRepresentation
+            isRead = convert(segmentationNode, segmentId, labelmap, False)
+    if not isRead:
+        raise UserError(f'"{segmentationNode.GetName()}" has no segment "{segmentId}"; choose another segment.')
+    return labelmap
+
+
+def _orientedImage(array: np.ndarray, extent, volumeNode):
+    ijkToRas = vtk.vtkMatrix4x4()
+    volumeNode.GetIJKToRASMatrix(ijkToRas)
+    image = slicer.vtkOrientedImageData()
+    image.SetExtent([int(bound) for bound in extent])
+    image.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=True))
+    image.SetGeometryFromImageToWorldMatrix(ijkToRas)
+    return image
+
+
+def _newSegmentationNode(volumeNode):
+    scene = volumeNode.GetScene()
+    name = scene.GenerateUniqueName(f"{volumeNode.GetName()} segmentation")
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.CreateDefaultDisplayNodes()
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    volumeItem = hierarchy.GetItemByDataNode(volumeNode)
+    folder = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
+    hierarchy.CreateItem(folder, node)  # where Slicer has made the item already, this moves it
+    return node
+
+
+def _isUnused(segmentationNode) -> bool:
+    """True for a node just made, here or by a node selector: nothing is lost if it follows the volume."""
+    segmentation, reference = segmentationNode.GetSegmentation(), slicer.vtkMRMLSegmentationNode
+    return (
+        segmentation.GetNumberOfSegments() == 0
+        and segmentationNode.GetParentTransformNode() is None
+        and segmentationNode.GetNodeReference(reference.GetReferenceImageGeometryReferenceRole()) is None
+    )
+
+
+def _addSegment(labelmap, segmentationNode) -> str:
+    segmentation = segmentationNode.GetSegmentation()
+    name, count = spleen.NAME, 0
+    while segmentation.GetSegmentIdBySegmentName(name):
+        count += 1
+        name = f"{spleen.NAME}_{count}"
+    segmentId = segmentationNode.AddSegmentFromBinaryLabelmapRepresentation(labelmap, name, spleen.COLOR)
+    if not segmentId:
+        raise UserError(f'"{segmentationNode.GetName()}" takes no labelmap; choose another segmentation.')
+    tag = slicer.vtkSegment.GetTerminologyEntryTagName()
+    segmentation.GetSegment(segmentId).SetTag(tag, _terminologyEntry())
+    return segmentId
+
+
+def _terminologyEntry() -> str:
+    """The spleen as Slicer writes terminology: context~category~type~modifier~context~region~modifier."""
+    context, category, kind, anatomy = (
+        spleen.TERMINOLOGY[part] for part in ("contextName", "category", "type", "anatomicContextName")
+    )
+    return "~".join([context, "^".join(category), "^".join(kind), "^^", anatomy, "^^", "^^"])
+
+
+def _isSpleen(terminologyEntry: str) -> bool:
+    """True where the type is spleen; an entry is "context~category~type", and often more after that."""
+    parts = terminologyEntry.split("~")
+    return len(parts) > 2 and parts[2].split("^")[:2] in SPLEEN_CODES
+
+
+@contextmanager
+def _sceneUnchangedOnError(scene, segmentationNode):
+    """Take back the nodes, hierarchy items and segments that came since, where the block raises."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    nodesBefore = set(_nodes(scene))
+    segmentsBefore = set(segmentationNode.GetSegmentation().GetSegmentIDs()) if segmentationNode else set()
+    try:
+        yield
+    except BaseException:
+        if segmentationNode:
+            segmentation = segmentationNode.GetSegmentation()
+            for segmentId in set(segmentation.GetSegmentIDs()) - segmentsBefore:
+                segmentation.RemoveSegment(segmentId)
+        for node in set(_nodes(scene)) - nodesBefore:
+            item = hierarchy.GetItemByDataNode(node)
+            if item:
+                hierarchy.RemoveItem(item, False, False)
+            if scene.IsNodePresent(node):
+                scene.RemoveNode(node)
+        raise
+
+
+def _nodes(scene):
+    return [scene.GetNthNode(index) for index in range(scene.GetNumberOfNodes())]
