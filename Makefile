@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help segment train-starter test test-slow lint clean
+.PHONY: help segment train train-starter measure-starter test test-slow lint clean
 MAKEFLAGS += --no-print-directory
 
 DATASET ?= ../shared/data/Task09_SpleenOpen
@@ -26,10 +26,18 @@ segment:  ## Segment the sample CT, or CT=file-or-folder to OUT=file-or-folder [
 	@$(python) SpleenSmoothSeg/segment.py "$${CT:---overwrite}" $${OUT:+-o "$$OUT"} \
 	  $${MODEL:+--model "$$MODEL"} $${DEVICE:+--device "$$DEVICE"}
 
+train:  ## Train on DATASET=Decathlon-folder to OUT=folder by the published recipe; goes on where it stopped
+	$(call ready,train)
+	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/training}" --resume
+
 train-starter:  ## Train the starter ensemble again on DATASET=Decathlon-folder to OUT=folder; goes on where it stopped
 	$(call ready,train)
 	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/starter}" --resume \
 	  --recipe SpleenSmoothSegTraining/Resources/Recipes/starter.toml
+
+measure-starter:  ## Measure the starter on DATASET, each case by the fold that did not learn from it
+	$(call ready,train)
+	@$(python) SpleenSmoothSegTraining/evaluate.py "$${MODEL:-SpleenSmoothSeg/Resources/Models/Starter}" "$$DATASET"
 
 test:  ## Run the tests
 	$(call ready,test)

@@ -1,0 +1,30 @@
+"""A small dataset in Decathlon layout, cut from the sample CT, on which a training takes seconds."""
+
+import json
+from pathlib import Path
+
+import SimpleITK as sitk
+
+SAMPLE = Path(__file__).resolve().parents[1] / "Resources" / "SampleData"
+CASES = ("a", "b", "c", "d")
+
+
+def write_dataset(folder: Path, labels: dict | None = None) -> Path:
+    """Four stacks of a few slices through the sample's spleen and beyond, as a Decathlon folder."""
+    ct, label = (sitk.ReadImage(str(SAMPLE / name)) for name in ("ct.nii.gz", "spleen.nii.gz"))
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(label)
+    lowest, slices = shape.GetBoundingBox(1)[2], shape.GetBoundingBox(1)[5]
+    for kind in ("imagesTr", "labelsTr"):
+        (folder / kind).mkdir(parents=True)
+    for number, name in enumerate(CASES):
+        start = lowest - 2 + number * slices // len(CASES)
+        for kind, image in (("imagesTr", ct), ("labelsTr", label)):
+            sitk.WriteImage(image[:, :, start : start + 8], str(folder / kind / f"{name}.nii.gz"))
+    description = {
+        "name": "Small",
+        "labels": labels or {"0": "background", "1": "spleen"},
+        "training": [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in CASES],
+    }
+    (folder / "dataset.json").write_text(json.dumps(description))
+    return folder
