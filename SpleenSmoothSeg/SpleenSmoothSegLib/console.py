@@ -1,0 +1,154 @@
+"""What every command line shares: how it is read, how it is stopped, and what it says, to a person or as JSON lines."""
+
+import argparse
+import json
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one sentence what it does not understand: raises UserError instead of ending the program."""
+
+    def __init__(self, program: str, description: str):
+        super().__init__(
+            prog=program,
+            description=description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str):
+        raise UserError(f"{self.prog}: {message}; --help lists what it takes.")
+
+
+NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment")  # so say torch and Linux
+
+
+def explain(error: BaseException) -> str:
+    """One sentence for the person at the screen."""
+    words = str(error).lower()
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, KeyboardInterrupt):
+        return "Cancelled; nothing half-written is left."
+    if isinstance(error, ModuleNotFoundError):
+        return f'This Python lacks {error.name}; install it, or run "make segment" once.'
+    if "torchvision::nms" in words:
+        return "torch and torchvision come from different builds; install the two again, together."
+    if isinstance(error, MemoryError) or any(part in words for part in NO_MEMORY):
+        where = "or take --device cpu" if "cuda" in words or "mps" in words else "or crop the CT"
+        return f"The memory is not enough for this CT; close other programs {where}."
+    what = f"{type(error).__name__}: {error}".splitlines()[0].strip(": ")
+    return f"Something went wrong that should not ({what}); please report it with what --debug shows."
+
+
+class Console:
+    """Where progress, results and errors go."""
+
+    def __init__(self, debug: bool):
+        self._debug = debug
+
+    def error(self, error: BaseException, ct: Path | None = None) -> None:
+        if self._debug:
+            traceback.print_exception(error)
+        self.sentence("error", explain(error), ct)
+
+    def warning(self, message: str, ct: Path) -> None:
+        self.sentence("warning", message, ct)
+
+
+class PersonConsole(Console):
+    """A progress bar and sentences on stderr, results on stdout."""
+
+    _bar = None
+
+    def progress(self, job) -> Callable[[float, str], None]:
+        if not getattr(sys.stderr, "isatty", bool)():  # a file, or Slicer's console
+            return lambda fraction, step: None
+        from tqdm import tqdm
+
+        self._bar = bar = tqdm(total=100, leave=False, bar_format="{percentage:3.0f}% |{bar:30}| {desc}")
+
+        def show(fraction: float, step: str) -> None:
+            bar.n = round(100 * fraction)
+            bar.set_description_str(f"{job.title}: {step}")
+
+        return show
+
+    def result(self, result: dict) -> None:
+        self._close()
+        volume = f"spleen {result['volume_ml']:.0f} mL" if result["volume_ml"] else "no spleen found"
+        dice = f", Dice {result['dice']:.3f} against its label" if "dice" in result else ""
+        memory = f", {result['peak_memory_mb']} MB" if result["peak_memory_mb"] else ""
+        lines = [
+            f"{result['ct']}: {volume}{dice}; two folds differ by {100 * result['disagreement']:.1f} %; "
+            f"{result['seconds']:.1f} s{memory}"
+        ]
+        for what in ("segmentation", "overlay", "probability", "disagreement_map"):
+            if result[what]:
+                lines.append(f"  {what.replace('_', ' ')}: {result[what]}")
+        print("\n".join(lines), flush=True)
+
+    def sentence(self, event: str, message: str, ct: Path | None) -> None:
+        if event == "warning" and self._bar is not None:
+            self._bar.write(message, file=sys.stderr)  # above the bar, which goes on
+        else:
+            self._close()
+            print(message, file=sys.stderr)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class JsonConsole(Console):
+    """One JSON object a line on stdout; the sentences on stderr, too."""
+
+    def progress(self, job) -> Callable[[float, str], None]:
+        return lambda fraction, step: self._print("progress", ct=str(job.ct), fraction=round(fraction, 3), step=step)
+
+    def result(self, result: dict) -> None:
+        self._print("result", **result)
+
+    def sentence(self, event: str, message: str, ct: Path | None) -> None:
+        self._print(event, ct=str(ct) if ct else None, message=message)
+        print(message, file=sys.stderr)
+
+    def _print(self, event: str, **values) -> None:
+        print(json.dumps({"event": event, **values}), flush=True)
+
+
+def stop_on_signals() -> None:
+    """Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt, once: a second one must not disturb the tidying up."""
+    # Windows has no SIGHUP; what is ignored (nohup, a job in the background) stays so.
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+
+    def stop(number, frame):
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    for number in numbers:
+        signal.signal(number, stop)
+
+
+def take_any_letter() -> None:
+    """Print names of any letters on a console that lacks some of them."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def leave(code: int) -> None:
+    """End the program; Slicer stays open after a script unless told to leave."""
+    if "slicer" in sys.modules:
+        sys.modules["slicer"].util.exit(code)
+    else:
+        sys.exit(code)

@@ -1,0 +1,67 @@
+"""What ITK does not tell of NIfTI files.
+
+It reads a truncated file as if it were whole, reads NaN as 0, and says nothing when the disk is full while it writes.
+"""
+
+import gzip
+import math
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+_CHUNK = 1 << 22  # bytes; a whole number of voxels of any type
+
+# The fields that say how long a file must be, of NIfTI-1 and NIfTI-2: https://nifti.nimh.nih.gov
+_FIELDS = ["header_size", "dim", "datatype", "bits", "offset"]
+_HEADERS = [
+    np.dtype({"names": _FIELDS, "formats": formats, "offsets": offsets, "itemsize": size})
+    for size, formats, offsets in (
+        (348, ["i4", "8i2", "i2", "i2", "f4"], [0, 40, 70, 72, 108]),
+        (540, ["i4", "8i8", "i2", "i2", "i8"], [0, 16, 12, 14, 168]),
+    )
+]
+_FLOATS = {16: "f4", 64: "f8"}
+
+
+def trouble(path: Path) -> str | None:
+    """What is wrong with a NIfTI file: "incomplete", "not finite", "no NIfTI", or None. Reads it from end to end."""
+    try:
+        with open(path, "rb") as file:
+            is_compressed = file.read(2) == b"\x1f\x8b"
+        with (gzip.open if is_compressed else open)(path, "rb") as file:
+            return _trouble_of(file)
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        return "incomplete"
+
+
+def _trouble_of(file) -> str | None:
+    start = file.read(_HEADERS[-1].itemsize)
+    header = _header(start)
+    if header is None:
+        return "no NIfTI"
+    float_type = _FLOATS.get(int(header["datatype"]))
+    shape = header["dim"][1 : 1 + int(header["dim"][0])].tolist()
+    missing = math.prod(shape) * int(header["bits"]) // 8
+    file.seek(int(header["offset"]))
+    finite = True
+    while missing > 0 and (chunk := file.read(min(_CHUNK, missing))):
+        missing -= len(chunk)
+        if float_type and len(chunk) % np.dtype(float_type).itemsize == 0:
+            values = np.frombuffer(chunk, np.dtype(float_type).newbyteorder(header.dtype["bits"].byteorder))
+            finite = finite and bool(np.isfinite(values).all())
+    if missing:
+        return "incomplete"
+    file.read(1)  # the end of a compressed file holds its checksum
+    return None if finite else "not finite"
+
+
+def _header(start: bytes):
+    for layout in _HEADERS:
+        for order in "<>":
+            if len(start) >= layout.itemsize:
+                header = np.frombuffer(start[: layout.itemsize], layout.newbyteorder(order))[0]
+                if header["header_size"] == layout.itemsize:
+                    return header
+    return None

@@ -1,0 +1,211 @@
+"""Segment the spleen on CTs without a window.
+
+    python segment.py ct.nii.gz -o spleen.seg.nrrd
+    python segment.py dicom_folder another_ct.nrrd folder_of_cts -o results
+    Slicer --no-main-window --python-script segment.py ct.nii.gz -o spleen.seg.nrrd
+
+Without a CT it segments the sample CT of the repository and compares it with the sample's label. A folder may hold CT
+files, one CT as DICOM files, or folders of those; CTs of the same name are told apart by the folders above them.
+
+With --json, stdout holds one JSON object a line (progress, warning, result, error); everything else goes to stderr.
+What goes wrong is said in one sentence a CT, and the other CTs are still done. The exit code is 0 if every CT was
+segmented, 130 if it was cancelled, else 1. A research tool, not a medical device.
+"""
+
+import argparse
+import contextlib
+import functools
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# In an installed extension this file lies one folder below the module, or Slicer would take it for one.
+HOME = HERE if (HERE / "SpleenSmoothSegLib").is_dir() else HERE.parent
+if str(HOME) not in sys.path:
+    sys.path.insert(0, str(HOME))
+
+from SpleenSmoothSegLib.console import (  # noqa: E402
+    Console,
+    JsonConsole,
+    Parser,
+    PersonConsole,
+    leave,
+    stop_on_signals,
+    take_any_letter,
+)
+from SpleenSmoothSegLib.errors import UserError  # noqa: E402
+
+STARTER_MODEL = HOME / "Resources" / "Models" / "Starter"
+SAMPLE = HOME.parent / "Resources" / "SampleData"
+PACKAGES = ("torch", "torchvision", "segmentation_models_pytorch", "safetensors", "slicerio", "matplotlib", "tqdm")
+SAMPLE_CT, SAMPLE_LABEL = SAMPLE / "ct.nii.gz", SAMPLE / "spleen.nii.gz"
+
+
+def parse_arguments(arguments: list[str]) -> argparse.Namespace:
+    """Raises UserError for what cannot be understood, SystemExit after --help."""
+    parser = Parser("segment.py", __doc__)
+    parser.add_argument("cts", nargs="*", type=Path, metavar="CT", help="CT file, DICOM folder, or folder of CTs")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("results"),
+        help="for one CT a file ending in .seg.nrrd, .nii.gz or another image suffix, else a folder "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--model", type=Path, default=STARTER_MODEL, help="model folder (default: the shipped Starter)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: %(default)s")
+    parser.add_argument(
+        "--probability", action="store_true", help="write the probability and the folds' disagreement too"
+    )
+    parser.add_argument("--all-components", action="store_true", help="keep more than the largest connected part")
+    parser.add_argument("--no-overlay", action="store_true", help="write no PNG picture")
+    parser.add_argument("--label", type=Path, help="label of the one CT to compare with (nonzero is spleen)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    parser.add_argument("--json", action="store_true", help="JSON lines on stdout instead of a progress bar")
+    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+    return parser.parse_intermixed_args(arguments)  # CTs before and after options
+
+
+def plan(options: argparse.Namespace) -> list:
+    """The jobs (``jobs.Job``), checked as far as is cheap before any work; raises UserError."""
+    from SpleenSmoothSegLib.jobs import plan_jobs
+    from SpleenSmoothSegLib.modelfolder import read_card
+
+    given, label = options.cts, options.label
+    if not given:
+        if not SAMPLE_CT.is_file():
+            raise UserError("No CT was given and the sample CT is not here; give a CT file or a DICOM folder.")
+        given, label = [SAMPLE_CT], label or SAMPLE_LABEL
+    jobs = plan_jobs(
+        given,
+        options.output,
+        label=label,
+        overlay=not options.no_overlay,
+        probability=options.probability,
+        overwrite=options.overwrite,
+    )
+    read_card(options.model)
+    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ModuleNotFoundError(name=", ".join(missing))
+    return jobs
+
+
+def load(options: argparse.Namespace):
+    """The ensemble and the torch device; raises UserError."""
+    from SpleenSmoothSegLib.ensemble import choose_device
+    from SpleenSmoothSegLib.modelfolder import load_model
+
+    return load_model(options.model), choose_device(options.device).type
+
+
+def read(job, warn: Callable[[str], None]):
+    """The CT of a job and its label or None, fit to be segmented; raises UserError."""
+    from SpleenSmoothSegLib.images import check_ct, read_image, same_grid
+
+    ct = read_image(job.ct, warn)
+    check_ct(ct, job.ct)
+    if job.label is None:
+        return ct, None
+    label = read_image(job.label, warn)
+    if label.GetNumberOfComponentsPerPixel() != 1 or not same_grid(ct, label):
+        raise UserError(f'The label "{job.label}" lies on another grid than the CT; resample it onto the CT.')
+    return ct, label != 0
+
+
+def segment(job, ct, label, model, device: str, largest_component: bool, progress) -> dict:
+    """Segment one CT, write its files together or not at all, and return the result; raises UserError."""
+    from SpleenSmoothSegLib.ensemble import segment_image
+    from SpleenSmoothSegLib.measurement import compare
+    from SpleenSmoothSegLib.overlay import write_overlay
+    from SpleenSmoothSegLib.writing import write_image, write_mask, written_together
+
+    found = segment_image(ct, model, device, largest_component, progress=progress)
+    progress(1.0, "Writing")
+    with written_together(job.outputs) as aside:
+        write_mask(found.mask, aside[job.segmentation])
+        if job.overlay:
+            volume = f"spleen {found.volume_ml:.0f} mL" if found.volume_ml else "no spleen found"
+            write_overlay(aside[job.overlay], ct, found.mask, f"{job.title}: {volume}")
+        if job.probability:
+            write_image(found.probability, aside[job.probability])
+            write_image(found.disagreement_map, aside[job.disagreement])
+    result = {
+        "ct": str(job.ct),
+        "segmentation": str(job.segmentation),
+        "overlay": str(job.overlay) if job.overlay else None,
+        "probability": str(job.probability) if job.probability else None,
+        "disagreement_map": str(job.disagreement) if job.disagreement else None,
+        "volume_ml": round(found.volume_ml, 2),
+        "fold_volumes_ml": [round(volume, 2) for volume in found.fold_volumes_ml],
+        "disagreement": round(found.disagreement, 4),
+    }
+    if label is not None:
+        result["dice"] = round(compare(found.mask, label).dice, 4)
+    return result
+
+
+def peak_memory_mb() -> int | None:
+    """Most memory this process has held, in MB; None where the system does not tell (Windows)."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
+
+
+def run(jobs: list, options: argparse.Namespace, console: Console) -> int:
+    """Segment every CT that can be segmented; returns how many were."""
+    ensemble, done = None, 0
+    for job in jobs:
+        ct = label = None  # the last CT leaves the memory before the next one comes
+        started = time.perf_counter()
+        try:
+            progress = console.progress(job)
+            progress(0.0, "Reading")
+            ct, label = read(job, functools.partial(console.warning, ct=job.ct))
+            ensemble = ensemble or load(options)
+            result = segment(job, ct, label, *ensemble, not options.all_components, progress)
+            result["seconds"] = round(time.perf_counter() - started, 2)
+            console.result(result | {"peak_memory_mb": peak_memory_mb()})
+            done += 1
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            console.error(error, job.ct)
+            if ct is not None and ensemble is None:  # no model or no device: the other CTs would fail, too
+                break
+    return done
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says and return the exit code."""
+    take_any_letter()
+    console = (JsonConsole if "--json" in arguments else PersonConsole)("--debug" in arguments)
+    try:
+        options = parse_arguments(arguments)
+        jobs = plan(options)
+        return 0 if run(jobs, options, console) == len(jobs) else 1
+    except SystemExit as end:  # after --help
+        return int(end.code or 0)
+    except BrokenPipeError:  # nobody reads what we say any more
+        with contextlib.suppress(Exception):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt as interrupt:
+        console.error(interrupt)
+        return 130
+    except Exception as error:
+        console.error(error)
+        return 1
+
+
+if __name__ == "__main__":
+    stop_on_signals()
+    leave(main(sys.argv[1:]))

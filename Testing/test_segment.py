@@ -1,0 +1,572 @@
+"""segment.py as the one who types it meets it: results, refusals, interruptions, other consoles, Slicer."""
+
+import importlib.util
+import io
+import json
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+import segment
+from conftest import REPOSITORY
+from inputs import cut_short, everything_in, small_ct, small_disk, write, write_dicom
+from phantoms import AXIAL, turned
+from SpleenSmoothSegLib import ensemble, overlay
+from SpleenSmoothSegLib.images import same_grid
+
+SCRIPT = REPOSITORY / "SpleenSmoothSeg" / "segment.py"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch) -> Path:
+    """The working folder, with a CT in it."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    write(small_ct(), folder / "ct.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def run(pristine_model_folder, capfd):
+    """Runs segment.py here with a small model; gives its exit code, stdout and stderr."""
+
+    def main(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = segment.main(["--model", str(pristine_model_folder), "--device", "cpu", *map(str, arguments)])
+        return code, *capfd.readouterr()
+
+    return main
+
+
+@pytest.fixture
+def refusal(run, place):
+    """Runs segment.py on what it must refuse: one sentence, exit code 1, nothing made."""
+
+    def main(*arguments: object) -> str:
+        before = everything_in(place)
+        code, out, err = run(*arguments)
+        assert code == 1
+        assert out == ""
+        assert err.count("\n") == 1 and err.endswith(".\n")
+        assert everything_in(place) == before
+        return err.strip()
+
+    return main
+
+
+@pytest.fixture
+def no_networks(monkeypatch):
+    """Fails the test if networks are loaded: what is cheap to find comes before."""
+    monkeypatch.setattr(segment, "load", lambda options: pytest.fail("networks were loaded"))
+
+
+def as_events(out: str) -> list[dict]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+# ---- results
+
+
+def test_a_ct_gives_a_segmentation_and_a_picture_and_says_where(run):
+    code, out, err = run("ct.nii.gz", "-o", "out")
+    assert (code, err) == (0, "")
+    assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
+    first, *others = out.splitlines()
+    assert first.startswith("ct.nii.gz: ")
+    assert "mL" in first or "no spleen found" in first
+    assert others == ["  segmentation: out/ct_spleen.seg.nrrd", "  overlay: out/ct_spleen.png"]
+
+
+@pytest.mark.parametrize("name", ["spleen.seg.nrrd", "spleen.nii.gz"])
+@pytest.mark.parametrize("direction", [AXIAL, turned(10, 20, 30), turned(0, 15, 0, (-1, 0, 0, 0, 1, 0, 0, 0, 1))])
+def test_the_mask_is_on_the_grid_of_the_ct(run, name, direction):
+    ct = small_ct(direction=direction)
+    write(ct, Path("oblique.nrrd"))
+    assert run("oblique.nrrd", "-o", name, "--no-overlay")[0] == 0
+    assert same_grid(sitk.ReadImage(name), ct)
+
+
+def test_the_json_result_says_what_the_files_hold(run):
+    code, out, err = run("ct.nii.gz", "-o", "mask.nii.gz", "--probability", "--json")
+    assert (code, err) == (0, "")
+    *progress, result = as_events(out)
+    assert {event["event"] for event in progress} == {"progress"}
+    fractions = [event["fraction"] for event in progress]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    assert set(result) == {
+        "event",
+        "ct",
+        "segmentation",
+        "overlay",
+        "probability",
+        "disagreement_map",
+        "volume_ml",
+        "fold_volumes_ml",
+        "disagreement",
+        "seconds",
+        "peak_memory_mb",
+    }
+    assert result["event"] == "result"
+    files = [result[key] for key in ("segmentation", "overlay", "probability", "disagreement_map")]
+    assert files == ["mask.nii.gz", "mask.png", "mask_probability.nii.gz", "mask_disagreement.nii.gz"]
+    mask, probability = (sitk.ReadImage(result[key]) for key in ("segmentation", "probability"))
+    voxels = np.count_nonzero(sitk.GetArrayViewFromImage(mask))
+    assert result["volume_ml"] == pytest.approx(voxels * np.prod(mask.GetSpacing()) / 1000, abs=0.01)
+    assert same_grid(mask, probability)
+    assert len(result["fold_volumes_ml"]) == 2
+    assert 0 <= result["disagreement"] <= 1
+    assert result["seconds"] > 0
+    assert result["peak_memory_mb"] > 50
+
+
+def test_a_label_gives_the_dice(run):
+    run("ct.nii.gz", "-o", "mask.nii.gz", "--no-overlay", "--all-components")
+    write(sitk.Cast(sitk.ReadImage("mask.nii.gz"), sitk.sitkFloat32) * 255, Path("label.nrrd"))
+    _, out, _ = run("ct.nii.gz", "-o", "out", "--no-overlay", "--all-components", "--label", "label.nrrd", "--json")
+    assert as_events(out)[-1]["dice"] == 1
+    _, out, _ = run("ct.nii.gz", "-o", "other", "--no-overlay", "--all-components", "--label", "label.nrrd")
+    assert ", Dice 1.000 against its label;" in out
+
+
+def test_all_that_was_asked_for_is_done_in_one_go_with_the_networks_loaded_once(run, monkeypatch):
+    load, loaded = segment.load, []
+    monkeypatch.setattr(segment, "load", lambda options: loaded.append(1) or load(options))
+    write_dicom(small_ct(), Path("dicom"))
+    write(small_ct(), Path("more/a.nrrd"))
+    write(small_ct(), Path("more/ct.nii.gz"))
+    code, out, err = run("ct.nii.gz", "dicom", "-o", "out", "more", "--no-overlay")
+    assert (code, err) == (0, "")
+    assert everything_in(Path("out")) == [f"{name}_spleen.seg.nrrd" for name in ("a", "dicom", "more_ct", "place_ct")]
+    assert len(loaded) == 1
+
+
+def test_a_dicom_series_gives_the_mask_of_the_file_it_was_written_from(run):
+    write_dicom(small_ct(), Path("dicom/ST0/SE0"))
+    run("ct.nii.gz", "dicom", "-o", "out", "--no-overlay")
+    one, other = (sitk.ReadImage(f"out/{name}_spleen.seg.nrrd") for name in ("ct", "dicom"))
+    assert same_grid(one, other)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other))
+
+
+def test_what_had_to_be_chosen_is_told_and_the_work_is_done(run):
+    write_dicom(small_ct(), write_dicom(small_ct(), Path("dicom"), series=1), series=2)
+    code, out, err = run("dicom", "-o", "out", "--no-overlay", "--json")
+    assert code == 0
+    warning = next(event for event in as_events(out) if event["event"] == "warning")
+    assert "holds 2 CT series" in warning["message"]
+    assert err == warning["message"] + "\n"
+    code, _, err = run("dicom", "-o", "again", "--no-overlay")
+    assert (code, err) == (0, warning["message"] + "\n")
+
+
+def test_names_may_hold_spaces_accents_and_dollars(run):
+    folder = Path("Ä spaced påth – 脾臓") / ("long" * 50)
+    write(small_ct(), folder / "ct é $x_1$.nii.gz")
+    code, out, err = run(folder / "ct é $x_1$.nii.gz", "-o", "Ergebnis für 脾臓")
+    assert (code, err) == (0, "")
+    assert everything_in(Path("Ergebnis für 脾臓")) == [f"ct é $x_1$_spleen{end}" for end in (".png", ".seg.nrrd")]
+
+
+def test_a_ct_without_a_spleen_is_a_result_like_any_other(run, monkeypatch):
+    find = ensemble.segment_image
+
+    def nothing(*arguments, **options):
+        found = find(*arguments, **options)
+        found.mask, found.volume_ml = found.mask * 0, 0.0
+        return found
+
+    monkeypatch.setattr(ensemble, "segment_image", nothing)
+    code, out, err = run("ct.nii.gz", "-o", "out")
+    assert (code, err) == (0, "")
+    assert "ct.nii.gz: no spleen found;" in out
+
+
+def test_without_a_ct_the_sample_is_segmented_and_compared(run, place):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert "against its label" in out
+    assert everything_in(place / "results") == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
+
+
+@pytest.mark.skipif(not segment.STARTER_MODEL.is_dir(), reason="the Starter model is not here")
+def test_the_starter_finds_the_spleen_of_the_sample(capfd):
+    assert segment.main(["--json", "--device", "cpu"]) == 0
+    result = as_events(capfd.readouterr().out)[-1]
+    assert result["dice"] > 0.8
+    assert len(result["fold_volumes_ml"]) == 5
+
+
+# ---- bad input
+
+
+def bad_inputs() -> dict:
+    ct = small_ct()
+    real = sitk.Cast(ct, sitk.sitkFloat32)
+    gray = sitk.Cast(sitk.RescaleIntensity(ct), sitk.sitkUInt8)
+    nan = sitk.Image(real)
+    nan[1, 2, 3] = float("nan")
+    return {
+        "missing": (lambda path: None, "does not exist"),
+        "empty": (Path.touch, "is empty"),
+        "text": (lambda path: path.write_text("hello"), "cannot be read"),
+        "truncated": (lambda path: cut_short(write(ct, path)), "is damaged or incomplete"),
+        "2D": (lambda path: write(ct[:, :, 5], path), "is not a 3D volume (2D)"),
+        "4D": (lambda path: write(sitk.JoinSeries([ct, ct]), path), "is not a 3D volume (4D)"),
+        "one slice": (lambda path: write(ct[:, :, 5:6], path), "has only one slice"),
+        "NaN": (lambda path: write(nan, path), "not a number"),
+        "RGB": (lambda path: write(sitk.Compose(gray, gray, gray), path), "color or vector"),
+        "complex": (lambda path: write(sitk.RealAndImaginaryToComplex(real, real), path), "holds complex"),
+        "MR": (lambda path: write(sitk.RescaleIntensity(real, 0, 1500), path), "does not look like a CT"),
+        "z-scores": (lambda path: write(sitk.Normalize(real), path), "does not look like a CT"),
+        "offset": (lambda path: write(ct + 1024, path), "does not look like a CT"),
+        "folder without CTs": (Path.mkdir, "holds no CT"),
+        "MR series": (lambda path: write_dicom(ct, path, modality="MR"), "holds MR and no CT series"),
+    }
+
+
+@pytest.mark.parametrize("what", bad_inputs())
+def test_bad_input_is_refused_before_the_networks_are_loaded(refusal, no_networks, what):
+    make, words = bad_inputs()[what]
+    make(Path("bad.nii.gz"))
+    sentence = refusal("bad.nii.gz", "-o", "out")
+    assert words in sentence
+    assert '"bad.nii.gz"' in sentence
+
+
+def test_an_error_is_a_json_event_and_a_sentence(run):
+    Path("bad.nii.gz").touch()
+    code, out, err = run("bad.nii.gz", "-o", "out", "--json")
+    error = as_events(out)[-1]
+    assert code == 1
+    assert error == {"event": "error", "ct": "bad.nii.gz", "message": err.strip()}
+    assert "is empty" in err
+
+
+def test_one_bad_ct_does_not_keep_the_others_from_being_done(run):
+    for name in ("a", "c"):
+        write(small_ct(), Path(f"cts/{name}.nii.gz"))
+    Path("cts/b.nii.gz").touch()
+    code, out, err = run("cts", "-o", "out", "--no-overlay")
+    assert code == 1
+    assert everything_in(Path("out")) == ["a_spleen.seg.nrrd", "c_spleen.seg.nrrd"]
+    assert err == '"cts/b.nii.gz" is empty; copy or export it again.\n'
+
+
+def test_a_label_on_another_grid_is_refused(refusal, no_networks):
+    ct = small_ct()
+    for name, label in (("size", ct[:, :, 1:]), ("place", small_ct(center=(1, 0, 0))), ("color", sitk.Compose(ct, ct))):
+        write(label, Path(f"{name}.nrrd"))
+        assert "lies on another grid than the CT; resample it" in refusal("ct.nii.gz", "--label", f"{name}.nrrd")
+
+
+# ---- bad places and options
+
+
+def test_what_is_there_is_replaced_only_when_told_to(run, refusal):
+    write(small_ct(), Path("out/ct_spleen.seg.nrrd"))
+    assert "is there already; add --overwrite to replace it" in refusal("ct.nii.gz", "-o", "out")
+    assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--overwrite")[0] == 0
+    assert sitk.ReadImage("out/ct_spleen.seg.nrrd").GetPixelID() == sitk.sitkUInt8
+
+
+def test_a_failed_run_leaves_the_old_results_as_they_were(run, monkeypatch):
+    write(small_ct(), Path("out/ct_spleen.seg.nrrd"))
+    old = Path("out/ct_spleen.seg.nrrd").read_bytes()
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(overlay, "write_overlay", fail)
+    code, _, err = run("ct.nii.gz", "-o", "out", "--overwrite")
+    assert code == 1
+    assert "cannot be written (no space left on device); free space there or choose another place." in err
+    assert Path("out/ct_spleen.seg.nrrd").read_bytes() == old
+    assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd"]
+
+
+def test_a_full_disk_is_told_and_nothing_is_left_on_it(run, place):
+    with small_disk(place / "disk", "size=8k") as disk:
+        code, out, err = run("ct.nii.gz", "-o", "disk/new/folder", "--probability")
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "cannot be written (" in err
+        assert not everything_in(disk)
+
+
+def test_a_read_only_place_is_told_before_any_work(refusal, no_networks, place):
+    with small_disk(place / "disk", "ro"):
+        assert '"disk" cannot be written (read-only file system)' in refusal("ct.nii.gz", "-o", "disk")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ct.nii.gz", "-o", "ct.nii.gz", "--overwrite"], "would replace"),
+        (["ct.nii.gz", "-o", "ct.nii.gz/deeper"], "is a file, so no folder can be there"),
+        (["ct.nii.gz", "-o", "out.mhd"], "ends in no format to write to"),
+        (["ct.nii.gz", "nothing.nii.gz"], "does not exist"),
+        (["ct.nii.gz", "--model", "nowhere"], "is not a model folder"),
+        (["ct.nii.gz", "--model", "."], "is not a model folder"),
+        (["ct.nii.gz", "--device", "gpu"], "invalid choice: 'gpu'"),
+        (["ct.nii.gz", "--devise", "cpu"], "unrecognized arguments: --devise"),
+        (["ct.nii.gz", "-o"], "expected one argument"),
+        (["ct.nii.gz", "--over"], "unrecognized arguments: --over"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(refusal, no_networks, arguments, words):
+    assert words in refusal(*arguments)
+
+
+def test_a_device_that_is_not_there_is_told(refusal, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert 'The device "cuda" is not available' in refusal("ct.nii.gz", "--device", "cuda")
+
+
+def test_a_model_that_cannot_be_loaded_ends_all_with_one_sentence(refusal, model_folder):
+    (model_folder / "fold_1.safetensors").unlink()
+    write(small_ct(), Path("other.nii.gz"))
+    assert 'misses its fold "fold_1.safetensors"' in refusal("ct.nii.gz", "other.nii.gz", "--model", model_folder)
+
+
+# ---- what should not happen
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("one\ntwo"), "Something went wrong that should not (ValueError: one); please report it with what"),
+        (KeyError(), "Something went wrong that should not (KeyError); please report"),
+        (MemoryError(), "The memory is not enough for this CT"),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "The memory is not enough for this CT; close other programs or take --device cpu.",
+        ),
+        (ImportError("_C.so: failed to map segment from shared object"), "The memory is not enough for this CT"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "The memory is not enough for this CT"),
+        (RuntimeError("operator torchvision::nms does not exist"), "torch and torchvision come from different builds"),
+        (ModuleNotFoundError("No module named 'x'", name="x"), "This Python lacks x; install it"),
+        (ImportError("DLL load failed"), "Something went wrong that should not (ImportError: DLL load failed)"),
+    ],
+)
+def test_any_error_is_one_sentence_and_the_next_ct_is_done(run, monkeypatch, error, words):
+    find, calls = ensemble.segment_image, []
+
+    def fail_once(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(ensemble, "segment_image", fail_once)
+    write(small_ct(), Path("other.nii.gz"))
+    code, out, err = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--no-overlay")
+    assert code == 1
+    assert err.startswith(words)
+    assert err.count("\n") == 1
+    assert everything_in(Path("out")) == ["other_spleen.seg.nrrd"]
+
+
+def test_with_debug_the_place_of_an_error_is_shown(run):
+    Path("bad.nii.gz").touch()
+    code, out, err = run("bad.nii.gz", "-o", "out", "--debug", "--json")
+    assert code == 1
+    assert err.startswith("Traceback")
+    assert err.endswith('"bad.nii.gz" is empty; copy or export it again.\n')
+    assert [event["event"] for event in as_events(out)] == ["progress", "error"]
+
+
+def test_missing_packages_are_named_before_any_work(refusal, monkeypatch):
+    find = importlib.util.find_spec
+    missing = ("torch", "slicerio")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
+    assert refusal("ct.nii.gz") == 'This Python lacks torch, slicerio; install it, or run "make segment" once.'
+
+
+# ---- interruptions
+
+
+@pytest.mark.parametrize("step", ["Reading", "Folds look at the slices", "Writing"])
+def test_a_cancelled_run_leaves_nothing(run, place, monkeypatch, step):
+    console = segment.JsonConsole
+
+    class Cancelling(console):
+        def progress(self, job):
+            tell = super().progress(job)
+
+            def progress(fraction, name):
+                tell(fraction, name)
+                if name == step:
+                    raise KeyboardInterrupt
+
+            return progress
+
+    monkeypatch.setattr(segment, "JsonConsole", Cancelling)
+    before = everything_in(place)
+    code, out, err = run("ct.nii.gz", "-o", "new/out", "--json")
+    assert (code, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert as_events(out)[-1]["event"] == "error"
+    assert everything_in(place) == before
+
+
+@pytest.fixture
+def start(pristine_model_folder):
+    """Starts segment.py as a program of its own."""
+    started = []
+
+    def program(*arguments: object, **options) -> subprocess.Popen:
+        command = [sys.executable, str(SCRIPT), "--model", str(pristine_model_folder), *map(str, arguments)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+        started.append(subprocess.Popen(command, text=True, env=environment, **{**pipes, **options}))
+        return started[-1]
+
+    yield program
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a program without asking it")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_files_are_written_leaves_nothing(start, place, name):
+    before = everything_in(place)
+    process = start("ct.nii.gz", "-o", "new/out", "--probability", "--json")
+    for line in process.stdout:
+        if json.loads(line).get("step") == "Writing":
+            process.send_signal(getattr(signal, name))
+            process.send_signal(getattr(signal, name))  # by an impatient hand
+            break
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert as_events(out)[-1] == {"event": "error", "ct": None, "message": "Cancelled; nothing half-written is left."}
+    assert everything_in(place) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows tells of it in another way")
+def test_when_nobody_listens_any_more_it_ends_without_a_word(start, place):
+    before = everything_in(place)
+    process = start("ct.nii.gz", "-o", "new/out", "--json")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=120) == 1
+    assert everything_in(place) == before
+
+
+# ---- consoles
+
+
+def test_on_a_console_of_few_letters_names_are_escaped(start):
+    write(small_ct(), Path("é脾.nii.gz"))
+    process = start("é脾.nii.gz", "fehlt-ü.nii.gz", env={"PYTHONIOENCODING": "ascii"})
+    assert process.communicate(timeout=120) == ("", '"fehlt-\\xfc.nii.gz" does not exist; check the path.\n')
+    process = start("é脾.nii.gz", "-o", "out", env={"PYTHONIOENCODING": "ascii"})
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert "\\xe9\\u813e.nii.gz: " in out
+    assert everything_in(Path("out")) == ["é脾_spleen.png", "é脾_spleen.seg.nrrd"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_a_bar_shows_the_progress_and_goes_away(run, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    write_dicom(small_ct(), write_dicom(small_ct(), Path("dicom"), series=1), series=2)
+    Path("bad.nii.gz").touch()
+    code, out, _ = run("dicom", "bad.nii.gz", "-o", "out", "--no-overlay")
+    assert code == 1
+    shown = terminal.getvalue()
+    assert "% |" in shown
+    assert "Folds look at the slices" in shown
+    lines = [line.split("\r")[-1] for line in shown.split("\n")]
+    assert lines[0].startswith('"dicom" holds 2 CT series')
+    assert lines[1:] == ['"bad.nii.gz" is empty; copy or export it again.', ""]
+
+
+class SlicerConsole:
+    """Slicer's console: it can be written to and no more."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.fixture
+def slicer(monkeypatch):
+    """A stand-in for the little of Slicer that a script needs; gives the exit codes it was told."""
+    module = types.ModuleType("slicer")
+    codes: list[int] = []
+    module.util = types.SimpleNamespace(exit=codes.append)
+    monkeypatch.setitem(sys.modules, "slicer", module)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)  # pytest keeps its own
+    return codes
+
+
+def test_in_slicer_it_takes_sys_argv_and_leaves_through_slicers_exit(slicer, monkeypatch, pristine_model_folder):
+    out, err = SlicerConsole(), SlicerConsole()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    for arguments in (["ct.nii.gz", "-o", "out"], ["ct.nii.gz", "-o", "out"], ["--help"]):
+        monkeypatch.setattr(sys, "argv", ["segment.py", "--model", str(pristine_model_folder), *arguments])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert slicer == [0, 1, 0]
+    assert out.text.startswith("ct.nii.gz: ")
+    assert "usage: segment.py" in out.text
+    assert err.text.count("\n") == 1 and "is there already" in err.text
+    assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
+
+
+def test_slicer_can_read_the_script_whatever_the_letters_of_the_computer():
+    """Slicer opens a script in the encoding of the system, which is not UTF-8 everywhere."""
+    assert SCRIPT.read_bytes().isascii()
+
+
+def test_importing_it_imports_nothing_heavy():
+    heavy = ("torch", "segmentation_models_pytorch", "SimpleITK", "numpy", "scipy", "matplotlib", "slicerio", "tqdm")
+    code = f"import sys, segment; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, env={**os.environ}
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_help_is_help_and_no_error(run):
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    for option in ("--model", "--device", "--probability", "--overwrite", "--json", "not a medical device"):
+        assert option in out
+
+
+def test_it_works_from_where_an_installed_extension_has_it(tmp_path, pristine_model_folder):
+    """One folder below the module, for Slicer takes a script beside a module for a module."""
+    modules = tmp_path / "qt-scripted-modules"
+    shutil.copytree(SCRIPT.parent / "SpleenSmoothSegLib", modules / "SpleenSmoothSegLib")
+    (modules / "SpleenSmoothSegCommandLine").mkdir()
+    script = Path(shutil.copy(SCRIPT, modules / "SpleenSmoothSegCommandLine"))
+    found = runpy.run_path(str(script))
+    assert found["STARTER_MODEL"] == modules / "Resources" / "Models" / "Starter"
+    done = subprocess.run(
+        [sys.executable, str(script), "--model", str(pristine_model_folder)], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr == ("No CT was given and the sample CT is not here; give a CT file or a DICOM folder.\n")
