@@ -1,0 +1,13 @@
+# Writes what the Extensions Index would show to extension.txt in the build folder, a line each, for the tests to read.
+set(stub_description "NAME ${PROJECT_NAME}\n")
+foreach(field HOMEPAGE CATEGORY CONTRIBUTORS DESCRIPTION ICONURL SCREENSHOTURLS DEPENDS)
+  if("${EXTENSION_${field}}" STREQUAL "")
+    message(FATAL_ERROR "EXTENSION_${field} is empty")
+  endif()
+  string(APPEND stub_description "${field} ${EXTENSION_${field}}\n")
+endforeach()
+foreach(record modules unittests)
+  get_property(values GLOBAL PROPERTY stub_${record})
+  string(APPEND stub_description "${record} ${values}\n")
+endforeach()
+file(WRITE "${CMAKE_BINARY_DIR}/extension.txt" "${stub_description}")

@@ -1,0 +1,56 @@
+option(BUILD_TESTING "Register the tests" ON)
+
+# Like Slicer's: NAME, SCRIPTS and RESOURCES of one module, all in the one folder of the extension's scripted modules.
+macro(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MODULE "WITH_GENERIC_TESTS;WITH_SUBDIR;VERBOSE" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  stub_require("slicerMacroBuildScriptedModule" "${MODULE_UNPARSED_ARGUMENTS}" MODULE_NAME MODULE_SCRIPTS)
+  stub_install("${Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR}" ${MODULE_SCRIPTS} ${MODULE_RESOURCES})
+  set_property(GLOBAL APPEND PROPERTY stub_modules ${MODULE_NAME})
+endmacro()
+
+# Like CTK's, as Slicer's own modules call it for files that go into a folder of their own.
+macro(ctkMacroCompilePythonScript)
+  cmake_parse_arguments(
+    SCRIPT "NO_INSTALL_SUBDIR;GLOBAL_TARGET" "TARGET_NAME;SOURCE_DIR;DESTINATION_DIR;INSTALL_DIR" "SCRIPTS;RESOURCES" ${ARGN})
+  stub_require("ctkMacroCompilePythonScript" "${SCRIPT_UNPARSED_ARGUMENTS}"
+    SCRIPT_TARGET_NAME SCRIPT_SCRIPTS SCRIPT_DESTINATION_DIR SCRIPT_INSTALL_DIR)
+  stub_install("${SCRIPT_INSTALL_DIR}" ${SCRIPT_SCRIPTS} ${SCRIPT_RESOURCES})
+endmacro()
+
+macro(slicer_add_python_unittest)
+  cmake_parse_arguments(UNITTEST "" "TESTNAME_PREFIX;SCRIPT" "SLICER_ARGS" ${ARGN})
+  stub_require("slicer_add_python_unittest" "${UNITTEST_UNPARSED_ARGUMENTS}" UNITTEST_SCRIPT)
+  stub_require_file("${UNITTEST_SCRIPT}")
+  set_property(GLOBAL APPEND PROPERTY stub_unittests ${UNITTEST_SCRIPT})
+endmacro()
+
+function(stub_require macro_name unknown)
+  if(unknown)
+    message(FATAL_ERROR "Unknown keywords given to ${macro_name}(): ${unknown}")
+  endif()
+  foreach(variable ${ARGN})
+    if("${${variable}}" STREQUAL "")
+      message(FATAL_ERROR "${macro_name}() needs ${variable}")
+    endif()
+  endforeach()
+endfunction()
+
+function(stub_require_file file)
+  set(path "${CMAKE_CURRENT_SOURCE_DIR}/${file}")
+  if(NOT EXISTS "${path}" OR IS_DIRECTORY "${path}")
+    message(FATAL_ERROR "No such file: ${path}")
+  endif()
+endfunction()
+
+function(stub_install destination)
+  foreach(file ${ARGN})
+    stub_require_file("${file}")
+    get_property(taken GLOBAL PROPERTY stub_installed)
+    if("${destination}/${file}" IN_LIST taken)
+      message(FATAL_ERROR "Two files would be installed as ${destination}/${file}")
+    endif()
+    set_property(GLOBAL APPEND PROPERTY stub_installed "${destination}/${file}")
+    get_filename_component(folder "${file}" DIRECTORY)
+    install(FILES "${file}" DESTINATION "${destination}/${folder}")
+  endforeach()
+endfunction()
