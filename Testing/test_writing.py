@@ -158,3 +158,30 @@ def test_a_full_disk_is_noticed_by_a_segmentation(tmp_path):
 def test_a_read_only_folder_is_told(tmp_path):
     with small_disk(tmp_path / "disk", "ro") as disk, pytest.raises(OSError, match="read-only"):
         write_image(mask(), disk / "mask.nii.gz")
+
+
+# ---- in Slicer's own libraries
+
+
+@pytest.mark.slicer
+def test_slicer_opens_the_segment_with_name_color_and_terminology_where_it_lies(tmp_path, any_mask):
+    pytest.importorskip("slicerio", reason="needs slicerio, which writes the file")
+    slicer = pytest.importorskip("slicer", reason="needs slicer-core, Slicer's own MRML libraries")
+    import vtk
+
+    from slicer_scene import new_scene, segment_center
+
+    write_mask(any_mask, tmp_path / "spleen.seg.nrrd")
+    scene = new_scene()
+    storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
+    storage.SetFileName(str(tmp_path / "spleen.seg.nrrd"))
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
+    assert storage.ReadData(node) == 1
+    (segment_id,) = node.GetSegmentation().GetSegmentIDs()
+    segment = node.GetSegmentation().GetSegment(segment_id)
+    assert segment.GetName() == "Spleen"
+    assert np.round(np.array(segment.GetColor()) * 255).tolist() == [157, 108, 162]
+    entry = vtk.mutable("")
+    assert segment.GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
+    assert "~SCT^78961009^Spleen~" in str(entry)
+    np.testing.assert_allclose(segment_center(node, segment_id) * [-1, -1, 1], CENTER, atol=0.6)
