@@ -556,7 +556,7 @@ def test_segments_that_share_a_labelmap_are_told_apart(scene, volume, liver):
 
 
 def test_an_empty_segment_is_an_empty_image(scene, volume, liver):
-    assert not sitk.GetArrayViewFromImage(mrml.imageFromSegment(liver, "Nothing", volume)).any()
+    assert not sitk.GetArrayFromImage(mrml.imageFromSegment(liver, "Nothing", volume)).any()
 
 
 # The module files

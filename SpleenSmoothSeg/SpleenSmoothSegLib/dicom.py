@@ -200,7 +200,7 @@ def _moved_sideways(slices: np.ndarray, shifts: np.ndarray, pixel: np.ndarray) -
         one = sitk.GetImageFromArray(slices[number])
         one.SetSpacing(pixel.tolist())
         one.SetOrigin(shift.tolist())
-        moved[number] = sitk.GetArrayViewFromImage(sitk.Resample(one, frame, sitk.Transform(), sitk.sitkLinear, AIR_HU))
+        moved[number] = sitk.GetArrayFromImage(sitk.Resample(one, frame, sitk.Transform(), sitk.sitkLinear, AIR_HU))
     return moved
 
 
