@@ -13,10 +13,8 @@ segmented, 130 if it was cancelled, else 1. A research tool, not a medical devic
 """
 
 import argparse
-import contextlib
 import functools
 import importlib.util
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -33,9 +31,9 @@ from SpleenSmoothSegLib.console import (  # noqa: E402
     JsonConsole,
     Parser,
     PersonConsole,
+    exit_code,
     leave,
     stop_on_signals,
-    take_any_letter,
 )
 from SpleenSmoothSegLib.errors import UserError  # noqa: E402
 
@@ -186,24 +184,14 @@ def run(jobs: list, options: argparse.Namespace, console: Console) -> int:
 
 def main(arguments: list[str]) -> int:
     """Do what the command line says and return the exit code."""
-    take_any_letter()
     console = (JsonConsole if "--json" in arguments else PersonConsole)("--debug" in arguments)
-    try:
+
+    def work() -> int:
         options = parse_arguments(arguments)
         jobs = plan(options)
         return 0 if run(jobs, options, console) == len(jobs) else 1
-    except SystemExit as end:  # after --help
-        return int(end.code or 0)
-    except BrokenPipeError:  # nobody reads what we say any more
-        with contextlib.suppress(Exception):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt as interrupt:
-        console.error(interrupt)
-        return 130
-    except Exception as error:
-        console.error(error)
-        return 1
+
+    return exit_code(work, console)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ HERE = Path(__file__).resolve().parent
 # In a clone the libraries lie beside this file and in the other module, in an installed extension one folder up.
 sys.path[:0] = [str(folder) for folder in (HERE, HERE.parent, HERE.parent / "SpleenSmoothSeg")]
 
-from SpleenSmoothSegLib.console import Parser, PersonConsole, leave, stop_on_signals, take_any_letter  # noqa: E402
+from SpleenSmoothSegLib.console import Parser, PersonConsole, exit_code, leave, stop_on_signals  # noqa: E402
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -35,9 +35,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> int:
     """Do what the command line says and return the exit code."""
-    take_any_letter()
-    console = PersonConsole("--debug" in arguments)
-    try:
+
+    def work() -> int:
         options = parse_arguments(arguments)
         from SpleenSmoothSegTrainingLib.evaluation import evaluate_trained
 
@@ -45,15 +44,9 @@ def main(arguments: list[str]) -> int:
         print("|---|---|---|---|---|---|---|")
         results = evaluate_trained(options.model, options.dataset, options.device, report=print_row)
         print_means([result for result in results if result.predicted_by != "ensemble"])
-    except SystemExit as end:  # after --help
-        return int(end.code or 0)
-    except KeyboardInterrupt as interrupt:
-        console.error(interrupt)
-        return 130
-    except Exception as error:
-        console.error(error)
-        return 1
-    return 0
+        return 0
+
+    return exit_code(work, PersonConsole("--debug" in arguments))
 
 
 def print_row(m) -> None:

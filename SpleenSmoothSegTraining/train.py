@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 # In a clone the libraries lie beside this file and in the other module, in an installed extension one folder up.
 sys.path[:0] = [str(folder) for folder in (HERE, HERE.parent, HERE.parent / "SpleenSmoothSeg")]
 
-from SpleenSmoothSegLib.console import Parser, PersonConsole, leave, stop_on_signals, take_any_letter  # noqa: E402
+from SpleenSmoothSegLib.console import Parser, PersonConsole, exit_code, leave, stop_on_signals  # noqa: E402
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -65,46 +65,47 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 def main(arguments: list[str]) -> int:
     """Do what the command line says and return the exit code."""
-    take_any_letter()
-    console = PersonConsole("--debug" in arguments)
-    try:
-        options = parse_arguments(arguments)
-        from SpleenSmoothSegTrainingLib.recipe import Recipe, read_recipe_file
-        from SpleenSmoothSegTrainingLib.run import train
 
-        recipe, test, card = read_recipe_file(options.recipe) if options.recipe else (Recipe(), (), {})
-        adam_epochs, sgd_epochs = options.epochs or (None, None)
-        recipe = recipe.with_changes(
-            adam_epochs=adam_epochs,
-            sgd_epochs=sgd_epochs,
-            encoder=options.encoder,
-            image_size=options.image_size,
-            spacing=options.spacing,
-            border=options.border,
-            augmentation=options.augmentation,
-            batch_size=options.batch_size,
-            seed=options.seed,
-        )
-        train(
-            options.dataset,
-            options.out,
-            recipe,
-            card=card,
-            folds=options.folds,
-            test=test if options.test is None else options.test,
-            device=options.device,
-            resume=options.resume,
-            say=lambda line: print(line, flush=True),
-        )
-    except SystemExit as end:  # after --help
-        return int(end.code or 0)
-    except KeyboardInterrupt:
-        console.sentence("error", "Stopped; --resume goes on from the last epoch.", None)
-        return 130
-    except Exception as error:
-        console.error(error)
-        return 1
-    return 0
+    def work() -> int:
+        options = parse_arguments(arguments)
+        try:
+            run(options)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Stopped; --resume goes on from the last epoch.") from None
+        return 0
+
+    return exit_code(work, PersonConsole("--debug" in arguments))
+
+
+def run(options: argparse.Namespace) -> None:
+    """Train; raises UserError."""
+    from SpleenSmoothSegTrainingLib.recipe import Recipe, read_recipe_file
+    from SpleenSmoothSegTrainingLib.run import train
+
+    recipe, test, card = read_recipe_file(options.recipe) if options.recipe else (Recipe(), (), {})
+    adam_epochs, sgd_epochs = options.epochs or (None, None)
+    recipe = recipe.with_changes(
+        adam_epochs=adam_epochs,
+        sgd_epochs=sgd_epochs,
+        encoder=options.encoder,
+        image_size=options.image_size,
+        spacing=options.spacing,
+        border=options.border,
+        augmentation=options.augmentation,
+        batch_size=options.batch_size,
+        seed=options.seed,
+    )
+    train(
+        options.dataset,
+        options.out,
+        recipe,
+        card=card,
+        folds=options.folds,
+        test=test if options.test is None else options.test,
+        device=options.device,
+        resume=options.resume,
+        say=lambda line: print(line, flush=True),
+    )
 
 
 def whole_numbers(text: str) -> list[int]:

@@ -1,7 +1,9 @@
 """What every command line shares: how it is read, how it is stopped, and what it says, to a person or as JSON lines."""
 
 import argparse
+import contextlib
 import json
+import os
 import signal
 import sys
 import traceback
@@ -35,7 +37,7 @@ def explain(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "Cancelled; nothing half-written is left."
+        return str(error) or "Cancelled; nothing half-written is left."
     if isinstance(error, ModuleNotFoundError):
         return f'This Python lacks {error.name}; install it, or run "make segment" once.'
     if "torchvision::nms" in words:
@@ -122,6 +124,25 @@ class JsonConsole(Console):
 
     def _print(self, event: str, **values) -> None:
         print(json.dumps({"event": event, **values}), flush=True)
+
+
+def exit_code(work: Callable[[], int], console: Console) -> int:
+    """What `work` returns, or the exit code for what ends it early, which `console` says in one sentence."""
+    take_any_letter()
+    try:
+        return work()
+    except SystemExit as end:  # after --help
+        return int(end.code or 0)
+    except BrokenPipeError:  # nobody reads what we say any more
+        with contextlib.suppress(Exception):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt as interrupt:
+        console.error(interrupt)
+        return 130
+    except Exception as error:
+        console.error(error)
+        return 1
 
 
 def stop_on_signals() -> None:

@@ -43,13 +43,14 @@ def evaluate(
         device: as for `segment_image`.
         report: called with each case's metrics as they come.
     """
-    jobs = [(f"fold {fold}", [fold], case) for fold, cases in enumerate(held_out) for case in cases]
-    jobs += [("ensemble", None, case) for case in test]
+    predictors = [(f"fold {fold}", [fold], cases) for fold, cases in enumerate(held_out)]
     results = []
-    for name, folds, case in jobs:
-        metrics = _evaluate_case(load_model(model_folder, folds), name, case, device)
-        report(metrics)
-        results.append(metrics)
+    for name, folds, cases in [*predictors, ("ensemble", None, test)]:
+        model = load_model(model_folder, folds)
+        for case in cases:
+            metrics = _evaluate_case(model, name, case, device)
+            report(metrics)
+            results.append(metrics)
     return results
 
 
