@@ -38,7 +38,7 @@ from SpleenSmoothSegLib.console import (  # noqa: E402
 from SpleenSmoothSegLib.errors import UserError  # noqa: E402
 
 STARTER_MODEL = HOME / "Resources" / "Models" / "Starter"
-SAMPLE = HOME.parent / "Resources" / "SampleData"
+SAMPLE = HOME / "Resources" / "SampleData"
 PACKAGES = ("torch", "torchvision", "segmentation_models_pytorch", "safetensors", "slicerio", "matplotlib", "tqdm")
 SAMPLE_CT, SAMPLE_LABEL = SAMPLE / "ct.nii.gz", SAMPLE / "spleen.nii.gz"
 

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SAMPLE_DATA = REPOSITORY / "Resources" / "SampleData"
+SAMPLE_DATA = REPOSITORY / "SpleenSmoothSeg" / "Resources" / "SampleData"
 SHARED_DATA = REPOSITORY.parent / "shared" / "data" / "Task09_SpleenOpen"
 SMALL_ENCODER = "tu-mobilenetv3_small_050"
 

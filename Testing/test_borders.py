@@ -12,7 +12,7 @@ from scipy import ndimage
 from SpleenSmoothSegLib.borders import KERNELS, MAX_WIDTH, REACH, Border, smooth_border, soften
 from SpleenSmoothSegLib.errors import UserError
 
-SAMPLE = Path(__file__).resolve().parents[1] / "Resources/SampleData/spleen.nii.gz"
+SAMPLE = Path(__file__).resolve().parents[1] / "SpleenSmoothSeg/Resources/SampleData/spleen.nii.gz"
 ISOTROPIC = (1.0, 1.0, 1.0)
 LINEAR = ("gaussian", "box", "svls")
 SMOOTHING = (*LINEAR, "boundary_uncertainty", "signed_distance")

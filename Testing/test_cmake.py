@@ -111,7 +111,7 @@ def test_an_installed_command_line_finds_its_libraries(build, script):
 
 
 def test_the_installed_extension_segments_with_the_model_that_it_brings(build):
-    ct = ROOT / "Resources" / "SampleData" / "ct.nii.gz"
+    ct = ROOT / "SpleenSmoothSeg" / "Resources" / "SampleData" / "ct.nii.gz"
     result = run_installed(build, "segment.py", ct, "-o", "spleen.nii.gz", "--device", "cpu", "--no-overlay")
     assert result.returncode == 0, result.stderr
     assert (build / "spleen.nii.gz").is_file()

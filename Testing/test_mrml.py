@@ -41,7 +41,7 @@ ENTRY = (
     "~SCT^123037004^Anatomical Structure~SCT^78961009^Spleen~^^~Anatomic codes - DICOM master list~^^~^^"
 )
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLE = ROOT / "Resources" / "SampleData"
+SAMPLE = ROOT / "SpleenSmoothSeg" / "Resources" / "SampleData"
 OPEN = ROOT.parent / "shared" / "data" / "Task09_SpleenOpen"
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-SAMPLE = Path(__file__).resolve().parents[1] / "Resources" / "SampleData"
+SAMPLE = Path(__file__).resolve().parents[1] / "SpleenSmoothSeg" / "Resources" / "SampleData"
 CASES = ("a", "b", "c", "d")
 
 
