@@ -592,3 +592,101 @@ def test_the_logic_refuses_what_is_no_ct_before_it_loads_a_model(module, scene):
 
     with pytest.raises(UserError, match="Phantom"):
         module.SpleenSmoothSegLogic().segment(phantom, modelFolder="no such folder")
+
+
+# Labels, volumes and surfaces
+
+
+@pytest.mark.parametrize("matrices", LINEAR.values(), ids=LINEAR.keys())
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_segment_is_read_on_the_grid_it_was_drawn_on(scene, sample, grid, matrices):
+    ct, mask = (grid(image) for image in sample)
+    volume = add_volume(scene, ct)
+    expected = label_center(mask, under(scene, matrices, volume))
+    node, segment_id = mrml.addSpleenSegment(moved_to(mask, volume), volume)
+
+    label = mrml.labelImage(node, segment_id)
+
+    assert label.GetPixelID() == sitk.sitkUInt8
+    assert np.allclose(label_center(label), expected, atol=1e-2)
+    count = np.count_nonzero(sitk.GetArrayViewFromImage(label))
+    assert count == np.count_nonzero(sitk.GetArrayViewFromImage(mask))
+
+
+def test_a_labelmap_volume_is_read_on_its_own_grid_and_on_that_of_another(scene, volume, mask):
+    labelmap = add_volume(scene, mask * 3)
+    coarse = add_volume(scene, sitk.Shrink(mask, [2, 2, 2]))
+
+    own, on_ct, on_coarse = (mrml.labelImage(labelmap, "", other) for other in (None, volume, coarse))
+
+    for label in (own, on_ct):
+        assert np.array_equal(sitk.GetArrayViewFromImage(label), sitk.GetArrayViewFromImage(mask))
+    assert on_coarse.GetSize() == tuple(size // 2 for size in mask.GetSize())
+    assert np.allclose(label_center(on_coarse), label_center(mask), atol=3)
+
+
+def test_a_label_that_is_not_there_is_refused_in_one_sentence(scene, volume, mask):
+    node, _ = mrml.addSpleenSegment(mask, volume)
+    node.GetSegmentation().AddEmptySegment("Empty", "Empty")
+    for source in ((None, ""), (node, "No such"), (node, "Empty")):
+        with pytest.raises(UserError, match=r"^[^.;]+; [^.;]+\.$"):
+            mrml.labelImage(*source)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_volume_shows_an_image_where_it_lies_and_says_so_once(scene, sample, grid):
+    image = sitk.Cast(grid(sample[0]), sitk.sitkFloat32)
+    node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    heard = []
+    node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: heard.append(1))
+
+    mrml.setVoxels(node, image)
+
+    back = mrml.imageFromVolumeNode(node)
+    assert len(heard) == 1
+    assert np.array_equal(sitk.GetArrayViewFromImage(back), sitk.GetArrayViewFromImage(image))
+    assert np.allclose(ijk_to_ras(back), ijk_to_ras(image), atol=1e-4)
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_a_surface_lies_around_the_label(sample, grid):
+    mask = grid(sample[1])
+    surface = mrml.surfaceOf(mask)
+
+    mass = vtk.vtkMassProperties()
+    mass.SetInputData(surface)
+    volume = np.count_nonzero(sitk.GetArrayViewFromImage(mask)) * np.prod(mask.GetSpacing())
+    points = vtk_to_numpy(surface.GetPoints().GetData())
+    assert np.allclose(points.mean(axis=0), label_center(mask), atol=8)
+    assert mass.GetVolume() == pytest.approx(volume, rel=0.02)
+
+
+def test_a_surface_is_closed_where_the_image_ends(sample):
+    full = sitk.Image(8, 8, 8, sitk.sitkUInt8) + 1
+    edges = vtk.vtkFeatureEdges()
+    edges.SetInputData(mrml.surfaceOf(full))
+    edges.FeatureEdgesOff()
+    edges.Update()
+    assert edges.GetOutput().GetNumberOfCells() == 0
+
+
+def test_a_spleen_that_the_user_gave_up_is_replaced_under_its_name(scene, volume, mask):
+    node, first = mrml.addSpleenSegment(mask, volume)
+    node.GetSegmentation().GetSegment(first).SetName("Milz")
+    node.GetSegmentation().AddEmptySegment("Liver", "Liver")
+    eroded = sitk.BinaryErode(mask)
+
+    _, second = mrml.addSpleenSegment(eroded, volume, node, replacedId=first)
+
+    segmentation = node.GetSegmentation()
+    assert set(segmentation.GetSegmentIDs()) == {"Liver", second}
+    assert segmentation.GetSegment(second).GetName() == "Milz"
+    label = mrml.labelImage(node, second, volume)
+    assert np.array_equal(sitk.GetArrayViewFromImage(label), sitk.GetArrayViewFromImage(eroded))
+
+
+def test_the_spleen_to_replace_stays_when_there_is_no_new_one(scene, volume, mask):
+    node, first = mrml.addSpleenSegment(mask, volume)
+    with pytest.raises(UserError, match="No spleen"):
+        mrml.addSpleenSegment(mask * 0, volume, node, replacedId=first)
+    assert node.GetSegmentation().GetSegmentIDs() == (first,)

@@ -34,12 +34,13 @@ def imageFromVolumeNode(volumeNode) -> sitk.Image:
     return _placed(sitk.GetImageFromArray(slicer.util.arrayFromVolume(volumeNode)), ijkToWorld)
 
 
-def addSpleenSegment(mask: sitk.Image, volumeNode, segmentationNode=None):
+def addSpleenSegment(mask: sitk.Image, volumeNode, segmentationNode=None, replacedId: str | None = None):
     """Add ``mask`` (not 0 = spleen, on the grid of ``imageFromVolumeNode``) as a segment over the volume.
 
     Without ``segmentationNode`` a new one is made in the volume's subject hierarchy folder. A new or unused
     node takes the volume's geometry and parent transform. Any other keeps its segments, transform and
-    geometry: only the segment is added, and lies on the anatomy all the same.
+    geometry: only the segment is added, and lies on the anatomy all the same. The segment ``replacedId``, which
+    the user gave up, goes once the new one is there, and leaves it its name.
 
     Returns (segmentation node, segment id). Raises UserError for an empty mask or one of another grid.
     Whatever is raised, the scene is as it was.
@@ -56,6 +57,8 @@ def addSpleenSegment(mask: sitk.Image, volumeNode, segmentationNode=None):
         if follows:  # transform first: the reference geometry is taken relative to it
             segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+        if replacedId:
+            _takePlaceOf(replacedId, segmentId, segmentationNode.GetSegmentation())
         return segmentationNode, segmentId
 
 
@@ -93,6 +96,62 @@ def imageFromSegment(segmentationNode, segmentId: str, referenceVolumeNode) -> s
     return _placed(sitk.GetImageFromArray(array), ijkToWorld)
 
 
+def labelImage(node, segmentId: str = "", referenceVolumeNode=None) -> sitk.Image:
+    """A label as uint8 (1 inside, 0 outside) where it lies in the world (LPS).
+
+    ``node`` is a segmentation, of which ``segmentId`` is taken, or a labelmap volume, whose voxels other than 0
+    are. With ``referenceVolumeNode`` it comes on that volume's grid (nearest neighbor), else on its own: a
+    segment's is as large as the segment.
+    Raises UserError where there is no such label or no image can say where it lies.
+    """
+    if node is None:
+        raise UserError("There is no label; choose a segment or a labelmap volume.")
+    if node.IsA("vtkMRMLSegmentationNode"):
+        if referenceVolumeNode is not None:
+            return imageFromSegment(node, segmentId, referenceVolumeNode)
+        return _ownImage(node, segmentId)
+    voxels = imageFromVolumeNode(node)
+    label = sitk.Cast(voxels != 0, sitk.sitkUInt8)
+    if referenceVolumeNode is None:
+        return label
+    reference = imageFromVolumeNode(referenceVolumeNode)
+    if same_grid(label, reference):
+        return label
+    return sitk.Resample(label, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
+
+
+def setVoxels(volumeNode, image: sitk.Image) -> None:
+    """Let the scalar volume show ``image`` where it lies; who observes the node hears of it once."""
+    array = sitk.GetArrayViewFromImage(image)
+    voxels = vtk.vtkImageData()
+    voxels.SetDimensions(image.GetSize())
+    voxels.GetPointData().SetScalars(numpy_to_vtk(array.ravel(), deep=True))
+    modifying = volumeNode.StartModify()
+    volumeNode.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(_ijkToRas(image)))
+    volumeNode.SetAndObserveImageData(voxels)
+    volumeNode.EndModify(modifying)
+
+
+def surfaceOf(image: sitk.Image, value: float = 0.5) -> vtk.vtkPolyData:
+    """Where ``image`` crosses ``value``, as triangles in RAS, mm; closed also where the image's edge cuts it off."""
+    array = np.pad(sitk.GetArrayViewFromImage(image).astype(np.float32, copy=False), 1)
+    voxels = vtk.vtkImageData()
+    voxels.SetExtent([bound for size in image.GetSize() for bound in (-1, size)])
+    voxels.GetPointData().SetScalars(numpy_to_vtk(array.ravel()))
+    contour = vtk.vtkFlyingEdges3D()
+    contour.SetInputData(voxels)
+    contour.SetValue(0, value)
+    contour.ComputeNormalsOff()
+    contour.ComputeScalarsOff()
+    toRas = vtk.vtkTransform()
+    toRas.SetMatrix(_ijkToRas(image).ravel())
+    placed = vtk.vtkTransformPolyDataFilter()
+    placed.SetTransform(toRas)
+    placed.SetInputConnection(contour.GetOutputPort())
+    placed.Update()
+    return placed.GetOutput()
+
+
 # Geometry
 
 
@@ -107,15 +166,20 @@ def _ijkToWorld(volumeNode) -> np.ndarray:
         raise UserError(f'"{name}" holds several values a voxel (colors or vectors); choose a CT volume.')
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
-    parent = volumeNode.GetParentTransformNode()
+    return _inWorld(matrix, voxels.GetExtent(), volumeNode)
+
+
+def _inWorld(ijkToLocal, extent, node) -> np.ndarray:
+    """``ijkToLocal`` counted from the first voxel of ``extent``, and after the node's transforms. Raises UserError."""
+    name, parent, matrix = node.GetName(), node.GetParentTransformNode(), ijkToLocal
     if parent is not None:
         if not parent.IsTransformToWorldLinear():
-            raise UserError(f'"{parent.GetName()}" bends "{name}"; harden this transform on the volume first.')
-        toWorld = vtk.vtkMatrix4x4()
+            raise UserError(f'"{parent.GetName()}" bends "{name}"; harden this transform on it first.')
+        toWorld, matrix = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
         parent.GetMatrixTransformToWorld(toWorld)
-        vtk.vtkMatrix4x4.Multiply4x4(toWorld, matrix, matrix)
+        vtk.vtkMatrix4x4.Multiply4x4(toWorld, ijkToLocal, matrix)
     ijkToWorld = slicer.util.arrayFromVTKMatrix(matrix)
-    ijkToWorld[:, 3] = ijkToWorld @ [*voxels.GetExtent()[::2], 1]
+    ijkToWorld[:, 3] = ijkToWorld @ [*extent[::2], 1]
     return _shearFree(ijkToWorld, name)
 
 
@@ -138,6 +202,13 @@ def _placed(image: sitk.Image, ijkToWorld: np.ndarray) -> sitk.Image:
     image.SetDirection((matrix[:3, :3] / spacing).ravel().tolist())
     image.SetOrigin(matrix[:3, 3].tolist())
     return image
+
+
+def _ijkToRas(image: sitk.Image) -> np.ndarray:
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    return _RAS_TO_LPS @ matrix  # a matrix that is its own inverse
 
 
 def _transformBetween(fromNode, toNode) -> vtk.vtkAbstractTransform:
@@ -184,6 +255,29 @@ def _segmentLabelmap(segmentationNode, segmentId: str):
     if not isRead:
         raise UserError(f'"{segmentationNode.GetName()}" has no segment "{segmentId}"; choose another segment.')
     return labelmap
+
+
+def _ownImage(segmentationNode, segmentId: str) -> sitk.Image:
+    """The segment where it lies in the world, on the grid it was drawn on, cut to the segment."""
+    labelmap = _segmentLabelmap(segmentationNode, segmentId)
+    extent = [0] * 6
+    if labelmap.IsEmpty() or not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(labelmap, extent):
+        raise UserError(f'The segment "{segmentId}" is empty; choose another segment.')
+    cut = slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.CopyImage(labelmap, cut, extent)
+    array = vtk_to_numpy(cut.GetPointData().GetScalars()).reshape(cut.GetDimensions()[::-1])
+    matrix = vtk.vtkMatrix4x4()
+    cut.GetImageToWorldMatrix(matrix)
+    image = sitk.GetImageFromArray((array != 0).astype(np.uint8))
+    return _placed(image, _inWorld(matrix, cut.GetExtent(), segmentationNode))
+
+
+def _takePlaceOf(replacedId: str, segmentId: str, segmentation) -> None:
+    replaced = segmentation.GetSegment(replacedId)
+    if replaced is not None:
+        name = replaced.GetName()
+        segmentation.RemoveSegment(replacedId)
+        segmentation.GetSegment(segmentId).SetName(name)
 
 
 def _orientedImage(array: np.ndarray, extent, volumeNode):
