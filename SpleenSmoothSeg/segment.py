@@ -7,14 +7,21 @@
 Without a CT it segments the sample CT of the repository and compares it with the sample's label. A folder may hold CT
 files, one CT as DICOM files, or folders of those; CTs of the same name are told apart by the folders above them.
 
-With --json, stdout holds one JSON object a line (progress, warning, result, error); everything else goes to stderr.
+With --json, stdout holds one JSON object a line (progress, warning, result, error); everything else goes to stderr. The
+fraction of "progress" is that of the whole wait for a CT: the seconds left are about those so far times
+(1 - fraction) / fraction. With --child, as 3D Slicer runs it, the first line (started) tells the process id, and the
+program ends as soon as its stdin is closed. With --devices the only line (devices) says which devices work here.
+
+The CPU takes over from a device that has too little memory or does not work; a warning says so.
 What goes wrong is said in one sentence a CT, and the other CTs are still done. The exit code is 0 if every CT was
 segmented, 130 if it was cancelled, else 1. A research tool, not a medical device.
 """
 
 import argparse
+import dataclasses
 import functools
 import importlib.util
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -33,9 +40,11 @@ from SpleenSmoothSegLib.console import (  # noqa: E402
     PersonConsole,
     exit_code,
     leave,
+    live_as_child,
     stop_on_signals,
 )
 from SpleenSmoothSegLib.errors import UserError  # noqa: E402
+from SpleenSmoothSegLib.progress import Wait  # noqa: E402
 
 STARTER_MODEL = HOME / "Resources" / "Models" / "Starter"
 SAMPLE = HOME / "Resources" / "SampleData"
@@ -62,9 +71,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--all-components", action="store_true", help="keep more than the largest connected part")
     parser.add_argument("--no-overlay", action="store_true", help="write no PNG picture")
+    parser.add_argument("--uncompressed", action="store_true", help="write larger files, more quickly; maps as NRRD")
     parser.add_argument("--label", type=Path, help="label of the one CT to compare with (nonzero is spleen)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
     parser.add_argument("--json", action="store_true", help="JSON lines on stdout instead of a progress bar")
+    parser.add_argument("--child", action="store_true", help="--json for a program: ends when its stdin is closed")
+    parser.add_argument("--devices", action="store_true", help="list the devices that work here, as JSON, and end")
     parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
     return parser.parse_intermixed_args(arguments)  # CTs before and after options
 
@@ -86,6 +98,7 @@ def plan(options: argparse.Namespace) -> list:
         overlay=not options.no_overlay,
         probability=options.probability,
         overwrite=options.overwrite,
+        compressed=not options.uncompressed,
     )
     read_card(options.model)
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
@@ -94,12 +107,18 @@ def plan(options: argparse.Namespace) -> list:
     return jobs
 
 
-def load(options: argparse.Namespace):
-    """The ensemble and the torch device; raises UserError."""
-    from SpleenSmoothSegLib.ensemble import choose_device
+def load(options: argparse.Namespace, wait: Wait, warn: Callable[[str], None]):
+    """The ensemble and the name of the device; raises UserError."""
+    wait.step("Starting PyTorch")
+    importlib.import_module("torch")
+    wait.step("Starting PyTorch", 0.5)
+    importlib.import_module("SpleenSmoothSegLib.network")
+    from SpleenSmoothSegLib.devices import choose_device
     from SpleenSmoothSegLib.modelfolder import load_model
 
-    return load_model(options.model), choose_device(options.device).type
+    wait.step("Loading the ensemble")
+    device = choose_device(options.device, warn).type
+    return load_model(options.model), device
 
 
 def read(job, warn: Callable[[str], None]):
@@ -116,36 +135,62 @@ def read(job, warn: Callable[[str], None]):
     return ct, label != 0
 
 
-def segment(job, ct, label, model, device: str, largest_component: bool, progress) -> dict:
+def segment(job, ct, label, model, device: str, options: argparse.Namespace, wait: Wait, warn) -> dict:
     """Segment one CT, write its files together or not at all, and return the result; raises UserError."""
     from SpleenSmoothSegLib.ensemble import segment_image
-    from SpleenSmoothSegLib.measurement import compare
     from SpleenSmoothSegLib.overlay import write_overlay
     from SpleenSmoothSegLib.writing import write_image, write_mask, written_together
 
-    found = segment_image(ct, model, device, largest_component, progress=progress)
-    progress(1.0, "Writing")
+    def progress(part: float, doing: str) -> None:
+        if part < 1:
+            wait.step("Segmenting", part, doing)
+
+    found = segment_image(ct, model, device, not options.all_components, progress=progress, warn=warn)
+    wait.step("Writing")
+    compressed = not options.uncompressed
     with written_together(job.outputs) as aside:
-        write_mask(found.mask, aside[job.segmentation])
+        write_mask(found.mask, aside[job.segmentation], compressed)
         if job.overlay:
             volume = f"spleen {found.volume_ml:.0f} mL" if found.volume_ml else "no spleen found"
             write_overlay(aside[job.overlay], ct, found.mask, f"{job.title}: {volume}")
         if job.probability:
-            write_image(found.probability, aside[job.probability])
-            write_image(found.disagreement_map, aside[job.disagreement])
+            write_image(found.probability, aside[job.probability], compressed)
+            write_image(found.disagreement_map, aside[job.disagreement], compressed)
+    wait.end()
+    files = {
+        "ct": job.ct,
+        "segmentation": job.segmentation,
+        "overlay": job.overlay,
+        "probability": job.probability,
+        "disagreement_map": job.disagreement,
+    }
+    return {name: str(path) if path else None for name, path in files.items()} | measures(found, label)
+
+
+def measures(found, label) -> dict:
+    """The numbers of a result, in mL and mm; points are LPS, `center_lps` is None where no spleen was found."""
+    from SpleenSmoothSegLib.measurement import center_lps, compare, extent_mm, longest_mm
+
+    center = center_lps(found.mask)
     result = {
-        "ct": str(job.ct),
-        "segmentation": str(job.segmentation),
-        "overlay": str(job.overlay) if job.overlay else None,
-        "probability": str(job.probability) if job.probability else None,
-        "disagreement_map": str(job.disagreement) if job.disagreement else None,
         "volume_ml": round(found.volume_ml, 2),
-        "fold_volumes_ml": [round(volume, 2) for volume in found.fold_volumes_ml],
+        "fold_volumes_ml": rounded(found.fold_volumes_ml),
         "disagreement": round(found.disagreement, 4),
+        "extent_mm": rounded(extent_mm(found.mask)),
+        "longest_mm": round(longest_mm(found.mask), 2),
+        "center_lps": center and rounded(center),
+        "uncertain_places": [
+            {"point_lps": rounded(place.point_lps), "score": round(place.score, 2)} for place in found.uncertain_places
+        ],
+        "device": found.device,
     }
     if label is not None:
         result["dice"] = round(compare(found.mask, label).dice, 4)
     return result
+
+
+def rounded(numbers) -> list[float]:
+    return [round(number, 2) for number in numbers]
 
 
 def peak_memory_mb() -> int | None:
@@ -158,18 +203,34 @@ def peak_memory_mb() -> int | None:
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
 
 
+def expected_seconds(job, options: argparse.Namespace, is_loaded: bool, slices: int, voxels: float) -> dict[str, float]:
+    """How long each step takes on two cores of a CPU; the pace of the longest one is measured as it goes."""
+    maps = 2 * 1.2e-7 * voxels if job.probability and not options.uncompressed else 0.0
+    return {
+        "Reading": 2e-8 * voxels,
+        "Starting PyTorch": 0.0 if is_loaded else 4.0,
+        "Loading the ensemble": 0.0 if is_loaded else 0.8,
+        "Segmenting": 0.08 * slices,
+        "Writing": 0.1 + maps + (0.6 if job.overlay else 0.0),
+    }
+
+
 def run(jobs: list, options: argparse.Namespace, console: Console) -> int:
     """Segment every CT that can be segmented; returns how many were."""
     ensemble, done = None, 0
     for job in jobs:
         ct = label = None  # the last CT leaves the memory before the next one comes
         started = time.perf_counter()
+        warn = functools.partial(console.warning, ct=job.ct)
         try:
-            progress = console.progress(job)
-            progress(0.0, "Reading")
-            ct, label = read(job, functools.partial(console.warning, ct=job.ct))
-            ensemble = ensemble or load(options)
-            result = segment(job, ct, label, *ensemble, not options.all_components, progress)
+            expected = functools.partial(expected_seconds, job, options, ensemble is not None)
+            wait = Wait(console.progress(job), expected(slices=120, voxels=3e7))
+            wait.step("Reading")
+            ct, label = read(job, warn)
+            wait.seconds |= expected(ct.GetDepth(), ct.GetNumberOfPixels())
+            ensemble = ensemble or load(options, wait, warn)
+            result = segment(job, ct, label, *ensemble, options, wait, warn)
+            ensemble = ensemble[0], result["device"]  # one that failed is not tried again
             result["seconds"] = round(time.perf_counter() - started, 2)
             console.result(result | {"peak_memory_mb": peak_memory_mb()})
             done += 1
@@ -182,12 +243,25 @@ def run(jobs: list, options: argparse.Namespace, console: Console) -> int:
     return done
 
 
+def list_devices(console: JsonConsole) -> int:
+    from SpleenSmoothSegLib.devices import devices
+
+    console.event("devices", devices=[dataclasses.asdict(device) for device in devices()])
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """Do what the command line says and return the exit code."""
-    console = (JsonConsole if "--json" in arguments else PersonConsole)("--debug" in arguments)
+    speaks_json = {"--json", "--child", "--devices"} & set(arguments)
+    console = (JsonConsole if speaks_json else PersonConsole)("--debug" in arguments)
 
     def work() -> int:
+        if "--child" in arguments:
+            live_as_child()
+            console.event("started", pid=os.getpid())
         options = parse_arguments(arguments)
+        if options.devices:
+            return list_devices(console)
         jobs = plan(options)
         return 0 if run(jobs, options, console) == len(jobs) else 1
 
@@ -196,4 +270,4 @@ def main(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     stop_on_signals()
-    leave(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]), at_once="--child" in sys.argv)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import REPOSITORY
-from SpleenSmoothSegLib.atomic import check_writable, written_aside
+from SpleenSmoothSegLib.atomic import check_writable, remove_unfinished, written_aside
 from SpleenSmoothSegLib.errors import UserError
 
 LIBRARY = REPOSITORY / "SpleenSmoothSeg"
@@ -156,6 +156,31 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     die += "with written_aside(sys.argv[1]) as aside: aside.write_text('half'); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", die, str(path)], cwd=LIBRARY).returncode == 9
     assert path.read_text() == "old"
+
+
+def test_a_process_that_ends_at_once_can_remove_what_it_was_writing(tmp_path):
+    end = """
+import os, sys
+from pathlib import Path
+from SpleenSmoothSegLib.atomic import remove_unfinished, written_aside
+with written_aside(sys.argv[1] + "/done") as aside: aside.write_text("whole")
+with written_aside(sys.argv[1] + "/file") as one, written_aside(sys.argv[1] + "/folder") as other:
+    one.write_text("half")
+    other.mkdir()
+    (other / "part").write_text("half")
+    remove_unfinished()
+    os._exit(9)
+"""
+    assert subprocess.run([sys.executable, "-c", end, str(tmp_path)], cwd=LIBRARY).returncode == 9
+    assert names(tmp_path) == ["done"]
+
+
+def test_what_was_finished_is_not_removed(tmp_path):
+    with written_aside(tmp_path / "result.txt") as aside:
+        aside.write_text("whole")
+    aside.write_text("of somebody else")
+    remove_unfinished()
+    assert names(tmp_path) == sorted([aside.name, "result.txt"])
 
 
 def test_a_writable_folder_is_made_and_stays_empty(tmp_path):

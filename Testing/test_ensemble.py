@@ -5,6 +5,7 @@ Most tests use hand-made networks that look at nothing but the brightness of a v
 
 import gc
 import tracemalloc
+import weakref
 
 import numpy as np
 import pytest
@@ -12,14 +13,22 @@ import SimpleITK as sitk
 import torch
 from torch import nn
 
-from phantoms import BONE, SOME_DIRECTIONS, SOME_ORIENTATIONS, SPLEEN, dice, ellipsoid, phantom, trunk
-from SpleenSmoothSegLib.ensemble import (
-    Cancelled,
-    choose_device,
-    keep_largest_component,
-    mean_pairwise_disagreement,
-    segment_image,
+from phantoms import (
+    BODY,
+    BONE,
+    SOME_DIRECTIONS,
+    SOME_ORIENTATIONS,
+    SPLEEN,
+    dice,
+    ellipsoid,
+    in_ellipsoid,
+    phantom,
+    trunk,
 )
+from SpleenSmoothSegLib import ensemble
+from SpleenSmoothSegLib.components import keep_largest_component, parts_that_touch
+from SpleenSmoothSegLib.devices import choose_device
+from SpleenSmoothSegLib.ensemble import Cancelled, mean_pairwise_disagreement, segment_image
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.images import same_grid
 from SpleenSmoothSegLib.measurement import volume_ml
@@ -218,6 +227,75 @@ def test_each_fold_has_its_own_volume(ct):
     assert found.fold_volumes_ml[1] == 0
 
 
+@pytest.mark.parametrize("size", [80, 77, 44])
+def test_the_volume_of_a_fold_does_not_depend_on_the_size_of_the_slices(ct, ct_spleen, size):
+    found = segment_image(ct, model(SPLEEN_FINDER, slice_format=SliceFormat(size, 4.0)))
+    assert found.fold_volumes_ml == pytest.approx([volume_ml(ct_spleen)], rel=0.1)
+
+
+# What one fold finds elsewhere.
+
+
+def test_what_a_fold_finds_elsewhere_counts_neither_as_its_volume_nor_as_disagreement(ct, ct_spleen):
+    with_bone = Between(100)
+    found = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER, with_bone))
+    alone = segment_image(ct, model(with_bone), largest_component=False)
+    assert dice(found.mask, ct_spleen) > 0.9
+    assert alone.volume_ml > 1.2 * found.volume_ml, "the fold does find the bone"
+    assert found.fold_volumes_ml == pytest.approx([volume_ml(ct_spleen)] * 3, rel=0.06)
+    assert found.disagreement < 1e-3
+
+
+def test_where_all_parts_are_kept_they_all_count(ct):
+    grid = {"spacing": (2.0, 2.0, 4.0)}
+    bone_and_spleen = model(Between(100), Between(100), SPLEEN_FINDER)
+    found = segment_image(ct, bone_and_spleen, largest_component=False)
+    assert found.fold_volumes_ml[:2] == pytest.approx([volume_ml(spleen_and_bone(**grid))] * 2, rel=0.1)
+    assert found.disagreement > 0.05
+
+
+def test_where_the_ensemble_finds_nothing_all_that_a_fold_finds_counts(ct, ct_spleen):
+    found = segment_image(ct, model(SPLEEN_FINDER, Constant(0.01), Constant(0.01)))
+    assert found.volume_ml == 0
+    assert found.fold_volumes_ml[0] > 0.9 * volume_ml(ct_spleen)
+    assert found.fold_volumes_ml[1:] == [0, 0]
+    assert found.disagreement == pytest.approx(2 / 3)
+    assert found.uncertain_places
+
+
+def test_the_parts_that_touch_are_kept_as_they_are_and_no_other():
+    mask = np.zeros((4, 6, 6), bool)
+    mask[0, 0, :3], mask[1:3, 3:5, 3:5], mask[3, 5, 5] = True, True, True
+    seeds = np.zeros_like(mask)
+    seeds[2, 3, 3] = seeds[0, 5, 5] = True
+    expected = np.zeros_like(mask)
+    expected[1:3, 3:5, 3:5] = True
+    np.testing.assert_array_equal(parts_that_touch(mask, seeds), expected)
+    assert not parts_that_touch(mask, seeds & False).any()
+    assert not parts_that_touch(mask & False, seeds).any()
+
+
+@some_directions
+def test_the_uncertain_places_lie_where_the_folds_disagree_about_the_spleen(direction):
+    """One fold does not see the lower half, which is brighter; one takes bone for spleen, too."""
+    x, y, middle = SPLEEN["center"]
+
+    def hu(points):
+        values = np.where(in_ellipsoid(points, **BONE), 600, np.where(in_ellipsoid(points, **BODY), 40, -1000))
+        values[in_ellipsoid(points, **SPLEEN)] = 150
+        values[in_ellipsoid(points, **SPLEEN) & (points[..., 2] < middle)] = 200
+        return values.astype(np.int16)
+
+    ct = phantom(hu, EXTENT, spacing=(2.0, 2.0, 3.0), direction=direction)
+    sees_all = Between(100, 240)
+    found = segment_image(ct, model(sees_all, sees_all, Between(100, 180), Between(100)))
+    heights = [place.point_lps[2] for place in found.uncertain_places]
+    assert len(heights) >= 3
+    assert middle - SPLEEN["radii"][2] - 3 <= min(heights) <= max(heights) <= middle + 3
+    for place in found.uncertain_places:
+        assert np.hypot(place.point_lps[0] - x, place.point_lps[1] - y) < 6
+
+
 # The largest component.
 
 
@@ -336,6 +414,133 @@ def test_a_device_that_is_not_there_is_told_in_one_sentence(ct):
         segment_image(ct, model(SPLEEN_FINDER), device=missing)
 
 
+# A device that fails. No GPU is needed: "meta" is a device of PyTorch that holds no numbers, so nothing can come of it.
+
+
+class FailsElsewhere(Between):
+    """Works on the CPU; on any other device, after some batches of nothing, it raises an error as PyTorch would."""
+
+    def __init__(self, error: type[Exception], words: str = "", works_for: int = 0):
+        super().__init__(100, 200)
+        self.error, self.words, self.works_for = error, words, works_for
+        self.failed: list[weakref.ref] = []
+
+    def forward(self, slices):
+        if slices.device.type == "cpu":
+            assert not any(network() for network in self.failed), "it is gone from the device before the CPU begins"
+            return super().forward(slices)
+        self.works_for -= 1
+        if self.works_for >= 0:
+            return torch.zeros_like(slices, device="cpu")
+        self.failed.append(weakref.ref(self))
+        raise self.error(self.words)
+
+    def __deepcopy__(self, memo):
+        network = FailsElsewhere(self.error, self.words, self.works_for)
+        network.failed = self.failed
+        return network
+
+
+@pytest.fixture
+def on_meta(monkeypatch):
+    choose = {"auto": torch.device("meta"), "cpu": torch.device("cpu")}
+    monkeypatch.setattr(ensemble, "choose_device", lambda name, warn: choose[name])
+
+
+FAILURES = [
+    (torch.cuda.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB.", "its memory is not enough"),
+    (RuntimeError, "MPS backend out of memory (MPS allocated: 8.77 GB)", "its memory is not enough"),
+    (RuntimeError, "CUDA error: no kernel image is available for execution on", "no programs for such a GPU"),
+    (getattr(torch, "AcceleratorError", RuntimeError), "CUDA error: unspecified launch failure", "it says"),
+]
+
+
+@pytest.mark.parametrize(("kind", "words", "reason"), FAILURES, ids=[words for _, words, _ in FAILURES])
+def test_what_a_device_cannot_do_the_cpu_does_and_one_sentence_says_so(ct, on_meta, kind, words, reason):
+    told, fractions = [], []
+    networks = model(SPLEEN_FINDER, FailsElsewhere(kind, words))
+    found = segment_image(ct, networks, warn=told.append, progress=lambda fraction, _: fractions.append(fraction))
+    assert found.device == "cpu"
+    assert len(told) == 1
+    assert told[0].startswith('The device "meta" cannot be used (') and reason in told[0]
+    assert told[0].endswith("; the CPU does the work instead, which takes longer.")
+    assert fractions[-1] == 1
+    with_cpu = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER), device="cpu")
+    assert sitk.Hash(found.mask) == sitk.Hash(with_cpu.mask)
+    assert sitk.Hash(found.probability) == sitk.Hash(with_cpu.probability)
+    assert found.fold_volumes_ml == with_cpu.fold_volumes_ml
+
+
+def test_a_device_may_fail_midway_and_the_cpu_begins_anew(ct, on_meta):
+    told = []
+    network = FailsElsewhere(torch.cuda.OutOfMemoryError, "CUDA out of memory.", works_for=3)
+    found = segment_image(ct, model(network), progress=lambda fraction, step: told.append(fraction))
+    assert len(network.failed) == 1
+    assert told != sorted(told), "the fraction goes back"
+    assert told[4:] == sorted(told[4:])
+    assert sitk.Hash(found.mask) == sitk.Hash(segment_image(ct, model(SPLEEN_FINDER), "cpu").mask)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            RuntimeError,
+            "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+        ),
+        (RuntimeError, "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        (MemoryError, ""),
+        (ValueError, "CUDA error"),
+        (KeyError, "CUDA error"),
+    ],
+)
+def test_our_own_mistakes_and_the_computers_memory_are_not_blamed_on_the_device(ct, on_meta, error, words):
+    with pytest.raises(error) as raised:
+        segment_image(ct, model(FailsElsewhere(error, words)), warn=pytest.fail)
+    assert words in str(raised.value)
+
+
+def test_what_a_device_holds_that_gives_no_numbers_is_a_mistake_too(ct, on_meta):
+    with pytest.raises(NotImplementedError, match="meta"):
+        segment_image(ct, model(SPLEEN_FINDER), warn=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.cuda.OutOfMemoryError("out of memory"), RuntimeError("CUDA error")]
+)
+def test_what_fails_on_the_cpu_is_not_tried_again(ct, error):
+    class Fails(Counting):
+        def forward(self, slices):
+            super().forward(slices)
+            raise error
+
+    network = Fails(100)
+    with pytest.raises(type(error)):
+        segment_image(ct, model(network), device="cpu", warn=pytest.fail)
+    assert network.batches == 1
+
+
+def test_the_networks_of_the_model_stay_on_the_cpu(ct, on_meta, small_model):
+    with pytest.raises(NotImplementedError, match="meta"):
+        segment_image(ct, small_model, warn=pytest.fail)
+    assert {weight.device.type for network in small_model.networks for weight in network.parameters()} == {"cpu"}
+
+
+@pytest.mark.skipif(
+    not torch.backends.cuda.is_built() or torch.cuda.is_available(), reason="needs a CUDA build and no GPU"
+)
+def test_a_gpu_that_pytorch_says_is_there_and_is_not_leaves_the_work_to_the_cpu(ct, small_model, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    told = []
+    for device in ("cuda", "auto"):
+        found = segment_image(ct[:, :, :4], small_model, device, warn=told.append)
+        assert found.device == "cpu"
+    assert told == 2 * [
+        'The device "cuda" cannot be used (no NVIDIA GPU with a working driver was found); '
+        "the CPU does the work instead, which takes longer."
+    ]
+
+
 def test_an_unknown_device_is_told_in_one_sentence():
     with pytest.raises(UserError, match='"gpu" is not available'):
         choose_device("gpu")
@@ -344,3 +549,8 @@ def test_an_unknown_device_is_told_in_one_sentence():
 def test_the_cpu_can_be_forced_and_auto_finds_a_device():
     assert choose_device("cpu").type == "cpu"
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
+
+
+def test_the_result_says_which_device_it_ran_on(ct):
+    assert segment_image(ct, model(SPLEEN_FINDER), "cpu").device == "cpu"
+    assert segment_image(ct, model(SPLEEN_FINDER)).device == choose_device("auto").type

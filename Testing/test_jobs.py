@@ -82,6 +82,11 @@ def test_any_other_name_is_a_folder_and_so_is_a_folder(place, output):
     assert job.segmentation == Path(output, "ct_spleen.seg.nrrd")
 
 
+def test_maps_that_are_not_to_be_compressed_are_nrrd(place):
+    (job,) = plan_jobs(touch("ct.nii.gz"), Path("mine.nii.gz"), overlay=False, probability=True, compressed=False)
+    assert [str(path) for path in job.outputs] == ["mine.nii.gz", "mine_probability.nrrd", "mine_disagreement.nrrd"]
+
+
 def test_without_overlay_or_probability_there_is_one_file(place):
     (job,) = plan_jobs(touch("ct.nii.gz"), Path("out"), overlay=False)
     assert job.outputs == [Path("out", "ct_spleen.seg.nrrd")]
@@ -116,9 +121,10 @@ def test_a_folder_of_cts_gives_its_images_in_name_order(place):
     assert [path.name for path in find_cts(Path("cts"))] == ["a.nrrd", "b.nii.gz", "c.mha"]
 
 
-def test_hidden_files_and_results_among_the_cts_are_left_out(place):
+@pytest.mark.parametrize("compressed", [True, False])
+def test_hidden_files_and_results_among_the_cts_are_left_out(place, compressed):
     touch("cts/._ct.nii.gz", "cts/.a1b2-ct.nii.gz", "cts/ct.nii.gz")
-    first = plan_jobs([Path("cts")], Path("cts"), probability=True)
+    first = plan_jobs([Path("cts")], Path("cts"), probability=True, compressed=compressed)
     touch(*(str(path) for job in first for path in job.outputs))
     assert find_cts(Path("cts")) == [Path("cts/ct.nii.gz")]
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -20,8 +21,9 @@ import segment
 from conftest import REPOSITORY
 from inputs import cut_short, everything_in, small_ct, small_disk, write, write_dicom
 from phantoms import AXIAL, turned
-from SpleenSmoothSegLib import ensemble, overlay
+from SpleenSmoothSegLib import devices, ensemble, overlay
 from SpleenSmoothSegLib.images import same_grid
+from SpleenSmoothSegLib.measurement import center_lps, extent_mm, longest_mm
 
 SCRIPT = REPOSITORY / "SpleenSmoothSeg" / "segment.py"
 
@@ -67,7 +69,7 @@ def refusal(run, place):
 @pytest.fixture
 def no_networks(monkeypatch):
     """Fails the test if networks are loaded: what is cheap to find comes before."""
-    monkeypatch.setattr(segment, "load", lambda options: pytest.fail("networks were loaded"))
+    monkeypatch.setattr(segment, "load", lambda *arguments: pytest.fail("networks were loaded"))
 
 
 def as_events(out: str) -> list[dict]:
@@ -114,6 +116,11 @@ def test_the_json_result_says_what_the_files_hold(run):
         "volume_ml",
         "fold_volumes_ml",
         "disagreement",
+        "extent_mm",
+        "longest_mm",
+        "center_lps",
+        "uncertain_places",
+        "device",
         "seconds",
         "peak_memory_mb",
     }
@@ -126,8 +133,39 @@ def test_the_json_result_says_what_the_files_hold(run):
     assert same_grid(mask, probability)
     assert len(result["fold_volumes_ml"]) == 2
     assert 0 <= result["disagreement"] <= 1
+    assert result["extent_mm"] == pytest.approx(extent_mm(mask), abs=0.01)
+    assert result["longest_mm"] == pytest.approx(longest_mm(mask), abs=0.01)
+    assert result["longest_mm"] > 0
+    assert result["center_lps"] == pytest.approx(center_lps(mask), abs=0.01)
+    assert result["device"] == "cpu"
     assert result["seconds"] > 0
     assert result["peak_memory_mb"] > 50
+
+
+def test_the_steps_of_the_whole_wait_are_told_by_their_names(run):
+    write(small_ct(), Path("other.nii.gz"))
+    _, out, _ = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--json")
+    loading = ["Starting PyTorch", "Loading the ensemble"]
+    work = ["Preparing slices", "Folds look at the slices", "Returning to the CT's grid", "Writing", "Done"]
+    for ct, steps in (("ct.nii.gz", ["Reading", *loading, *work]), ("other.nii.gz", ["Reading", *work])):
+        told = [event for event in as_events(out) if event["event"] == "progress" and event["ct"] == ct]
+        assert list(dict.fromkeys(event["step"] for event in told)) == steps
+        fractions = [event["fraction"] for event in told]
+        assert fractions == sorted(fractions)
+        assert (fractions[0], fractions[-1]) == (0, 1)
+
+
+def test_uncompressed_maps_are_nrrd_and_hold_the_same(run):
+    options = ("--probability", "--no-overlay")
+    assert run("ct.nii.gz", "-o", "small", *options)[0] == 0
+    assert run("ct.nii.gz", "-o", "large", *options, "--uncompressed")[0] == 0
+    names = ["ct_spleen.seg.nrrd", "ct_spleen_disagreement.nrrd", "ct_spleen_probability.nrrd"]
+    assert everything_in(Path("large")) == names
+    for name in names:
+        large = sitk.ReadImage(f"large/{name}")
+        small = sitk.ReadImage(f"small/{name}" if ".seg." in name else f"small/{Path(name).stem}.nii.gz")
+        assert sitk.Hash(large) == sitk.Hash(small)
+        assert same_grid(large, small)
 
 
 def test_a_label_gives_the_dice(run):
@@ -141,7 +179,7 @@ def test_a_label_gives_the_dice(run):
 
 def test_all_that_was_asked_for_is_done_in_one_go_with_the_networks_loaded_once(run, monkeypatch):
     load, loaded = segment.load, []
-    monkeypatch.setattr(segment, "load", lambda options: loaded.append(1) or load(options))
+    monkeypatch.setattr(segment, "load", lambda *arguments: loaded.append(1) or load(*arguments))
     write_dicom(small_ct(), Path("dicom"))
     write(small_ct(), Path("more/a.nrrd"))
     write(small_ct(), Path("more/ct.nii.gz"))
@@ -190,6 +228,9 @@ def test_a_ct_without_a_spleen_is_a_result_like_any_other(run, monkeypatch):
     code, out, err = run("ct.nii.gz", "-o", "out")
     assert (code, err) == (0, "")
     assert "ct.nii.gz: no spleen found;" in out
+    result = as_events(run("ct.nii.gz", "-o", "again", "--json")[1])[-1]
+    assert (result["volume_ml"], result["extent_mm"], result["longest_mm"]) == (0, [0, 0, 0], 0)
+    assert result["center_lps"] is None
 
 
 def test_without_a_ct_the_sample_is_segmented_and_compared(run, place):
@@ -205,6 +246,12 @@ def test_the_starter_finds_the_spleen_of_the_sample(capfd):
     result = as_events(capfd.readouterr().out)[-1]
     assert result["dice"] > 0.8
     assert len(result["fold_volumes_ml"]) == 5
+    center = np.array(result["center_lps"])
+    assert all(50 < length < 150 for length in result["extent_mm"])
+    assert max(result["extent_mm"]) < result["longest_mm"] < np.linalg.norm(result["extent_mm"])
+    assert result["uncertain_places"]
+    for place in result["uncertain_places"]:
+        assert np.linalg.norm(place["point_lps"] - center) < result["longest_mm"]
 
 
 # ---- bad input
@@ -334,6 +381,47 @@ def test_a_device_that_is_not_there_is_told(refusal, monkeypatch):
     assert 'The device "cuda" is not available' in refusal("ct.nii.gz", "--device", "cuda")
 
 
+@pytest.fixture
+def failing_device(monkeypatch) -> list[str]:
+    """ "auto" takes a device whose memory is not enough; gives the list of the devices that are tried."""
+    import torch
+
+    tried, predict = [], ensemble._predict_on
+
+    def predict_on(device, *arguments):
+        tried.append(device.type)
+        if device.type != "cpu":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return predict(device, *arguments)
+
+    def choose(name, warn):
+        return torch.device("meta" if name == "auto" else name)
+
+    monkeypatch.setattr(ensemble, "_predict_on", predict_on)
+    monkeypatch.setattr(devices, "choose_device", choose)
+    monkeypatch.setattr(ensemble, "choose_device", choose)
+    return tried
+
+
+def test_a_device_with_too_little_memory_is_told_once_and_all_is_done_on_the_cpu(run, failing_device):
+    write(small_ct(), Path("other.nii.gz"))
+    code, out, err = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--no-overlay", "--json", "--device", "auto")
+    assert code == 0
+    warning = 'The device "meta" cannot be used (its memory is not enough); the CPU does the work instead, '
+    assert err == warning + "which takes longer.\n"
+    events = as_events(out)
+    assert [event["message"] for event in events if event["event"] == "warning"] == [err.strip()]
+    assert [event["device"] for event in events if event["event"] == "result"] == ["cpu", "cpu"]
+    assert failing_device == ["meta", "cpu", "cpu"]
+
+
+def test_without_json_the_cpu_taking_over_is_one_sentence_and_the_result_is_there(run, failing_device):
+    code, out, err = run("ct.nii.gz", "-o", "out", "--no-overlay", "--device", "auto")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "the CPU does the work instead" in err
+    assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd"]
+
+
 def test_a_model_that_cannot_be_loaded_ends_all_with_one_sentence(refusal, model_folder):
     (model_folder / "fold_1.safetensors").unlink()
     write(small_ct(), Path("other.nii.gz"))
@@ -426,7 +514,8 @@ def start(pristine_model_folder):
     started = []
 
     def program(*arguments: object, **options) -> subprocess.Popen:
-        command = [sys.executable, str(SCRIPT), "--model", str(pristine_model_folder), *map(str, arguments)]
+        command = [sys.executable, str(SCRIPT), "--model", str(pristine_model_folder), "--device", "cpu"]
+        command += map(str, arguments)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
         started.append(subprocess.Popen(command, text=True, env=environment, **{**pipes, **options}))
@@ -435,6 +524,8 @@ def start(pristine_model_folder):
     yield program
     for process in started:
         process.kill()
+        if process.stdin is not None and process.stdin.closed:
+            process.stdin = None  # or communicate() would flush it
         process.communicate()
 
 
@@ -463,6 +554,125 @@ def test_when_nobody_listens_any_more_it_ends_without_a_word(start, place):
     assert process.stderr.read() == ""
     assert process.wait(timeout=120) == 1
     assert everything_in(place) == before
+
+
+# ---- as a child
+
+
+SOON = 2.0  # seconds; it is a fraction of one on an idle computer
+
+
+def lines_until(process: subprocess.Popen, step: str) -> None:
+    for line in process.stdout:
+        if json.loads(line).get("step") == step:
+            return
+    pytest.fail(f"ended before {step}")
+
+
+def test_a_child_first_says_its_process_id_and_then_all_that_json_does(start):
+    process = start("ct.nii.gz", "-o", "out", "--child", stdin=subprocess.PIPE)
+    first = json.loads(process.stdout.readline())
+    assert first == {"event": "started", "pid": process.pid}
+    others = as_events(process.stdout.read())
+    assert process.wait(timeout=60) == 0, "it does not wait for its stdin"
+    assert {event["event"] for event in others[:-1]} == {"progress"}
+    assert others[-1]["event"] == "result"
+    assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
+
+
+def test_a_child_says_what_is_wrong_after_its_process_id(start):
+    process = start("missing.nii.gz", "--child", stdin=subprocess.PIPE)
+    started, error = as_events(process.stdout.read())
+    assert started["event"] == "started"
+    assert error == {"event": "error", "ct": None, "message": '"missing.nii.gz" does not exist; check the path.'}
+    assert process.wait(timeout=SOON) == 1
+
+
+def test_a_child_whose_stdin_is_closed_from_the_start_ends_at_once(start, place):
+    before = everything_in(place)
+    process = start("ct.nii.gz", "-o", "out", "--child", stdin=subprocess.DEVNULL)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert everything_in(place) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no process groups to signal")
+def test_a_child_leads_a_process_group_of_its_own(start):
+    process = start("ct.nii.gz", "--child", stdin=subprocess.PIPE)
+    process.stdout.readline()
+    lines_until(process, "Reading")
+    assert os.getpgid(process.pid) == process.pid != os.getpgid(0)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(timeout=SOON) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("step", ["Starting PyTorch", "Folds look at the slices", "Writing"])
+def test_a_child_ends_soon_after_its_stdin_is_closed_and_leaves_nothing(start, place, step):
+    before = everything_in(place)
+    process = start("ct.nii.gz", "-o", "new/out", "--probability", "--child", stdin=subprocess.PIPE)
+    lines_until(process, step)
+    process.stdin.close()
+    assert process.wait(timeout=SOON) == 130
+    assert everything_in(place) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
+def test_a_child_ends_soon_after_the_program_that_started_it_was_killed(start, place):
+    """As when Slicer crashes. The test's own end of stdout closes with the last process that holds the other."""
+    before = everything_in(place)
+    command = [sys.executable, str(SCRIPT), "ct.nii.gz", "-o", "new/out", "--child", "--device", "cpu"]
+    parent = f"import subprocess; subprocess.Popen({command!r}, stdin=subprocess.PIPE).wait()"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    lines_until(process, "Starting PyTorch")
+    process.kill()
+    killed = time.monotonic()
+    process.stdout.read()
+    assert time.monotonic() - killed < SOON
+    assert process.wait(timeout=SOON) == -signal.SIGKILL
+    assert everything_in(place) == before
+
+
+def test_a_child_that_cannot_be_interrupted_is_ended_by_force_and_leaves_nothing(place):
+    """The main thread is deep in a library and does not hear the signal."""
+    code = """
+import time
+from pathlib import Path
+from SpleenSmoothSegLib.atomic import written_aside
+from SpleenSmoothSegLib.console import live_as_child, stop_on_signals
+stop_on_signals()
+live_as_child()
+with written_aside(Path("result.txt")) as aside:
+    aside.write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    before = everything_in(place)
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, env=environment, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        assert everything_in(place) != before
+        process.stdin.close()
+        assert process.wait(timeout=SOON) == 130
+    assert everything_in(place) == before
+
+
+def test_the_devices_are_one_json_line(start):
+    process = start("--devices")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    (event,) = as_events(out)
+    assert event["event"] == "devices"
+    assert [set(device) for device in event["devices"]] == [{"name", "usable", "reason"}] * 3
+    assert event["devices"][-1] == {"name": "cpu", "usable": True, "reason": ""}
+
+
+def test_without_pytorch_there_is_an_error_in_place_of_devices(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, out, err = run("--devices")
+    assert code == 1
+    assert as_events(out) == [{"event": "error", "ct": None, "message": err.strip()}]
+    assert "This Python lacks torch; install it" in err
 
 
 # ---- consoles
@@ -527,7 +737,8 @@ def test_in_slicer_it_takes_sys_argv_and_leaves_through_slicers_exit(slicer, mon
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
     for arguments in (["ct.nii.gz", "-o", "out"], ["ct.nii.gz", "-o", "out"], ["--help"]):
-        monkeypatch.setattr(sys, "argv", ["segment.py", "--model", str(pristine_model_folder), *arguments])
+        options = ["--model", str(pristine_model_folder), "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", ["segment.py", *options, *arguments])
         runpy.run_path(str(SCRIPT), run_name="__main__")
     assert slicer == [0, 1, 0]
     assert out.text.startswith("ct.nii.gz: ")
@@ -553,8 +764,9 @@ def test_importing_it_imports_nothing_heavy():
 def test_help_is_help_and_no_error(run):
     code, out, err = run("--help")
     assert (code, err) == (0, "")
-    for option in ("--model", "--device", "--probability", "--overwrite", "--json", "not a medical device"):
+    for option in ("--model", "--device", "--probability", "--uncompressed", "--overwrite", "--json", "--child"):
         assert option in out
+    assert "not a medical device" in out
 
 
 def test_it_works_from_where_an_installed_extension_has_it(tmp_path, pristine_model_folder):

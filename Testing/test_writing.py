@@ -89,6 +89,18 @@ def test_a_probability_map_keeps_its_values(tmp_path):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(probability))
 
 
+@pytest.mark.parametrize("suffix", [".seg.nrrd", ".nrrd", ".nii", ".mha", ".nii.gz"])
+def test_an_uncompressed_file_holds_the_same_and_is_larger_where_its_format_allows(tmp_path, suffix):
+    small, large = tmp_path / f"small{suffix}", tmp_path / f"large{suffix}"
+    write_mask(mask(), small)
+    write_mask(mask(), large, compressed=False)
+    one, other = (sitk.ReadImage(str(path)) for path in (small, large))
+    assert sitk.Hash(one) == sitk.Hash(other)
+    assert same_grid(one, other)
+    is_larger = large.stat().st_size > max(small.stat().st_size, mask().GetNumberOfPixels())
+    assert is_larger == (suffix in (".seg.nrrd", ".nrrd", ".mha"))
+
+
 @pytest.mark.parametrize("end", [".png", "", ".dcm", ".mhd", ".nhdr", ".NII.GZ", ".MHA"])
 def test_a_suffix_that_holds_no_grid_in_one_file_is_refused(tmp_path, end):
     with pytest.raises(UserError, match=r"ends in no format to write to; use .seg.nrrd or .nii.gz"):
@@ -164,14 +176,15 @@ def test_a_read_only_folder_is_told(tmp_path):
 
 
 @pytest.mark.slicer
-def test_slicer_opens_the_segment_with_name_color_and_terminology_where_it_lies(tmp_path, any_mask):
+@pytest.mark.parametrize("compressed", [True, False])
+def test_slicer_opens_the_segment_with_name_color_and_terminology_where_it_lies(tmp_path, any_mask, compressed):
     pytest.importorskip("slicerio", reason="needs slicerio, which writes the file")
     slicer = pytest.importorskip("slicer", reason="needs slicer-core, Slicer's own MRML libraries")
     import vtk
 
     from slicer_scene import new_scene, segment_center
 
-    write_mask(any_mask, tmp_path / "spleen.seg.nrrd")
+    write_mask(any_mask, tmp_path / "spleen.seg.nrrd", compressed)
     scene = new_scene()
     storage = scene.AddNewNodeByClass("vtkMRMLSegmentationStorageNode")
     storage.SetFileName(str(tmp_path / "spleen.seg.nrrd"))

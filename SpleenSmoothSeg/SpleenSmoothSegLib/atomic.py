@@ -11,6 +11,8 @@ from pathlib import Path
 
 from .errors import UserError
 
+_unfinished: set[Path] = set()
+
 
 @contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
@@ -25,11 +27,19 @@ def written_aside(path: Path) -> Iterator[Path]:
     aside = _hidden_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _unfinished.add(aside)
         yield aside
         _replace(aside, path)
     except OSError as error:
         raise _cannot_write(path, error) from error
     finally:
+        _remove(aside)
+        _unfinished.discard(aside)
+
+
+def remove_unfinished() -> None:
+    """Remove what is being written aside, for a program that ends at once, without leaving `written_aside`."""
+    for aside in tuple(_unfinished):
         _remove(aside)
 
 

@@ -6,11 +6,16 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from .atomic import remove_unfinished
 from .errors import UserError
+
+GRACE_SECONDS = 0.4  # to tidy up once nobody is there any more
 
 
 class Parser(argparse.ArgumentParser):
@@ -113,16 +118,16 @@ class JsonConsole(Console):
     """One JSON object a line on stdout; the sentences on stderr, too."""
 
     def progress(self, job) -> Callable[[float, str], None]:
-        return lambda fraction, step: self._print("progress", ct=str(job.ct), fraction=round(fraction, 3), step=step)
+        return lambda fraction, step: self.event("progress", ct=str(job.ct), fraction=round(fraction, 3), step=step)
 
     def result(self, result: dict) -> None:
-        self._print("result", **result)
+        self.event("result", **result)
 
     def sentence(self, event: str, message: str, ct: Path | None) -> None:
-        self._print(event, ct=str(ct) if ct else None, message=message)
+        self.event(event, ct=str(ct) if ct else None, message=message)
         print(message, file=sys.stderr)
 
-    def _print(self, event: str, **values) -> None:
+    def event(self, event: str, **values) -> None:
         print(json.dumps({"event": event, **values}), flush=True)
 
 
@@ -130,18 +135,21 @@ def exit_code(work: Callable[[], int], console: Console) -> int:
     """What `work` returns, or the exit code for what ends it early, which `console` says in one sentence."""
     take_any_letter()
     try:
-        return work()
-    except SystemExit as end:  # after --help
-        return int(end.code or 0)
+        try:
+            return work()
+        except SystemExit as end:  # after --help
+            return int(end.code or 0)
+        except BrokenPipeError:
+            raise
+        except KeyboardInterrupt as interrupt:
+            console.error(interrupt)
+            return 130
+        except Exception as error:
+            console.error(error)
+            return 1
     except BrokenPipeError:  # nobody reads what we say any more
         with contextlib.suppress(Exception):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt as interrupt:
-        console.error(interrupt)
-        return 130
-    except Exception as error:
-        console.error(error)
         return 1
 
 
@@ -160,6 +168,43 @@ def stop_on_signals() -> None:
         signal.signal(number, stop)
 
 
+def live_as_child() -> None:
+    """Be easily ended by the program that started this one, and end with it.
+
+    On POSIX systems this process gets a process group of its own. As soon as the pipe to its stdin is closed, by hand
+    or because the other end died, it is interrupted as by a signal, and ends by force if that takes too long.
+    """
+    if hasattr(os, "setpgid"):
+        with contextlib.suppress(OSError):  # it leads a session, and so a group
+            os.setpgid(0, 0)
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
+
+
+def _end_with_stdin() -> None:
+    _wait_for_end_of_stdin()
+    signal.raise_signal(signal.SIGTERM)  # the main thread begins nothing new and tidies up
+    time.sleep(GRACE_SECONDS)
+    remove_unfinished()
+    os._exit(130)
+
+
+def _wait_for_end_of_stdin() -> None:
+    if os.name != "nt":
+        with contextlib.suppress(OSError):  # there is none
+            while os.read(0, 4096):
+                pass
+        return
+    # Asked again and again, for while a thread reads from a pipe, Windows lets nobody else look at it, and libraries
+    # that do so when they are loaded (numpy's) would wait: https://github.com/numpy/numpy/issues/24290
+    import ctypes
+    import msvcrt
+
+    kernel, broken_pipe = ctypes.WinDLL("kernel32", use_last_error=True), 109
+    handle = ctypes.c_void_p(msvcrt.get_osfhandle(0))
+    while kernel.PeekNamedPipe(handle, None, 0, None, None, None) or ctypes.get_last_error() != broken_pipe:
+        time.sleep(0.1)
+
+
 def take_any_letter() -> None:
     """Print names of any letters on a console that lacks some of them."""
     for stream in (sys.stdout, sys.stderr):
@@ -167,9 +212,16 @@ def take_any_letter() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def leave(code: int) -> None:
-    """End the program; Slicer stays open after a script unless told to leave."""
+def leave(code: int, at_once: bool = False) -> None:
+    """End the program; Slicer stays open after a script unless told to leave.
+
+    `at_once` saves the second that Python takes to clear away PyTorch, which nobody needs who ends with the process.
+    """
     if "slicer" in sys.modules:
         sys.modules["slicer"].util.exit(code)
+    elif at_once:
+        with contextlib.suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
     else:
         sys.exit(code)

@@ -3,19 +3,23 @@
 Slices are streamed through all folds, so that memory does not grow with folds x volume.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
 
-from .errors import UserError
+from .components import keep_largest_component, parts_that_touch
+from .devices import Warn, choose_device, cpu_instead_of, device_failure, release_memory
 from .measurement import volume_ml
 from .modelfolder import Model
 from .preprocessing import Grid, axial_grid, ct_slices, to_grid
+from .progress import Progress
+from .uncertainty import Place, uncertain_places
 
-Progress = Callable[[float, str], None]
 SLICES_PER_BATCH = 4
+PREPARED, PREDICTED = 0.03, 0.97  # of the whole work, as measured on a CPU
 
 
 class Cancelled(Exception):
@@ -32,8 +36,14 @@ class Segmentation:
         disagreement_map: float32 in [0, 0.5], standard deviation over the folds' probabilities.
         disagreement: how much two folds differ on average, 1 - Dice of their masks: 0 where all agree, 1 where no two
             overlap.
-        fold_volumes_ml: volume that each fold alone would give, before the largest component is kept.
+        fold_volumes_ml: volumes of the folds' masks.
         volume_ml: volume of `mask`.
+        uncertain_places: where the folds disagree most about `mask`, on slices that are axial whatever the CT's are.
+        device: name of the device that did the work.
+
+    Of the mask of a fold, `disagreement` and `fold_volumes_ml` count the connected parts that share a voxel with
+    `mask`: what one fold takes for spleen elsewhere is not in the result, and says nothing of it. Where `mask` is
+    empty they count all, so that a spleen that only some folds see does not look like agreement.
     """
 
     mask: sitk.Image
@@ -42,6 +52,8 @@ class Segmentation:
     disagreement: float
     fold_volumes_ml: list[float]
     volume_ml: float
+    uncertain_places: list[Place]
+    device: str
 
 
 def segment_image(
@@ -51,6 +63,7 @@ def segment_image(
     largest_component: bool = True,
     progress: Progress = lambda fraction, step: None,
     cancelled: Callable[[], bool] = lambda: False,
+    warn: Warn = lambda sentence: None,
 ) -> Segmentation:
     """Segment the spleen on a CT in HU (see `images.check_ct`).
 
@@ -61,22 +74,28 @@ def segment_image(
         largest_component: keep only the largest connected part of the mask.
         progress: called with the fraction done, 0 to 1, and the name of the step.
         cancelled: asked between batches of slices; True ends the work with `Cancelled`.
+        warn: told in a sentence that the CPU does the work because the device has too little memory or does not work.
+            Then the folds look at the slices once more, and the fraction goes back.
 
     Raises:
         UserError: the device is not there.
         Cancelled: `cancelled()` returned True.
+        MemoryError, RuntimeError: the computer's own memory is not enough.
     """
     progress(0.0, "Preparing slices")
     grid = axial_grid(ct, model.slice_format)
-    slices = ct_slices(ct, grid, model.slice_format.window)
-    mean, deviation, overlap = _predict(slices, model, choose_device(device), progress, cancelled)
+    chosen = choose_device(device, warn)
+    folds = _predict(ct_slices(ct, grid, model.slice_format.window), model, chosen, progress, cancelled, warn)
 
-    progress(0.9, "Returning to the CT's grid")
-    probability = to_grid(grid.with_voxels(mean), Grid.of(ct), outside=0.0)
-    disagreement_map = to_grid(grid.with_voxels(deviation), Grid.of(ct), outside=0.0)
+    progress(PREDICTED, "Returning to the CT's grid")
+    probability = to_grid(grid.with_voxels(folds.mean), Grid.of(ct), outside=0.0)
+    disagreement_map = to_grid(grid.with_voxels(folds.deviation), Grid.of(ct), outside=0.0)
     mask = probability >= model.threshold
     if largest_component:
         mask = keep_largest_component(mask)
+    on_slices = _nearest(mask, grid)
+    overlap = folds.overlap(within=sitk.GetArrayViewFromImage(on_slices) > 0)
+    places = uncertain_places(grid.with_voxels(folds.deviation), on_slices)
     progress(1.0, "Done")
     voxel_ml = float(np.prod(grid.spacing)) / 1000
     return Segmentation(
@@ -86,23 +105,9 @@ def segment_image(
         disagreement=mean_pairwise_disagreement(overlap),
         fold_volumes_ml=[float(voxels) * voxel_ml for voxels in np.diag(overlap)],
         volume_ml=volume_ml(mask),
+        uncertain_places=places,
+        device=folds.device,
     )
-
-
-def choose_device(name: str):
-    """The torch device called `name`; "auto" takes CUDA, then MPS, then the CPU.
-
-    Raises UserError where PyTorch cannot use it.
-    """
-    import torch
-
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, available in there.items() if available)
-    if not there.get(name, False):
-        usable = ", ".join(device for device, available in there.items() if available)
-        raise UserError(f'The device "{name}" is not available to PyTorch here; choose auto or one of: {usable}.')
-    return torch.device(name)
 
 
 def mean_pairwise_disagreement(overlap: np.ndarray) -> float:
@@ -114,34 +119,73 @@ def mean_pairwise_disagreement(overlap: np.ndarray) -> float:
     return float(1 - dice.mean()) if len(first) else 0.0
 
 
-def keep_largest_component(mask: sitk.Image) -> sitk.Image:
-    """The largest face-connected part of a mask, searched in its bounding box only."""
-    if not sitk.GetArrayViewFromImage(mask).any():
-        return mask
-    shape = sitk.LabelShapeStatisticsImageFilter()
-    shape.Execute(mask)
-    box = shape.GetBoundingBox(1)
-    inside = sitk.RegionOfInterest(mask, box[3:], box[:3])
-    largest = sitk.RelabelComponent(sitk.ConnectedComponent(inside), sortByObjectSize=True) == 1
-    return sitk.Paste(mask, largest, largest.GetSize(), destinationIndex=box[:3])
+@dataclass
+class _Folds:
+    """What the folds say of the slices; `masks` (fold, slice, row, columns / 8) hold eight voxels a byte."""
+
+    device: str
+    mean: np.ndarray
+    deviation: np.ndarray
+    masks: np.ndarray
+
+    def overlap(self, within: np.ndarray) -> np.ndarray:
+        """Voxels in the masks of both fold i and fold j, of their parts that touch `within`; of all if it is empty."""
+        masks = self.masks
+        if within.any():
+            masks = [
+                np.packbits(parts_that_touch(np.unpackbits(mask, axis=-1, count=within.shape[-1]) > 0, within), axis=-1)
+                for mask in masks
+            ]
+        return np.array([[np.unpackbits(first & second).sum() for second in masks] for first in masks], float)
 
 
-def _predict(slices, model, device, progress, cancelled):
-    """Mean and standard deviation over folds (slice, row, column), and the overlap matrix of the folds' masks."""
+def _nearest(mask: sitk.Image, grid: Grid) -> sitk.Image:
+    """A mask at the nearest voxels of another grid."""
+    return sitk.Resample(
+        mask, grid.size, sitk.Transform(), sitk.sitkNearestNeighbor, grid.origin, grid.spacing, grid.direction
+    )
+
+
+def _predict(slices, model, device, progress, cancelled, warn) -> _Folds:
+    """The folds look at the slices on a device or, where that fails, on the CPU."""
     import torch
 
-    networks = [network.to(device, memory_format=torch.channels_last) for network in model.networks]
+    try:
+        return _predict_on(device, slices, model, progress, cancelled)
+    except RuntimeError as error:
+        reason = device_failure(error) if device.type != "cpu" else None
+        if reason is None:
+            raise
+    # Not until here, with the error, are the networks gone from the device.
+    release_memory(device)
+    warn(cpu_instead_of(device.type, reason))
+    return _predict_on(torch.device("cpu"), slices, model, progress, cancelled)
+
+
+def _predict_on(device, slices, model, progress, cancelled) -> _Folds:
+    import torch
+
+    networks = [_on(device, network) for network in model.networks]
+    count, rows, columns = slices.shape
     mean, deviation = np.empty_like(slices), np.empty_like(slices)
-    overlap = np.zeros((len(networks), len(networks)))
-    for start in range(0, len(slices), SLICES_PER_BATCH):
+    masks = np.empty((len(networks), count, rows, -(-columns // 8)), np.uint8)
+    for start in range(0, count, SLICES_PER_BATCH):
         if cancelled():
             raise Cancelled
         batch = torch.from_numpy(slices[start : start + SLICES_PER_BATCH, None]).to(device)
+        end = start + len(batch)
         with torch.inference_mode():
             folds = torch.stack([torch.sigmoid(network(batch))[:, 0] for network in networks])
-            votes = (folds >= model.threshold).flatten(1).float()
-            mean[start : start + len(batch)] = folds.mean(0).cpu()
-            deviation[start : start + len(batch)] = folds.std(0, correction=0).cpu()
-            overlap += (votes @ votes.T).cpu().numpy()
-        progress(0.1 + 0.8 * (start + len(batch)) / len(slices), "Folds look at the slices")
-    return mean, deviation, overlap
+            mean[start:end] = folds.mean(0).cpu()
+            deviation[start:end] = folds.std(0, correction=0).cpu()
+            masks[:, start:end] = np.packbits((folds >= model.threshold).cpu().numpy(), axis=-1)
+        progress(round(PREPARED + (PREDICTED - PREPARED) * end / count, 4), "Folds look at the slices")
+    return _Folds(device.type, mean, deviation, masks)
+
+
+def _on(device, network):
+    """The network on a device; the one of the model stays on the CPU, to be had when the device fails."""
+    import torch
+
+    network = network if device.type == "cpu" else copy.deepcopy(network)
+    return network.to(device, memory_format=torch.channels_last)

@@ -12,8 +12,10 @@ from .images import IMAGE_SUFFIXES, check_there, image_name
 from .itk import itk_name
 from .writing import check_suffix
 
-SPLEEN, PROBABILITY, DISAGREEMENT, OVERLAY = "_spleen", "_probability.nii.gz", "_disagreement.nii.gz", ".png"
-NO_CTS = (".seg.nrrd", PROBABILITY, DISAGREEMENT)  # in a folder of CTs: what comes of one
+SPLEEN, PROBABILITY, DISAGREEMENT, OVERLAY = "_spleen", "_probability", "_disagreement", ".png"
+COMPRESSED, UNCOMPRESSED = ".nii.gz", ".nrrd"  # maps
+# In a folder of CTs: what comes of one.
+NO_CTS = (".seg.nrrd", *(name + end for name in (PROBABILITY, DISAGREEMENT) for end in (COMPRESSED, UNCOMPRESSED)))
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,12 @@ def plan_jobs(
     overlay: bool = True,
     probability: bool = False,
     overwrite: bool = False,
+    compressed: bool = True,
 ) -> list[Job]:
     """The jobs for the CTs `given`, each a file, a DICOM folder or a folder of CTs.
 
-    `output` is a file for one CT if it ends as an image does, else a folder, where every CT has its own name.
+    `output` is a file for one CT if it ends as an image does, else a folder, where every CT has its own name. Maps are
+    written as NIfTI or, not to be compressed, as NRRD.
 
     Raises:
         UserError: a CT or label is not there, two outputs are the same, one would replace a CT, one is there already
@@ -58,6 +62,7 @@ def plan_jobs(
         raise UserError(f"There are {len(cts)} CTs; give a folder after -o and no --label, or one CT.")
     if label:
         check_there(label)
+    map_suffix = COMPRESSED if compressed else UNCOMPRESSED
     jobs = []
     for ct, name in cts.items():
         segmentation = output if into_file else output / f"{name}{SPLEEN}.seg.nrrd"
@@ -68,8 +73,8 @@ def plan_jobs(
                 ct.name if ct.is_file() else name,
                 segmentation,
                 overlay=segmentation.with_name(stem + OVERLAY) if overlay else None,
-                probability=segmentation.with_name(stem + PROBABILITY) if probability else None,
-                disagreement=segmentation.with_name(stem + DISAGREEMENT) if probability else None,
+                probability=segmentation.with_name(stem + PROBABILITY + map_suffix) if probability else None,
+                disagreement=segmentation.with_name(stem + DISAGREEMENT + map_suffix) if probability else None,
                 label=label,
             )
         )

@@ -36,25 +36,27 @@ def written_together(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
         raise
 
 
-def write_mask(mask: sitk.Image, path: Path) -> None:
+def write_mask(mask: sitk.Image, path: Path, compressed: bool = True) -> None:
     """Write a mask: as a segmentation if the name ends in ".seg.nrrd", else as a labelmap image.
+
+    Not `compressed`, it is written and read more quickly (".nii.gz" always is).
 
     Raises:
         UserError: an unknown suffix.
         OSError: the place cannot be written to or is full; a part of the file may be there.
     """
     if path.name.lower().endswith(SEGMENTATION_SUFFIX):
-        _write_segmentation(mask, path)
+        _write_segmentation(mask, path, compressed)
     else:
-        write_image(mask, path)
+        write_image(mask, path, compressed)
 
 
-def write_image(image: sitk.Image, path: Path) -> None:
+def write_image(image: sitk.Image, path: Path, compressed: bool = True) -> None:
     """Write an image, compressed where the format can; raises as `write_mask`."""
     check_suffix(path)
     with quiet():
         try:
-            sitk.WriteImage(image, itk_name(path), useCompression=True)
+            sitk.WriteImage(image, itk_name(path), useCompression=compressed)
         except RuntimeError as error:  # so ITK tells of a full disk and a read-only folder, as of anything else
             raise OSError(_reason(path.parent)) from error
     if path.name.endswith(nifti.NIFTI_SUFFIXES) and nifti.trouble(path):
@@ -70,7 +72,7 @@ def check_suffix(path: Path) -> None:
         raise UserError(f'"{path}" ends in no format to write to; use {SEGMENTATION_SUFFIX} or .nii.gz.')
 
 
-def _write_segmentation(mask: sitk.Image, path: Path) -> None:
+def _write_segmentation(mask: sitk.Image, path: Path, compressed: bool) -> None:
     import slicerio
 
     ijk_to_lps = np.eye(4)
@@ -91,7 +93,7 @@ def _write_segmentation(mask: sitk.Image, path: Path) -> None:
         "containedRepresentationNames": ["Binary labelmap"],
         "segments": [segment],
     }
-    slicerio.write_segmentation(str(path), segmentation, compression_level=6)
+    slicerio.write_segmentation(str(path), segmentation, compression_level=6 if compressed else 0)
 
 
 def _reason(folder: Path) -> str:
