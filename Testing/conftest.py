@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
+# Before anything draws with Slicer's libraries: where Mesa's LLVM is loaded first, that of PyTorch crashes.
+import torchvision  # noqa: F401
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SAMPLE_DATA = REPOSITORY / "SpleenSmoothSeg" / "Resources" / "SampleData"
 SHARED_DATA = REPOSITORY.parent / "shared" / "data" / "Task09_SpleenOpen"
@@ -90,3 +93,19 @@ def offline(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     yield
     assert not asked, f"asked for {asked[0]}"
+
+
+@pytest.fixture
+def slicer_app():
+    """Slicer's application, as far as the stand-in goes, with a fresh scene; a slot that printed an error fails the test."""
+    pytest.importorskip("slicer", reason="needs slicer-core, Slicer's own MRML libraries")
+    pytest.importorskip("PyQt5.QtWidgets", reason="needs PyQt5, on which the stand-in for Slicer's widgets is built")
+    import standin
+
+    application = standin.start()
+    standin.newScene()
+    yield application
+    standin.closeModules()
+    errors = list(standin.errorsInSlots)
+    standin.errorsInSlots.clear()
+    assert not errors, f"a slot failed: {errors[0]!r}"

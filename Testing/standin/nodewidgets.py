@@ -1,0 +1,320 @@
+"""``slicer.qMRMLNodeComboBox`` and its kin, on the real scene.
+
+Copied from Slicer's source: which nodes a selector lists, what it selects when nodes come and go, that a new name of
+the current node counts as another node, and the items that make, rename and delete nodes.
+"""
+
+import qt
+import slicer
+import vtk
+
+from .ctkwidgets import ctkComboBox
+from .mrmlwidgets import SCENE_EVENTS, HasScene, Observed
+from .properties import stored
+from .pythonqt import Signal, cppClass
+
+
+@cppClass
+class qMRMLNodeComboBox(HasScene, qt.QWidget):
+    """Lists the scene's nodes of some types; chooses, makes, renames and deletes them."""
+
+    currentNodeChanged = Signal("vtkMRMLNode*", "bool")
+    currentNodeIDChanged = Signal("QString")
+    nodeActivated = Signal("vtkMRMLNode*")
+    nodeAdded = Signal("vtkMRMLNode*")
+    nodeAddedByUser = Signal("vtkMRMLNode*")
+    nodeAddedByUserAction = Signal("vtkMRMLNode*")
+    nodeAboutToBeEdited = Signal("vtkMRMLNode*")
+    currentNodeRenamed = Signal("QString")
+    nodeTypes = stored(tuple, (), then="_update")
+    hideChildNodeTypes = stored(tuple, (), then="_update")
+    showChildNodeTypes = stored(bool, True, then="_update")
+    showHidden = stored(bool, False, then="_update")
+    noneEnabled = stored(bool, False, then="_update")
+    noneDisplay = stored(str, "None", then="_update")
+    addEnabled = stored(bool, True, then="_update")
+    removeEnabled = stored(bool, True, then="_update")
+    editEnabled = stored(bool, False, then="_update")
+    renameEnabled = stored(bool, False, then="_update")
+    selectNodeUponCreation = stored(bool, True)
+    baseName = stored(str, "")
+    interactionNodeSingletonTag = stored(str, "Singleton")
+    sizeAdjustPolicy = stored(int, 0)
+    _comboBox = None
+    _attributes = None
+    _labels = None
+    _menuActions = ()
+    _current = None
+    _requestedID = ""
+    _sceneObserved = None
+    _nodesObserved = None
+    _updating = False
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._attributes, self._labels = {}, {}
+        self._sceneObserved, self._nodesObserved = Observed(self._update), Observed(self._rename)
+        self._comboBox = self._makeComboBox()
+        self._comboBox.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
+        self._comboBox.sizeAdjustPolicy = qt.QComboBox.AdjustToMinimumContentsLengthWithIcon
+        self._comboBox.minimumContentsLength = 12
+        layout = qt.QHBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._comboBox)
+        self.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Fixed)
+        self.setFocusProxy(self._comboBox)
+        self._comboBox.connect("currentTextChanged(QString)", self._textChanged)  # so does Slicer
+        self._comboBox.connect("activated(int)", self._activated)
+        self.enabled = False
+
+    def _makeComboBox(self):
+        return ctkComboBox(self)
+
+    # What PythonQt shows.
+
+    def currentNode(self):
+        return self._current
+
+    def setCurrentNode(self, node) -> None:
+        if node is not None and not isinstance(node, slicer.vtkMRMLNode):
+            raise ValueError(f"setCurrentNode wants a node or None, not {node!r}")
+        self.setCurrentNodeID(node.GetID() or "" if node else "")
+
+    def setCurrentNodeID(self, nodeID: str) -> None:
+        if self._scene is None:
+            self._requestedID = nodeID or ""
+            return
+        row = self._comboBox.findData(nodeID) if nodeID else -1
+        self._comboBox.setCurrentIndex(row if row >= 0 else 0 if self.noneEnabled else -1)
+
+    def setCurrentNodeIndex(self, index: int) -> None:
+        self._comboBox.setCurrentIndex((index if index < self.nodeCount() else -1) + self.noneEnabled)
+
+    currentNodeID = qt.Property(
+        str,
+        lambda self: self._current.GetID() or "" if self._current else "",
+        lambda self, nodeID: self.setCurrentNodeID(nodeID),
+    )
+
+    def nodeCount(self) -> int:
+        return len(self._nodes())
+
+    def nodeFromIndex(self, index: int):
+        nodes = self._nodes()
+        return nodes[index] if 0 <= index < len(nodes) else None
+
+    def addAttribute(self, nodeType: str, name: str, value=None) -> None:
+        self._attributes[nodeType, name] = None if value is None else str(value)
+        self._update()
+
+    def removeAttribute(self, nodeType: str, name: str) -> None:
+        self._attributes.pop((nodeType, name), None)
+        self._update()
+
+    def setNodeTypeLabel(self, label: str, nodeType: str) -> None:
+        self._labels[nodeType] = label
+        self._update()
+
+    def nodeTypeLabel(self, nodeType: str) -> str:
+        if nodeType in self._labels or self._scene is None or not nodeType:
+            return self._labels.get(nodeType, "node")
+        return self._scene.GetTypeDisplayNameByClassName(nodeType) or "node"
+
+    def addMenuAction(self, action) -> None:
+        self._menuActions = (*self._menuActions, action)
+        self._update()
+
+    def addNode(self, nodeType: str = ""):
+        nodeType = nodeType or next(iter(self.nodeTypes), "")
+        if self._scene is None or nodeType not in self.nodeTypes:
+            return None
+        node = self._scene.CreateNodeByClass(nodeType)
+        node.UnRegister(None)
+        if self.baseName or not node.GetName():
+            node.SetName(self._scene.GetUniqueNameByString(self.baseName or node.GetDefaultNodeNamePrefix()))
+        for (_type, name), value in self._attributes.items():
+            node.SetAttribute(name, value or "")
+        node = self._scene.AddNode(node)
+        if self.selectNodeUponCreation:
+            self.setCurrentNode(node)
+        self.nodeAddedByUser.emit(node)
+        return node
+
+    def removeCurrentNode(self) -> None:
+        self._scene.RemoveNode(self._current)
+
+    def editCurrentNode(self) -> None:
+        self.nodeAboutToBeEdited.emit(self._current)
+
+    def renameCurrentNode(self) -> None:
+        if self._current:
+            title = f"Rename {self.nodeTypeLabel(self._current.GetClassName())}"
+            name = qt.QInputDialog.getText(self, title, "New name:", qt.QLineEdit.Normal, self._current.GetName())
+            if name:
+                self._current.SetName(name)
+                self.currentNodeRenamed.emit(name)
+
+    # How it keeps up with the scene.
+
+    def _nodes(self) -> list:
+        if self._scene is None:
+            return []
+        nodes = (self._scene.GetNthNode(index) for index in range(self._scene.GetNumberOfNodes()))
+        return [node for node in nodes if self._lists(node)]
+
+    def _lists(self, node) -> bool:
+        if node.GetHideFromEditors() and not self.showHidden:
+            return False
+        kinds = [kind for kind in self.nodeTypes if node.IsA(kind)]
+        if not self.showChildNodeTypes:
+            kinds = [kind for kind in kinds if node.GetClassName() == kind]
+        if not kinds or any(node.IsA(kind) for kind in self.hideChildNodeTypes):
+            return False
+        wanted = [(name, value) for (kind, name), value in self._attributes.items() if node.IsA(kind)]
+        return all(
+            node.GetAttribute(name) is not None if value is None else node.GetAttribute(name) == value
+            for name, value in wanted
+        )
+
+    def _actions(self) -> list[tuple[str, tuple]]:
+        """Text of each item below the nodes, with what it does."""
+        label = self.nodeTypeLabel(self.nodeTypes[0] if len(self.nodeTypes) == 1 else "")
+        actions = [(f"Rename current {label}", ("renameCurrentNode",))] * self.renameEnabled
+        actions += [(f"Edit current {label}", ("editCurrentNode",))] * self.editEnabled
+        if self.addEnabled:
+            actions += [(f"Create new {self.nodeTypeLabel(kind)}", ("_create", kind)) for kind in self.nodeTypes]
+        actions += [(f"Delete current {label}", ("removeCurrentNode",))] * self.removeEnabled
+        return actions + [(action.text, ("_trigger", action)) for action in self._menuActions]
+
+    def _sceneWasSet(self) -> None:
+        super()._sceneWasSet()
+        events = [getattr(slicer.vtkMRMLScene, event) for event in SCENE_EVENTS]
+        self._sceneObserved.watch(*[(self._scene, event) for event in events])
+        self.enabled = self._scene is not None
+        self._update()
+        if self._requestedID:
+            self.setCurrentNodeID(self._requestedID)
+        self._requestedID = ""
+
+    def _update(self) -> None:
+        """List again what the scene has now; what was selected stays, or its neighbor takes its place."""
+        if self._updating or self._comboBox is None:
+            return
+        self._updating = True
+        nodes, comboBox, before = self._nodes(), self._comboBox, self._comboBox.currentIndex
+        currentID = comboBox.currentData
+        known = {comboBox.itemData(row) for row in range(comboBox.count)}
+        comboBox.blockSignals(True)
+        comboBox.clear()
+        if self.noneEnabled:
+            comboBox.addItem(self.noneDisplay, "")
+        for node in nodes:
+            self._addItem(node)
+        actions = self._actions() if self._scene else []
+        if actions:
+            comboBox.insertSeparator(comboBox.count)
+        for text, action in actions:
+            comboBox.addItem(text, action)
+        comboBox.setCurrentIndex(self._rowToSelect(nodes, currentID, before, bool(actions)))
+        label = self.nodeTypeLabel(next(iter(self.nodeTypes), ""))
+        comboBox.defaultText = f"Select a {label}"
+        comboBox.blockSignals(False)
+        self._updating = False
+        self._nodesObserved.watch(*[(node, vtk.vtkCommand.ModifiedEvent) for node in nodes])
+        self._currentMayHaveChanged()
+        for node in [node for node in nodes if node.GetID() not in known]:
+            self.nodeAdded.emit(node)
+
+    def _currentMayHaveChanged(self) -> None:
+        nodeID = self._comboBox.currentData
+        node = self._scene.GetNodeByID(nodeID) if self._scene and nodeID else None
+        if node is not self._current:
+            self._current = node
+            self._emitCurrentNode()
+
+    def _addItem(self, node) -> None:
+        self._comboBox.addItem(node.GetName() or "", node.GetID())
+
+    def _rowToSelect(self, nodes: list, currentID, before: int, hasActions: bool) -> int:
+        first = int(self.noneEnabled)
+        IDs = [node.GetID() for node in nodes]
+        if self._current is not None and currentID in IDs:
+            return IDs.index(currentID) + first
+        if self._current is not None and nodes:
+            return min(before, first + len(nodes) - 1)
+        # Qt selects the first row that comes into an empty list: only here, where nothing else is listed.
+        alone = nodes and not hasActions and not self.noneEnabled
+        return 0 if self.noneEnabled or alone else -1
+
+    def _rename(self) -> None:
+        for row in range(self._comboBox.count):
+            node = self._scene.GetNodeByID(self._comboBox.itemData(row)) if self._isNodeID(row) else None
+            if node and node.GetName() != self._comboBox.itemText(row):
+                self._comboBox.setItemText(row, node.GetName())
+
+    def _isNodeID(self, row: int) -> bool:
+        data = self._comboBox.itemData(row)
+        return isinstance(data, str) and bool(data)
+
+    def _textChanged(self) -> None:
+        """Another row, or another name of the current node, which Slicer takes for another node."""
+        nodeID = self._comboBox.currentData
+        if not isinstance(nodeID, tuple):  # an action: the node stays
+            self._current = self._scene.GetNodeByID(nodeID) if self._scene and nodeID else None
+            self._emitCurrentNode()
+
+    def _emitCurrentNode(self) -> None:
+        self.currentNodeChanged.emit(self._current)
+        self.currentNodeChanged._signalOf("bool").emit(self._current is not None)
+        self.currentNodeIDChanged.emit(self.currentNodeID)
+
+    def _activated(self, row: int) -> None:
+        data = self._comboBox.itemData(row)
+        if not isinstance(data, tuple):
+            self.nodeActivated.emit(self._current)
+            return
+        self.setCurrentNode(self._current)
+        getattr(self, data[0])(*data[1:])
+
+    def _create(self, nodeType: str) -> None:
+        node = self.addNode(nodeType)
+        self.setCurrentNode(node)
+        self.nodeAddedByUserAction.emit(node)
+
+    def _trigger(self, action) -> None:
+        action.trigger()
+
+
+@cppClass
+class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
+    """A node selector whose nodes can be ticked."""
+
+    checkedNodesChanged = Signal()
+    _checked = frozenset()
+
+    def checkedNodes(self) -> tuple:
+        return tuple(node for node in self._nodes() if node.GetID() in self._checked)
+
+    def uncheckedNodes(self) -> tuple:
+        return tuple(node for node in self._nodes() if node.GetID() not in self._checked)
+
+    def allChecked(self) -> bool:
+        return not self.uncheckedNodes()
+
+    def noneChecked(self) -> bool:
+        return not self.checkedNodes()
+
+    def checkState(self, node) -> int:
+        return qt.Qt.Checked if node.GetID() in self._checked else qt.Qt.Unchecked
+
+    def setCheckState(self, node, state: int) -> None:
+        checked = self._checked | {node.GetID()} if state == qt.Qt.Checked else self._checked - {node.GetID()}
+        if checked != self._checked:
+            self._checked = checked
+            self.checkedNodesChanged.emit()
+
+    def check(self, node) -> None:
+        self.setCheckState(node, qt.Qt.Checked)
+
+    def uncheck(self, node) -> None:
+        self.setCheckState(node, qt.Qt.Unchecked)

@@ -1,0 +1,277 @@
+"""The widgets over segmentations that panels use, as ``slicer.qMRMLSegmentSelectorWidget``, on the real scene."""
+
+import qt
+import slicer
+
+from .ctkwidgets import ctkCheckableComboBox, ctkMenuButton
+from .mrmlwidgets import Observed, qMRMLWidget
+from .nodewidgets import qMRMLNodeComboBox
+from .properties import delegated, stored
+from .pythonqt import Signal, cppClass
+
+SEGMENT_EVENTS = "SegmentAdded", "SegmentRemoved", "SegmentModified"
+
+
+@cppClass
+class qMRMLSegmentSelectorWidget(qMRMLWidget):
+    """Chooses a segmentation and one (or, with ``multiSelection``, some) of its segments.
+
+    As in Slicer, the chosen segment's id outlives the segment: it stays when the segmentation has no segment left.
+    """
+
+    currentNodeChanged = Signal("vtkMRMLNode*", "bool")
+    currentSegmentChanged = Signal("QString")
+    segmentSelectionChanged = Signal("QStringList")
+    nodeAboutToBeEdited = Signal("vtkMRMLNode*")
+    multiSelection = stored(bool, False, then="_populate")
+    horizontalLayout = stored(bool, False, then="_arrange")
+    _nodeSelector = None
+    _segments = None
+    _manySegments = None
+    _message = None
+    _segmentationNode = None
+    _currentSegmentID = ""
+    _selectedSegmentIDs = ()
+    _observed = None
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._observed = Observed(self._populate)
+        self._nodeSelector = qMRMLNodeComboBox(self)
+        self._nodeSelector.objectName = "MRMLNodeComboBox_Segmentation"
+        self._nodeSelector.nodeTypes = ["vtkMRMLSegmentationNode"]
+        self._nodeSelector.addEnabled = self._nodeSelector.removeEnabled = False
+        self._segments, self._manySegments = qt.QComboBox(self), ctkCheckableComboBox(self)
+        self._segments.objectName, self._manySegments.objectName = "comboBox_Segment", "CheckableComboBox_Segment"
+        self._message = qt.QLabel(self)
+        self._message.objectName = "label_Message"
+        layout = qt.QGridLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        self._arrange()
+        self._nodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._nodeChanged)
+        self._nodeSelector.connect("nodeAboutToBeEdited(vtkMRMLNode*)", self.nodeAboutToBeEdited.emit)
+        self._segments.connect("currentIndexChanged(int)", self._segmentChanged)
+        self._manySegments.connect("checkedIndexesChanged()", self._selectionChanged)
+        self._populate()
+
+    editEnabled = delegated(bool, "_nodeSelector", "editEnabled")
+    selectNodeUponCreation = delegated(bool, "_nodeSelector", "selectNodeUponCreation")
+    segmentationNodeSelectorVisible = delegated(bool, "_nodeSelector", "visible")
+    noneEnabled = qt.Property(
+        bool, lambda self: self._nodeSelector.noneEnabled, lambda self, enabled: self._setNoneEnabled(enabled)
+    )
+
+    def currentNode(self):
+        return self._nodeSelector.currentNode()
+
+    def currentNodeID(self) -> str:
+        return self._nodeSelector.currentNodeID
+
+    def setCurrentNode(self, node) -> None:
+        self._nodeSelector.setCurrentNode(node)
+
+    def setCurrentNodeID(self, nodeID: str) -> None:
+        self._nodeSelector.setCurrentNodeID(nodeID)
+
+    def currentSegmentID(self) -> str:
+        return "" if self.multiSelection else self._currentSegmentID
+
+    def setCurrentSegmentID(self, segmentID: str) -> None:
+        if not segmentID and self.noneEnabled:
+            self._segments.setCurrentIndex(0)
+        elif self._segments.findData(segmentID) >= 0:
+            self._segments.setCurrentIndex(self._segments.findData(segmentID))
+
+    def selectedSegmentIDs(self) -> tuple:
+        return tuple(self._selectedSegmentIDs)
+
+    def setSelectedSegmentIDs(self, segmentIDs) -> None:
+        valid = [ID for ID in segmentIDs if ID in self.segmentIDs()]
+        self._manySegments.blockSignals(True)
+        for row in range(self._manySegments.count):
+            state = qt.Qt.Checked if self._manySegments.itemData(row) in valid else qt.Qt.Unchecked
+            self._manySegments.setCheckState(self._manySegments.model().index(row, 0), state)
+        self._manySegments.blockSignals(False)
+        self._selectionChanged()
+
+    def segmentIDs(self) -> tuple:
+        return tuple(self._manySegments.itemData(row) for row in range(self._manySegments.count))
+
+    def _setNoneEnabled(self, enabled: bool) -> None:
+        self._nodeSelector.noneEnabled = enabled
+        self._populate()
+
+    def _sceneWasSet(self) -> None:
+        super()._sceneWasSet()
+        self._nodeSelector.setMRMLScene(self._scene)
+
+    def _nodeChanged(self, node) -> None:
+        self._segmentationNode = node
+        self._observed.watch(*[(node, getattr(slicer.vtkSegmentation, event)) for event in SEGMENT_EVENTS])
+        self._populate()
+        self.currentNodeChanged.emit(node)
+        self.currentNodeChanged._signalOf("bool").emit(node is not None)
+
+    def _populate(self) -> None:
+        segmentation = self._segmentationNode.GetSegmentation() if self._segmentationNode else None
+        IDs = list(segmentation.GetSegmentIDs()) if segmentation else []
+        names = [segmentation.GetSegment(ID).GetName() for ID in IDs]
+        for comboBox in (self._segments, self._manySegments):
+            comboBox.blockSignals(True)
+            comboBox.clear()
+            if comboBox is self._segments and self.noneEnabled and IDs:
+                comboBox.addItem("None", "")
+            for ID, name in zip(IDs, names, strict=True):
+                comboBox.addItem(name, ID)
+            comboBox.blockSignals(False)
+        self._message.text = "" if IDs else "No segments in segmentation" if segmentation else "No node is selected"
+        self._message.visible = not IDs
+        self._segments.visible = bool(IDs) and not self.multiSelection
+        self._manySegments.visible = bool(IDs) and self.multiSelection
+        if IDs and self.multiSelection:
+            self.setSelectedSegmentIDs(self._selectedSegmentIDs)
+        elif IDs:
+            self._restoreCurrentSegment(IDs)
+
+    def _restoreCurrentSegment(self, IDs: list[str]) -> None:
+        self._segments.blockSignals(True)
+        known = self._currentSegmentID in IDs or (self.noneEnabled and not self._currentSegmentID)
+        self._segments.setCurrentIndex(self._segments.findData(self._currentSegmentID) if known else -1)
+        self._segments.blockSignals(False)
+        if not known:
+            self._segments.setCurrentIndex(int(self.noneEnabled))
+
+    def _segmentChanged(self, row: int) -> None:
+        if self._segmentationNode:
+            self._currentSegmentID = self._segments.itemData(row) or ""
+            self.currentSegmentChanged.emit(self._currentSegmentID)
+
+    def _selectionChanged(self) -> None:
+        checked = [self._manySegments.itemData(index.row()) for index in self._manySegments.checkedIndexes()]
+        if tuple(checked) != tuple(self._selectedSegmentIDs):
+            self._selectedSegmentIDs = tuple(checked)
+            self.segmentSelectionChanged.emit(checked)
+
+    def _arrange(self) -> None:
+        layout = self.layout()
+        layout.addWidget(self._nodeSelector, 0, 0)
+        row, column = (0, 1) if self.horizontalLayout else (1, 0)
+        for widget in (self._segments, self._manySegments, self._message):
+            layout.addWidget(widget, row, column)
+
+
+@cppClass
+class qMRMLSegmentsTableView(qMRMLWidget):
+    """The segments of a segmentation, by name."""
+
+    selectionChanged = Signal("QItemSelection,QItemSelection")
+    segmentAboutToBeModified = Signal("QString")
+    selectionMode = stored(int, 3)
+    headerVisible = stored(bool, True)
+    visibilityColumnVisible = stored(bool, True)
+    colorColumnVisible = stored(bool, True)
+    opacityColumnVisible = stored(bool, True)
+    statusColumnVisible = stored(bool, False)
+    layerColumnVisible = stored(bool, False)
+    readOnly = stored(bool, False)
+    filterBarVisible = stored(bool, False)
+    textFilter = stored(str, "", then="_populate")
+    jumpToSelectedSegmentEnabled = stored(bool, False)
+    useTerminologySelector = stored(bool, True)
+    _table = None
+    _node = None
+    _observed = None
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self._observed = Observed(self._populate)
+        self._table = qt.QTableWidget(0, 1, self)
+        self._table.objectName = "SegmentsTable"
+        self._table.setHorizontalHeaderLabels(["Name"])
+        self._table.horizontalHeader().stretchLastSection = True
+        self._table.setEditTriggers(qt.QAbstractItemView.NoEditTriggers)
+        self._table.setSelectionBehavior(qt.QAbstractItemView.SelectRows)
+        layout = qt.QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self._table)
+        self._table.selectionModel().selectionChanged.connect(self.selectionChanged.emit)
+
+    segmentCount = qt.Property(int, lambda self: self._table.rowCount)
+
+    def segmentationNode(self):
+        return self._node
+
+    def setSegmentationNode(self, node) -> None:
+        self._node = node
+        self._observed.watch(*[(node, getattr(slicer.vtkSegmentation, event)) for event in SEGMENT_EVENTS])
+        self._populate()
+
+    def tableWidget(self):
+        return self._table
+
+    def selectedSegmentIDs(self) -> tuple:
+        rows = sorted({index.row() for index in self._table.selectionModel().selectedRows()})
+        return tuple(self.segmentIDForRow(row) for row in rows)
+
+    def setSelectedSegmentIDs(self, segmentIDs) -> None:
+        self._table.clearSelection()
+        for row in map(self.rowForSegmentID, segmentIDs):
+            if row >= 0:
+                index = self._table.model().index(row, 0)
+                self._table.selectionModel().select(index, qt.QItemSelectionModel.Select)
+
+    def clearSelection(self) -> None:
+        self._table.clearSelection()
+
+    def displayedSegmentIDs(self) -> tuple:
+        return tuple(self.segmentIDForRow(row) for row in range(self._table.rowCount))
+
+    def rowForSegmentID(self, segmentID: str) -> int:
+        segmentIDs = self.displayedSegmentIDs()
+        return segmentIDs.index(segmentID) if segmentID in segmentIDs else -1
+
+    def segmentIDForRow(self, row: int) -> str:
+        return self._table.item(row, 0).data(qt.Qt.UserRole)
+
+    def _populate(self) -> None:
+        segmentation = self._node.GetSegmentation() if self._node else None
+        self._table.rowCount = 0
+        for ID in segmentation.GetSegmentIDs() if segmentation else ():
+            name = segmentation.GetSegment(ID).GetName()
+            if self.textFilter.lower() in name.lower():
+                item = qt.QTableWidgetItem(name)
+                item.setData(qt.Qt.UserRole, ID)
+                self._table.insertRow(self._table.rowCount)
+                self._table.setItem(self._table.rowCount - 1, 0, item)
+
+
+@cppClass
+class qMRMLSegmentationShow3DButton(ctkMenuButton):
+    """Shows a segmentation's closed surface in 3D, or hides it."""
+
+    locked = stored(bool, False)
+    _node = None
+
+    def __init__(self, parent=None):
+        super().__init__(parent)
+        self.text, self.checkable = "Show 3D", True
+        self.connect("toggled(bool)", self._toggled)
+
+    def segmentationNode(self):
+        return self._node
+
+    def setSegmentationNode(self, node) -> None:
+        self._node = node
+        self.enabled = node is not None
+
+    def setLocked(self, locked: bool) -> None:
+        self.locked = locked
+
+    def _toggled(self, show: bool) -> None:
+        if self._node:
+            surface = slicer.vtkSegmentationConverter.GetSegmentationClosedSurfaceRepresentationName()
+            if show:
+                self._node.CreateClosedSurfaceRepresentation()
+                self._node.GetDisplayNode().SetPreferredDisplayRepresentationName3D(surface)
+            else:
+                self._node.RemoveClosedSurfaceRepresentation()
