@@ -112,6 +112,18 @@ def soften(mask: np.ndarray, spacing: tuple[float, float, float], border: Border
     return soft
 
 
+def reach(border: Border, spacing: Sequence[float]) -> tuple[int, int, int]:
+    """How many voxels beyond the label the soft label can be more than 0, along (slice, row, column)."""
+    return tuple(math.floor(REACH[border.kernel] * w) + 1 if w else 0 for w in _voxels_wide(border, spacing))
+
+
+def bounding_box(mask: np.ndarray) -> Region:
+    """Smallest region that holds the whole mask, three empty slices where the mask is empty."""
+    slices = _extent(mask.any(axis=(1, 2)))
+    plane = mask[slices].any(axis=0)
+    return slices, _extent(plane.any(axis=1)), _extent(plane.any(axis=0))
+
+
 def none(mask: np.ndarray, width: Sequence[float]) -> np.ndarray:
     """The hard label itself, whatever the width: y."""
     return mask.astype(np.float32)
@@ -123,7 +135,7 @@ def gaussian(mask: np.ndarray, width: Sequence[float]) -> np.ndarray:
     Sampled at voxel centers and cut off at 4 sigma, scipy's default, which leaves out 6e-5 of the mass.
     Source: the ordinary Gaussian filter, scipy.ndimage.gaussian_filter.
     """
-    return ndimage.gaussian_filter(mask, width, output=np.float32, mode="nearest", truncate=REACH["gaussian"])
+    return _correlate(mask, [_gaussian_taps(w) if w else np.ones(1) for w in width])
 
 
 def box(mask: np.ndarray, width: Sequence[float]) -> np.ndarray:
@@ -178,7 +190,9 @@ def signed_distance(mask: np.ndarray, width: Sequence[float]) -> np.ndarray:
     Source: softening by signed distance after Li et al., Superpixel-Guided Label Softening, MICCAI 2020,
     arXiv 2007.08897, which squashes it by d / (1 + |d|) within superpixels; the logistic has shorter tails.
     """
-    squared = _squared_distance(~mask, width) + _squared_distance(mask, width)  # one of the two is 0
+    squared = _squared_distance(mask, width)
+    around = tuple(slice(max(0, side.start - 1), side.stop + 1) for side in bounding_box(mask))
+    squared[around] += _squared_distance(~mask[around], width)  # one of the two is 0
     near = squared <= REACH["signed_distance"] ** 2
     inside = mask[near]
     tail = 1 / (1 + np.exp(2 * math.log(9) * np.sqrt(squared[near])))
@@ -205,30 +219,32 @@ def _soft_region(mask: np.ndarray, spacing: Sequence[float], border: Border) -> 
     """The part of the array that the soft label can reach, and the soft label there; 0 everywhere else."""
     if mask.ndim != 3 or len(spacing) != 3 or min(spacing) <= 0:
         raise ValueError(f"expected a 3D mask and three positive spacings, not {mask.shape} and {spacing}")
-    voxel = spacing if border.unit == "mm" else (1, 1, 1)
-    width = [border.width / size for size in voxel]
-    if border.plane == "2d":
-        width[0] = 0.0
-    reach = [math.floor(REACH[border.kernel] * w) + 1 if w else 0 for w in width]
     region = tuple(
         slice(max(0, side.start - r), min(side.stop + r, length))
-        for side, r, length in zip(_bounding_box(mask), reach, mask.shape, strict=True)
+        for side, r, length in zip(bounding_box(mask), reach(border, spacing), mask.shape, strict=True)
     )
     if not mask[region].size:
         return region, np.zeros(mask[region].shape, np.float32)
-    return region, KERNELS[border.kernel](mask[region], width).clip(0, 1)
+    return region, KERNELS[border.kernel](mask[region], _voxels_wide(border, spacing)).clip(0, 1)
 
 
-def _bounding_box(mask: np.ndarray) -> Region:
-    """Smallest region that holds the whole mask, three empty slices where the mask is empty."""
-    slices = _extent(mask.any(axis=(1, 2)))
-    plane = mask[slices].any(axis=0)
-    return slices, _extent(plane.any(axis=1)), _extent(plane.any(axis=0))
+def _voxels_wide(border: Border, spacing: Sequence[float]) -> list[float]:
+    """The width of a border in voxels along each axis, 0 where it does not smooth."""
+    voxel = spacing if border.unit == "mm" else (1, 1, 1)
+    width = [border.width / size for size in voxel]
+    return [0.0, *width[1:]] if border.plane == "2d" else width
 
 
 def _extent(line: np.ndarray) -> slice:
     where = np.flatnonzero(line)
     return slice(int(where[0]), int(where[-1]) + 1) if where.size else slice(0, 0)
+
+
+def _gaussian_taps(sigma: float) -> np.ndarray:
+    """Weights of a 1D Gaussian, sum 1, as far as scipy.ndimage.gaussian_filter takes them."""
+    radius = math.floor(REACH["gaussian"] * sigma + 0.5)
+    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1.0) / sigma) ** 2)
+    return taps / taps.sum()
 
 
 def _taps(half: float, weight: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -239,12 +255,25 @@ def _taps(half: float, weight: Callable[[np.ndarray], np.ndarray]) -> np.ndarray
 
 
 def _correlate(mask: np.ndarray, taps: Sequence[np.ndarray]) -> np.ndarray:
-    """Filter with one 1D kernel along each axis."""
-    soft = none(mask, ())
-    for axis, weights in enumerate(taps):
-        if weights.size > 1:
-            soft = ndimage.correlate1d(soft, weights, axis, mode="nearest")
-    return soft
+    """Filter with one 1D kernel along each axis, its edge voxels repeated beyond it.
+
+    Along an axis that is a product with a matrix, which only the voxels of the label's box go into. So wide kernels
+    take a fraction of the time of scipy.ndimage.correlate1d, narrow ones about the same (bench_borders.py).
+    """
+    box = bounding_box(mask)
+    soft = mask[box].astype(float)  # in float32 the sums in the core would not be exactly 1
+    for length, side, weights in zip(mask.shape, box, taps, strict=True):
+        # The first axis is filtered and becomes the last, so that after three turns all are where they were.
+        soft = np.tensordot(soft, _filter_matrix(weights, length)[:, side], (0, 1))
+    return soft.astype(np.float32)
+
+
+def _filter_matrix(taps: np.ndarray, length: int) -> np.ndarray:
+    """What each voxel of a line (column) gives to each voxel of the filtered line (row)."""
+    matrix, rows = np.zeros((length, length)), np.arange(length)
+    for offset, weight in enumerate(taps, -(taps.size // 2)):
+        matrix[rows, np.clip(rows + offset, 0, length - 1)] += weight
+    return matrix
 
 
 def _squared_distance(target: np.ndarray, width: Sequence[float]) -> np.ndarray:
@@ -254,13 +283,29 @@ def _squared_distance(target: np.ndarray, width: Sequence[float]) -> np.ndarray:
     voxel, a length that depends on the direction. The face of a voxel i steps away is i - 1/2 steps away,
     axis by axis, so the minimum over all targets can be taken axis by axis: exact, and quicker.
     """
-    squared = np.where(target, np.float32(0), np.float32(np.inf))
-    for axis, w in enumerate(width):
+    *others, along_rows = width
+    gaps = np.concatenate([[0], _squared_gaps(along_rows, target.shape[-1]), [np.inf]]).astype(np.float32)
+    squared = gaps[np.minimum(_steps_along_rows(target), len(gaps) - 1)]
+    for axis, w in enumerate(others):
         source = np.moveaxis(squared, axis, 0)
         squared = squared.copy()
         nearest = np.moveaxis(squared, axis, 0)
-        for step in range(1, min(math.floor(REACH["signed_distance"] * w + 0.5) + 1, len(source))):
-            gap = np.float32(((step - 0.5) / w) ** 2)
+        for step, gap in enumerate(_squared_gaps(w, len(source)), 1):
             np.minimum(nearest[step:], source[:-step] + gap, out=nearest[step:])
             np.minimum(nearest[:-step], source[step:] + gap, out=nearest[:-step])
     return squared
+
+
+def _squared_gaps(width: float, length: int) -> np.ndarray:
+    """Squared distance, in widths, to the face of the voxel that is 1, 2, ... steps away on a line, within reach."""
+    steps = np.arange(1, min(math.floor(REACH["signed_distance"] * width + 0.5) + 1, length))
+    return (((steps - 0.5) / width) ** 2 if width else np.zeros(0)).astype(np.float32)
+
+
+def _steps_along_rows(target: np.ndarray) -> np.ndarray:
+    """Steps from each voxel to the nearest target of its row, 0 on a target; the row's length or more without one."""
+    length = target.shape[-1]
+    place = np.arange(length, dtype=np.int32)
+    before = np.maximum.accumulate(np.where(target, place, -length), axis=-1)
+    after = np.minimum.accumulate(np.where(target, place, 2 * length)[..., ::-1], axis=-1)[..., ::-1]
+    return np.minimum(place - before, after - place)

@@ -262,7 +262,8 @@ def _ownImage(segmentationNode, segmentId: str) -> sitk.Image:
     labelmap = _segmentLabelmap(segmentationNode, segmentId)
     extent = [0] * 6
     if labelmap.IsEmpty() or not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(labelmap, extent):
-        raise UserError(f'The segment "{segmentId}" is empty; choose another segment.')
+        name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
+        raise UserError(f'The segment "{name}" of "{segmentationNode.GetName()}" is empty; choose another segment.')
     cut = slicer.vtkOrientedImageData()
     slicer.vtkOrientedImageDataResample.CopyImage(labelmap, cut, extent)
     array = vtk_to_numpy(cut.GetPointData().GetScalars()).reshape(cut.GetDimensions()[::-1])
