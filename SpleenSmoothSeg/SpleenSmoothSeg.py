@@ -1,10 +1,11 @@
-"""The module a person clicks: a CT, one button, a spleen segment. SpleenSmoothSegLib does the work."""
+"""The module a person clicks: segment the spleen, preview the soft border of a label, compare two segments.
+
+SpleenSmoothSegPanels holds a panel and a logic for each of the three, SpleenSmoothSegLib does the work.
+"""
 
 import importlib.util
-import logging
 from pathlib import Path
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -14,9 +15,12 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
+from slicer.util import VTKObservationMixin
 
 HERE = Path(__file__).resolve().parent
 STARTER_MODEL = HERE / "Resources" / "Models" / "Starter"
+SAMPLE_CT = HERE / "Resources" / "SampleData" / "ct.nii.gz"
+SAMPLE_LABEL = SAMPLE_CT.with_name("spleen.nii.gz")
 
 
 class SpleenSmoothSeg(ScriptedLoadableModule):
@@ -37,72 +41,98 @@ class SpleenSmoothSeg(ScriptedLoadableModule):
             '"Mask uncertainty regularization to improve machine learning-based medical image segmentation". '
             "This module was written independently of its authors."
         )
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
-class SpleenSmoothSegWidget(ScriptedLoadableModuleWidget):
+def registerSampleData() -> None:
+    """Offer the CT that ships with the module in Slicer's Sample Data; nothing is downloaded."""
+    import SampleData
+
+    SampleData.SampleDataLogic.registerCustomSampleDataSource(
+        category="SpleenSmoothSeg",
+        sampleName="SpleenSampleCT",
+        uris=SAMPLE_CT.as_uri(),
+        fileNames="SpleenSampleCT.nii.gz",
+        nodeNames="SpleenSampleCT",
+        loadFileTypes="VolumeFile",
+        checksums="SHA256:15bc9b4e172bbbe494bd7091d78729b2cdec4f6347f46536ab6ed5c979884b57",
+        thumbnailFileName=str(HERE / "Resources" / "Icons" / "SpleenSampleCT.png"),
+    )
+
+
+class SpleenSmoothSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    def __init__(self, parent=None, segmentLogic=None, borderLogic=None, compareLogic=None):
+        """The logics do the work of the three parts; without them the real ones are made."""
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.givenLogics = segmentLogic, borderLogic, compareLogic
+        self.panels = ()
+
     def setup(self) -> None:
+        from SpleenSmoothSegPanels.borderlogic import BorderLogic
+        from SpleenSmoothSegPanels.borderpanel import BorderPanel
+        from SpleenSmoothSegPanels.comparelogic import CompareLogic
+        from SpleenSmoothSegPanels.comparepanel import ComparePanel
+        from SpleenSmoothSegPanels.segmentlogic import SegmentLogic
+        from SpleenSmoothSegPanels.segmentpanel import SegmentPanel
+
         super().setup()
-        self.logic = SpleenSmoothSegLogic()
+        sections = self.loadUi("SpleenSmoothSeg")
+        self.layout.addWidget(sections)
+        ui = slicer.util.childWidgetVariables(sections)
+        segmentLogic, borderLogic, compareLogic = self.givenLogics
+        parts = (
+            (SegmentPanel, "Segment", segmentLogic or SegmentLogic(), ui.segmentSection),
+            (BorderPanel, "SoftBorder", borderLogic or BorderLogic(), ui.borderSection),
+            (ComparePanel, "Compare", compareLogic or CompareLogic(), ui.compareSection),
+        )
+        panels = []
+        for panel, name, logic, section in parts:
+            part = self.loadUi(name)
+            section.layout().addWidget(part)
+            panels.append(panel(part, logic))
+        self.panels = tuple(panels)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneReady)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneReady)
+        self.useModuleNode()
 
-        self.inputSelector = slicer.qMRMLNodeComboBox()
-        self.inputSelector.nodeTypes = ["vtkMRMLScalarVolumeNode"]
-        self.inputSelector.showChildNodeTypes = False
-        self.inputSelector.addEnabled = False
-        self.inputSelector.removeEnabled = False
-        self.inputSelector.setMRMLScene(slicer.mrmlScene)
-        self.inputSelector.toolTip = _("The CT to segment. It is not changed.")
+    def loadUi(self, name: str):
+        widget = slicer.util.loadUI(self.resourcePath(f"UI/{name}.ui"))
+        widget.setMRMLScene(slicer.mrmlScene)
+        return widget
 
-        self.segmentButton = qt.QPushButton(_("Segment Spleen"))
-        self.segmentButton.toolTip = _("Adds a segmentation with one segment, Spleen, over the CT.")
+    def enter(self) -> None:
+        self.useModuleNode()
+        for panel in self.panels:
+            panel.enter()
 
-        self.statusLabel = qt.QLabel(_("A research tool, not a medical device."))
-        self.statusLabel.textFormat = qt.Qt.PlainText
-        self.statusLabel.wordWrap = True
+    def exit(self) -> None:
+        for panel in self.panels:
+            panel.exit()
 
-        form = qt.QFormLayout()
-        form.addRow(_("CT:"), self.inputSelector)
-        form.addRow(self.segmentButton)
-        form.addRow(self.statusLabel)
-        self.layout.addLayout(form)
-        self.layout.addStretch(1)
+    def cleanup(self) -> None:
+        self.removeObservers()
+        for panel in self.panels:
+            panel.cleanup()
 
-        self.inputSelector.connect("currentNodeChanged(vtkMRMLNode*)", self.updateButton)
-        self.segmentButton.connect("clicked()", self.onSegment)
-        self.updateButton()
+    def onSceneStartClose(self, _caller, _event) -> None:
+        for panel in self.panels:
+            panel.setModuleNode(None)
 
-    def updateButton(self, _node=None) -> None:
-        self.segmentButton.enabled = self.inputSelector.currentNode() is not None
+    def onSceneReady(self, _caller, _event) -> None:
+        self.useModuleNode()
 
-    def onSegment(self) -> None:
-        from SpleenSmoothSegLib.errors import UserError
-
-        self.segmentButton.enabled = False
-        try:
-            volumeNode = self.inputSelector.currentNode()
-            *_nodes, found = self.logic.segment(volumeNode, onProgress=self.showProgress)
-            self.statusLabel.text = _("Spleen: {volume} mL. Two folds differ by {difference} %.").format(
-                volume=f"{found.volume_ml:.0f}", difference=f"{100 * found.disagreement:.1f}"
-            )
-        except UserError as error:
-            self.statusLabel.text = str(error)
-        except ImportError as error:
-            self.statusLabel.text = _(
-                "The Python package {name} is missing; install it, torch by the PyTorch extension."
-            ).format(name=error.name)
-        except Exception:
-            logging.exception("SpleenSmoothSeg")
-            self.statusLabel.text = _("Unexpected error; the scene is as it was, see the Python console.")
-        finally:
-            self.updateButton()
-
-    def showProgress(self, fraction: float, step: str) -> None:
-        self.statusLabel.text = f"{100 * fraction:.0f} % {step}"
-        slicer.app.processEvents()
+    def useModuleNode(self) -> None:
+        """Let the panels keep what the user chose in the scene's node for this module, which a saved scene brings."""
+        node = SpleenSmoothSegLogic().getParameterNode()
+        for panel in self.panels:
+            panel.setModuleNode(node)
 
 
 class SpleenSmoothSegLogic(ScriptedLoadableModuleLogic):
     def segment(self, volumeNode, segmentationNode=None, modelFolder=None, device="auto", onProgress=None):
-        """Segment the spleen on a CT and add it as a segment.
+        """Segment the spleen on a CT in this process, and add it as a segment: for scripts, which wait for it.
 
         Args:
             volumeNode: the CT, a scalar volume; not changed.
@@ -139,23 +169,58 @@ class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        self.setUp()
-        self.test_theSpleenOfTheSampleCTIsFound()
+        for test in (
+            self.test_theSpleenOfTheSampleCTIsFound,
+            self.test_theSoftBorderOfTheSampleLabelIsShownAndTakenAway,
+            self.test_theSampleLabelIsComparedWithItself,
+        ):
+            self.setUp()
+            test()
 
     def test_theSpleenOfTheSampleCTIsFound(self) -> None:
         from SpleenSmoothSegLib.images import read_image
         from SpleenSmoothSegLib.measurement import compare
         from SpleenSmoothSegLib.mrml import findSpleenSegment, imageFromSegment
 
-        sample = HERE / "Resources" / "SampleData"
         if importlib.util.find_spec("torch") is None:
             self.skipTest("PyTorch is not installed.")
-        volumeNode = slicer.util.loadVolume(str(sample / "ct.nii.gz"))
+        volumeNode = slicer.util.loadVolume(str(SAMPLE_CT))
 
         segmentationNode, segmentId, found = SpleenSmoothSegLogic().segment(volumeNode, device="cpu")
 
         self.assertEqual(findSpleenSegment(segmentationNode), segmentId)
         mask = imageFromSegment(segmentationNode, segmentId, volumeNode)
-        overlap = compare(mask, read_image(sample / "spleen.nii.gz"))
+        overlap = compare(mask, read_image(SAMPLE_LABEL))
         self.assertGreater(overlap.dice, 0.8)
         self.assertGreater(found.volume_ml, 100)
+
+    def test_theSoftBorderOfTheSampleLabelIsShownAndTakenAway(self) -> None:
+        from SpleenSmoothSegPanels.borderlogic import BorderLogic
+
+        ctNode = slicer.util.loadVolume(str(SAMPLE_CT))
+        labelNode = slicer.util.loadLabelVolume(str(SAMPLE_LABEL))
+        nodes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
+        logic = BorderLogic()
+
+        logic.show(labelNode, "", ctNode, "gaussian:3mm", 0.5)
+        effect, inWords = logic.measure()
+        self.assertGreater(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), nodes)
+        self.assertGreater(effect.band_mm, 3.0)
+        self.assertTrue(inWords)
+
+        logic.hide()
+        self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), nodes)
+
+    def test_theSampleLabelIsComparedWithItself(self) -> None:
+        from SpleenSmoothSegPanels.comparelogic import CompareLogic
+        from SpleenSmoothSegPanels.labelchoice import Label
+
+        first, second = (slicer.util.loadLabelVolume(str(SAMPLE_LABEL)) for _copy in range(2))
+        logic = CompareLogic()
+        logic.choose(Label(first), Label(second))
+
+        logic.compare()
+
+        values = {measure.key: value for measure, value in logic.result().values}
+        self.assertEqual(values["dice"], 1.0)
+        self.assertEqual(values["volume_difference_ml"], 0.0)

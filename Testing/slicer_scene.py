@@ -7,43 +7,6 @@ from pathlib import Path
 import numpy as np
 
 
-def load_module_file(path: Path, monkeypatch):
-    """Import a Slicer module file by path, with a stand-in for each part of Slicer that slicer-core lacks.
-
-    Its logic and its test class then run on the real MRML; its widget does not, for there is no Qt.
-    """
-    import importlib.util
-    import sys
-    import types
-    import unittest
-
-    import slicer
-
-    class Module:
-        def __init__(self, parent):
-            self.parent = parent
-
-    modules = {
-        "qt": {},
-        "slicer.i18n": {"tr": lambda text: text, "translate": lambda context, text: text},
-        "slicer.ScriptedLoadableModule": {
-            "ScriptedLoadableModule": Module,
-            "ScriptedLoadableModuleWidget": object,
-            "ScriptedLoadableModuleLogic": object,
-            "ScriptedLoadableModuleTest": unittest.TestCase,
-        },
-    }
-    for name, content in modules.items():
-        stand_in = types.ModuleType(name)
-        vars(stand_in).update(content)
-        monkeypatch.setitem(sys.modules, name, stand_in)
-    monkeypatch.setattr(slicer, "app", types.SimpleNamespace(launcherExecutableFilePath="Slicer"), raising=False)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def new_scene():
     """An empty scene as Slicer's application logic sets it up; also ``slicer.mrmlScene``."""
     import slicer

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import types
-import unittest
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +20,6 @@ from slicer_scene import (
     add_volume,
     ijk_to_ras,
     label_center,
-    load_module_file,
     load_volume,
     new_scene,
     rigid,
@@ -557,41 +554,6 @@ def test_segments_that_share_a_labelmap_are_told_apart(scene, volume, liver):
 
 def test_an_empty_segment_is_an_empty_image(scene, volume, liver):
     assert not sitk.GetArrayFromImage(mrml.imageFromSegment(liver, "Nothing", volume)).any()
-
-
-# The module files
-
-
-@pytest.fixture(params=["SpleenSmoothSeg", "SpleenSmoothSegTraining"])
-def module(request, scene, monkeypatch):
-    monkeypatch.setattr(slicer.util, "loadVolume", lambda path: load_volume(scene, path))
-    return load_module_file(ROOT / request.param / f"{request.param}.py", monkeypatch)
-
-
-def test_a_module_says_who_what_and_that_it_is_no_medical_device(module):
-    about = types.SimpleNamespace()
-    getattr(module, module.__name__)(about)
-
-    assert about.title
-    assert about.categories == ["Segmentation"]
-    assert about.contributors
-    assert "not a medical device" in about.helpText
-    assert "Groza, Huet, Boujemaa" in about.acknowledgementText
-
-
-def test_the_test_that_a_module_brings_along_passes(module):
-    if module.__name__ == "SpleenSmoothSeg" and not module.STARTER_MODEL.is_dir():
-        pytest.skip("needs the starter model")
-    [case] = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(module, f"{module.__name__}Test"))
-    case.debug()  # raises what fails, and pytest's skip for what is skipped
-
-
-@pytest.mark.parametrize("module", ["SpleenSmoothSeg"], indirect=True)
-def test_the_logic_refuses_what_is_no_ct_before_it_loads_a_model(module, scene):
-    phantom = slicer.util.addVolumeFromArray(np.ones((4, 5, 6), np.int16), name="Phantom")
-
-    with pytest.raises(UserError, match="Phantom"):
-        module.SpleenSmoothSegLogic().segment(phantom, modelFolder="no such folder")
 
 
 # Labels, volumes and surfaces

@@ -8,7 +8,7 @@ from SpleenSmoothSegTrainingLib.phases import phases
 from SpleenSmoothSegTrainingLib.recipe import Recipe, read_recipe_file
 from training_data import SAMPLE
 
-STARTER = SAMPLE.parents[1] / "SpleenSmoothSegTraining" / "Resources" / "Recipes" / "starter.toml"
+STARTER = SAMPLE.parents[2] / "SpleenSmoothSegTraining" / "Resources" / "Recipes" / "starter.toml"
 
 
 def test_the_default_recipe_holds_the_published_numbers():

@@ -23,7 +23,7 @@ from SpleenSmoothSegTrainingLib.recipe import Recipe
 from SpleenSmoothSegTrainingLib.run import train
 from training_data import SAMPLE, write_dataset
 
-TRAIN = SAMPLE.parents[1] / "SpleenSmoothSegTraining" / "train.py"
+TRAIN = SAMPLE.parents[2] / "SpleenSmoothSegTraining" / "train.py"
 SMALL = Recipe(
     encoder="tu-mobilenetv3_small_100",
     image_size=64,
