@@ -1,0 +1,58 @@
+"""Time of one update of the soft border preview while its slider is dragged, on the label of bench_borders.py.
+
+Run with SpleenSmoothSeg and Testing on PYTHONPATH, where slicer-core and PyQt5 are. An update is all that happens
+before the views draw again: soft label, volume node, 0.5 contour, slice views. The ratio is its time over that of the
+same on the whole 512 x 512 x 100 grid, run beside it. "Numbers" are what follows once the slider rests.
+"""
+
+import standin
+
+standin.start()
+standin.newScene()
+
+import SimpleITK as sitk  # noqa: E402
+import slicer  # noqa: E402
+
+from Benchmarks.bench_borders import SPACING, best_ms, spleen_like  # noqa: E402
+from slicer_scene import add_volume  # noqa: E402
+from SpleenSmoothSegLib.borders import Border, smooth_border  # noqa: E402
+from SpleenSmoothSegLib.mrml import addSpleenSegment, setVoxels, surfaceOf  # noqa: E402
+from SpleenSmoothSegPanels.borderlogic import BorderLogic  # noqa: E402
+
+KERNELS = ("gaussian", "box", "svls", "boundary_uncertainty", "signed_distance")
+WIDTHS = (1.5, 4.0, 10.0)  # mm
+SMALLEST_STEP = 1e-6  # mm: another border, and the same work
+
+
+def main() -> None:
+    label = sitk.GetImageFromArray(spleen_like().astype("uint8"))
+    label.SetSpacing(SPACING[::-1])
+    ct = add_volume(slicer.mrmlScene, sitk.Cast(label, sitk.sitkInt16))
+    segmentation, segment_id = addSpleenSegment(label, ct)
+    logic = BorderLogic()
+    overlay = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
+    contour = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode")
+
+    def update(border: Border, step: int) -> None:
+        another = Border(border.kernel, border.width - step * SMALLEST_STEP, border.unit, border.plane)
+        logic.show(segmentation, segment_id, ct, str(another), 0.5)
+
+    def update_whole(border: Border) -> None:
+        soft = smooth_border(label, border)
+        setVoxels(overlay, soft)
+        contour.SetAndObservePolyData(surfaceOf(soft))
+
+    print(f"{'border':32}{'update':>11}{'whole grid':>14}{'ratio':>8}{'numbers':>11}")
+    for kernel in KERNELS:
+        for plane in ("2d", "3d"):
+            for width in WIDTHS:
+                border = Border(kernel, width, "mm", plane)
+                steps = iter(range(100))
+                ours = best_ms(lambda border=border, steps=steps: update(border, next(steps)))
+                numbers = best_ms(logic.measure, times=2)
+                whole = best_ms(lambda border=border: update_whole(border), times=2)
+                print(f"{str(border):32}{ours:8.0f} ms{whole:11.0f} ms{ours / whole:8.3f}{numbers:8.0f} ms", flush=True)
+
+
+if __name__ == "__main__":
+    main()
