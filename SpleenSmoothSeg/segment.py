@@ -48,7 +48,7 @@ from SpleenSmoothSegLib.progress import Wait  # noqa: E402
 
 STARTER_MODEL = HOME / "Resources" / "Models" / "Starter"
 SAMPLE = HOME / "Resources" / "SampleData"
-PACKAGES = ("torch", "torchvision", "segmentation_models_pytorch", "safetensors", "slicerio", "matplotlib", "tqdm")
+PACKAGES = ("torch", "torchvision", "segmentation_models_pytorch", "safetensors")
 SAMPLE_CT, SAMPLE_LABEL = SAMPLE / "ct.nii.gz", SAMPLE / "spleen.nii.gz"
 
 
@@ -101,10 +101,23 @@ def plan(options: argparse.Namespace) -> list:
         compressed=not options.uncompressed,
     )
     read_card(options.model)
-    missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
+    missing = [name for name in needed_packages(options, jobs) if importlib.util.find_spec(name) is None]
     if missing:
         raise ModuleNotFoundError(name=", ".join(missing))
     return jobs
+
+
+def needed_packages(options: argparse.Namespace, jobs: list) -> list[str]:
+    """What this very run will import: the panel asks for less than a person does, and Slicer has installed no more."""
+    from SpleenSmoothSegLib.writing import SEGMENTATION_SUFFIX
+
+    is_segmentation = any(job.segmentation.name.lower().endswith(SEGMENTATION_SUFFIX) for job in jobs)
+    wanted = {
+        "slicerio": is_segmentation,
+        "matplotlib": not options.no_overlay,
+        "tqdm": not (options.json or options.child),
+    }
+    return [*PACKAGES, *(name for name, is_wanted in wanted.items() if is_wanted)]
 
 
 def load(options: argparse.Namespace, wait: Wait, warn: Callable[[str], None]):

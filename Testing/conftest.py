@@ -97,7 +97,7 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def slicer_app():
-    """Slicer's application, as far as the stand-in goes, with a fresh scene; a slot that printed an error fails the test."""
+    """Slicer's application, as far as the stand-in goes, and a fresh scene; a slot that failed fails the test."""
     pytest.importorskip("slicer", reason="needs slicer-core, Slicer's own MRML libraries")
     pytest.importorskip("PyQt5.QtWidgets", reason="needs PyQt5, on which the stand-in for Slicer's widgets is built")
     import standin

@@ -101,9 +101,7 @@ def test_svls_is_the_published_kernel_of_size_3_and_sigma_1(dimensions):
     kernel = np.exp(-0.5 * (offsets**2).sum(0))
     kernel[(1,) * dimensions] = kernel.sum() - 1  # the center weighs as much as its neighbors together
     mask = np.random.default_rng(0).random((6, 12, 13)) < 0.4
-    published = ndimage.convolve(
-        mask.astype(float), (kernel / kernel.sum()).reshape((-1, 3, 3)), mode="nearest"
-    )
+    published = ndimage.convolve(mask.astype(float), (kernel / kernel.sum()).reshape((-1, 3, 3)), mode="nearest")
     plane = {2: "2d", 3: "3d"}[dimensions]
     np.testing.assert_allclose(soften(mask, ISOTROPIC, Border("svls", 1, "px", plane)), published, atol=1e-6)
 

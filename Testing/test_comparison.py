@@ -91,6 +91,15 @@ def test_the_surfaces_of_two_spheres_are_as_far_apart_as_their_radii(more):
     assert (comparison.precision, comparison.recall) == (pytest.approx((20 / (20 + more)) ** 3, abs=0.01), 1)
 
 
+def test_the_average_distance_is_that_of_both_surfaces():
+    label = box((5, 10, 10), (15, 20, 20))
+    mask = label + box((25, 10, 10), (35, 20, 20))  # and as much again, 10 to 20 mm away
+    there, back = compare_masks(mask, label), compare_masks(label, mask)
+    assert there.assd_mm == pytest.approx(15 / 3, rel=0.05)  # of three surfaces, two of them at no distance
+    assert (there.hd95_mm, there.assd_mm) == (pytest.approx(back.hd95_mm), pytest.approx(back.assd_mm))
+    assert there.hd95_mm == pytest.approx(20)
+
+
 def test_distances_agree_with_a_search_through_all_pairs_of_points_on_the_borders():
     spacing = (2.0, 2.0, 3.0)
     first = ellipsoid(center=(3, -2, 4), radii=(18, 12, 15), spacing=spacing, extent=60.0)

@@ -482,6 +482,17 @@ def test_missing_packages_are_named_before_any_work(refusal, monkeypatch):
     assert refusal("ct.nii.gz") == 'This Python lacks torch, slicerio; install it, or run "make segment" once.'
 
 
+def test_a_run_asks_for_no_package_that_it_does_not_use(run, monkeypatch):
+    find = importlib.util.find_spec
+    not_in_slicer = ("slicerio", "matplotlib", "tqdm")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in not_in_slicer else find(name))
+    for name in not_in_slicer:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it raises
+    code, out, err = run("ct.nii.gz", "-o", "mask.nrrd", "--probability", "--uncompressed", "--no-overlay", "--json")
+    assert (code, err) == (0, "")
+    assert as_events(out)[-1]["event"] == "result"
+
+
 # ---- interruptions
 
 

@@ -39,8 +39,8 @@ def crossings(
 class MaskBorder:
     """The border of a mask, to which distances are measured along the axes.
 
-    A distance is that to the nearest crossing: right to a fraction of a voxel, for a mask knows its border no better. In
-    slices, borders in different slices have nothing to do with each other.
+    A distance is that to the nearest crossing: right to a fraction of a voxel, and a mask knows its border no better.
+    In slices, borders in different slices have nothing to do with each other.
 
     Args:
         mask: (slice, row, column), bool.

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from SpleenSmoothSegLib.atomic import written_aside
+from SpleenSmoothSegLib.decathlon import Case
 from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.measurement import compare, volume_ml
 from SpleenSmoothSegLib.modelfolder import load_model, read_card
 
-from .dataset import Case, read_decathlon
+from .dataset import read_decathlon
 
 
 @dataclass(frozen=True)

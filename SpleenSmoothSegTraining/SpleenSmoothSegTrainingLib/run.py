@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from SpleenSmoothSegLib.decathlon import Case
 from SpleenSmoothSegLib.ensemble import choose_device
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.modelfolder import load_model, save_model
@@ -14,7 +15,7 @@ from SpleenSmoothSegLib.preprocessing import SliceFormat
 
 from .augmentation import augmentation
 from .card import model_card
-from .dataset import Case, Slices, cut_slices, read_decathlon
+from .dataset import Slices, cut_slices, read_decathlon
 from .evaluation import CaseMetrics, evaluate_trained, write_metrics
 from .fold import FoldTraining, is_finished, load_state
 from .outfolder import check_free, claim, fold_folder

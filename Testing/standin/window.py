@@ -9,40 +9,38 @@ SIZE = (1600, 900)
 PANEL_WIDTH = 500
 
 
-def windowPicture(panel, path: str, layout: int | None = None, size: tuple[int, int] = SIZE) -> None:
-    """A picture (PNG) of Slicer's window with this module panel at the left and the views at the right.
+def showWindow(panel=None, layout: int | None = None, size: tuple[int, int] = SIZE):
+    """The main window with this module panel and layout, so that panel and views have the size that a user sees.
 
-    ``layout`` is one of ``slicer.vtkMRMLLayoutNode.SlicerLayout...``. The views are as the scene says: use
-    ``showWindow`` first where they shall be fitted at the size that they have in the window.
+    ``layout`` is one of ``slicer.vtkMRMLLayoutNode.SlicerLayout...``.
     """
-    window = showWindow(layout, size)
-    if not grabWindow(panel).save(str(path)):
-        raise OSError(f"cannot write {path}")
-    window.hide()
-
-
-def grabWindow(panel) -> qt.QPixmap:
-    """The main window as it is shown, with this panel in it as long as it takes."""
-    window, shown = slicer.app.mainWindow(), panel.visible
-    window._panel.setWidget(panel)
-    panel.show()
-    qt.QApplication.processEvents()
-    picture = window.grab()
-    window._panel.takeWidget()
-    panel.setParent(None)
-    panel.visible = shown
-    return picture
-
-
-def showWindow(layout: int | None = None, size: tuple[int, int] = SIZE):
-    """The main window at this size with this layout, so that its views have the size that they have in the picture."""
     window = slicer.app.mainWindow()
     window.resize(*size)
+    if panel is not None:
+        window._panel.setWidget(panel)
+        panel.show()
     if layout is not None:
         slicer.app.layoutManager().setLayout(layout)
     window.show()
     qt.QApplication.processEvents()
     return window
+
+
+def hideWindow() -> None:
+    """Hide the main window, and give its panel back to whoever made it."""
+    window = slicer.app.mainWindow()
+    panel = window._panel.takeWidget()
+    if panel is not None:
+        panel.setParent(None)
+    window.hide()
+
+
+def windowPicture(panel, path: str, layout: int | None = None, size: tuple[int, int] = SIZE) -> None:
+    """A picture (PNG) of the main window with this panel. The views are as the scene says."""
+    picture = showWindow(panel, layout, size).grab()
+    hideWindow()
+    if not picture.save(str(path)):
+        raise OSError(f"cannot write {path}")
 
 
 @cppClass
