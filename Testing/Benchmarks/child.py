@@ -1,0 +1,37 @@
+"""One measurement in a process of its own, so that none warms, slows or inflates another.
+
+    python child.py peers.monai '{"ct": "standard.mha", "precision": "fp32"}'
+
+prints one line of JSON: what the function returned and the process's peak memory, or why there is nothing to return.
+"""
+
+import importlib
+import json
+import sys
+import traceback
+from pathlib import Path
+
+TESTING = Path(__file__).resolve().parents[1]
+for _folder in (str(TESTING), str(TESTING.parent / "SpleenSmoothSeg")):
+    if _folder not in sys.path:
+        sys.path.insert(0, _folder)
+
+from Benchmarks.measure import Skip, peak_gb  # noqa: E402
+
+
+def main(work: str, settings: str) -> None:
+    module, function = work.split(".")
+    try:
+        outcome = getattr(importlib.import_module(f"Benchmarks.{module}"), function)(**json.loads(settings))
+        outcome = {"peak_gb": peak_gb()} | outcome
+    except ModuleNotFoundError as error:
+        outcome = {"skipped": f"{error.name} is not installed"}
+    except Skip as reason:
+        outcome = {"skipped": str(reason)}
+    except Exception:
+        outcome = {"failed": traceback.format_exc().splitlines()[-1]}
+    print(json.dumps(outcome), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

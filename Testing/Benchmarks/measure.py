@@ -1,0 +1,69 @@
+"""Measuring in a process of its own: the clock and the memory inside it (see child.py), and the call from outside."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+CHILD = Path(__file__).resolve().parent / "child.py"
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
+
+
+class Skip(Exception):
+    """What is asked for cannot be measured here, for the reason that it says."""
+
+
+class Clock:
+    """Seconds of each stage of the work."""
+
+    def __init__(self):
+        self.stages: dict[str, float] = {}
+        self._stage, self._since = None, 0.0
+
+    def stage(self, name: str | None) -> None:
+        """From now on time belongs to the stage `name`; to none if None."""
+        now = time.perf_counter()
+        if self._stage is not None:
+            self.stages[self._stage] = self.stages.get(self._stage, 0.0) + now - self._since
+        self._stage, self._since = name, now
+
+    def stop(self) -> dict:
+        self.stage(None)
+        return {"seconds": sum(self.stages.values()), "stages": self.stages}
+
+
+def peak_gb() -> float | None:
+    """Most memory this process has held, in GB; None where the system does not tell.
+
+    Linux hands a parent's peak down to its children in getrusage, hence /proc.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e9
+    try:
+        import resource
+    except ImportError:
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def all_threads() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def measured(work: str, threads: int, **settings) -> dict:
+    """What `work` ("peers.monai") returns with these settings in a new process of so many threads.
+
+    At least "seconds", "stages" and "peak_gb" where it measured a wait; or "skipped" or "failed" with a reason.
+    """
+    environment = os.environ | dict.fromkeys(THREADS, str(threads))
+    command = [sys.executable, str(CHILD), work, json.dumps(settings)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
+    if run.returncode == 0:
+        return json.loads(run.stdout.splitlines()[-1])
+    said = run.stderr.strip().splitlines()
+    return {"failed": said[-1] if said else f"the process ended with {run.returncode}"}

@@ -1,0 +1,221 @@
+"""What our side needs, called as anyone calls it: `segment_image`, segment.py, the border preview, the module file."""
+
+import copy
+import importlib.util
+import inspect
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from Benchmarks.cts import REPOSITORY, with_slices
+from Benchmarks.measure import Clock, Skip
+from Benchmarks.roofline import gflop, watch
+
+MODULE = REPOSITORY / "SpleenSmoothSeg"
+STARTER = MODULE / "Resources" / "Models" / "Starter"
+FIELD_MM = 384.0  # across a slice of the published recipe: 256 pixels of 1.5 mm
+SPLEEN_SHARE = 0.02  # of a slice
+# As the module's panel runs it, see SpleenSmoothSegPanels/segmentlogic.py.
+AS_THE_PANEL = ("--device", "auto", "--probability", "--uncompressed", "--no-overlay")
+
+
+def ensemble(
+    ct: str,
+    label: str | None = None,
+    way: str = "usual",
+    folds: int = 5,
+    size: int = 256,
+    slices: int | None = None,
+    calls: int | None = None,
+    device: str = "cpu",
+) -> dict:
+    """The paper's ensemble with random weights on slices of `size` x `size` pixels.
+
+    Args:
+        label: of the spleen, for `way` "told".
+        way: "usual", as `segment_image` does; "plain", every fold on every slice in fp32; "told" where the spleen is.
+        slices: the CT is cut or extended to so many (default: as it is).
+        calls: after so many the networks answer at once, which takes no less memory (default: they always work).
+    """
+    image = sitk.ReadImage(ct)
+    spleen = sitk.ReadImage(label) if label is not None else None
+    if slices is not None:
+        image = with_slices(image, slices)
+        spleen = with_slices(spleen, slices, mirror=False) if spleen is not None else None
+    model = random_model(folds, size)
+    if calls is None:
+        return _segment(image, spleen, model, way, build_published, device)
+    for network in model.networks:
+        _answer_at_once(network, calls)
+    return _segment(image, spleen, model, way, build_published, device) | {"gflop": None}
+
+
+def starter(ct: str, way: str = "usual", device: str = "cpu") -> dict:
+    """The shipped ensemble; for `way` see `ensemble`."""
+    from SpleenSmoothSegLib.modelfolder import load_model
+    from SpleenSmoothSegLib.network import LinkNet
+
+    model = load_model(STARTER)
+    architecture = model.card["architecture"]
+
+    def build():
+        return LinkNet(architecture["encoder"], decoder_reduction=architecture["decoder_reduction"])
+
+    return _segment(sitk.ReadImage(ct), None, model, way, build, device)
+
+
+def dice(ct: str) -> dict:
+    """Dice between the mask of the usual path and that of the plain one, by the shipped ensemble."""
+    from SpleenSmoothSegLib.ensemble import segment_image
+    from SpleenSmoothSegLib.images import read_image
+    from SpleenSmoothSegLib.measurement import compare
+    from SpleenSmoothSegLib.modelfolder import load_model
+
+    if not _has("plain"):
+        raise Skip("there is no fast path yet: the usual path is the plain one")
+    image, model = read_image(ct), load_model(STARTER)
+    usual, plain = segment_image(image, model, "cpu"), segment_image(image, model, "cpu", plain=True)
+    overlap = compare(usual.mask, plain.mask)
+    return {"dice": overlap.dice, "volume_ml": usual.volume_ml, "plain_volume_ml": plain.volume_ml}
+
+
+def build_published():
+    from SpleenSmoothSegLib.network import LinkNet
+
+    return LinkNet()
+
+
+def random_model(folds: int, size: int):
+    """The paper's network, `folds` of it with random weights, on slices of `size` x `size` pixels.
+
+    Every fold takes a spleen's share of a slice for spleen, so that what follows the folds has its usual work.
+    """
+    import torch
+
+    from SpleenSmoothSegLib.modelfolder import Model
+    from SpleenSmoothSegLib.preprocessing import SliceFormat
+
+    torch.manual_seed(0)
+    network = build_published().train()
+    with torch.no_grad():
+        network(torch.rand(4, 1, 64, 64))  # batch norm holds numbers of its own from here on
+        networks = [copy.deepcopy(network.eval()) for _ in range(folds)]
+        for network in networks:
+            network.head.weight.normal_()
+            network.head.bias -= torch.quantile(network(torch.rand(1, 1, 64, 64)), 1 - SPLEEN_SHARE)
+    return Model({}, SliceFormat(size=size, spacing=FIELD_MM / size), 0.5, networks)
+
+
+def whole_wait(ct: str, folder: str) -> dict:
+    """From the start of segment.py's process, run as the panel does, until its files are written."""
+    command = [sys.executable, str(MODULE / "segment.py"), "--child", ct, "-o", str(Path(folder) / "wait.nrrd")]
+    clock = Clock()
+    clock.stage("Starting Python")
+    with subprocess.Popen(
+        [*command, "--overwrite", *AS_THE_PANEL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+    ) as child:
+        for event in map(json.loads, child.stdout):
+            if event["event"] == "progress":
+                clock.stage(event.get("step", "Segmenting"))
+            elif event["event"] == "result":
+                return clock.stop() | {"peak_gb": event["peak_memory_mb"] / 1000}
+            elif event["event"] == "error":
+                raise RuntimeError(event["message"])
+    raise RuntimeError(f"segment.py ended with {child.returncode} and no result")
+
+
+def importing(package: str) -> dict:
+    """A process that only imports a package, from its start to its end."""
+    clock = Clock()
+    clock.stage("Importing")
+    subprocess.run([sys.executable, "-c", f"import {package}"], check=True)
+    return clock.stop() | {"peak_gb": None}
+
+
+def module_import() -> dict:
+    """Slicer's import of the module file, in the stand-in for Slicer."""
+    import standin
+
+    standin.start()
+    clock = Clock()
+    clock.stage("Importing")
+    spec = importlib.util.spec_from_file_location("SpleenSmoothSeg", MODULE / "SpleenSmoothSeg.py")
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    return clock.stop() | {"peak_gb": None}
+
+
+def preview(border: str, updates: int = 5) -> dict:
+    """An update of the border preview of a 512 x 512 x 100 label, the median of several."""
+    from Benchmarks.bench_borders import SPACING, spleen_like
+    from SpleenSmoothSegLib.bordereffect import BorderPreview
+    from SpleenSmoothSegLib.borders import Border
+
+    label = sitk.GetImageFromArray(spleen_like().astype(np.uint8))
+    label.SetSpacing(SPACING[::-1])
+    shown, wanted = BorderPreview(label), Border.parse(border)
+    seconds = []
+    for _ in range(updates):
+        start = time.perf_counter()
+        shown.soften(wanted)
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": float(np.median(seconds)), "stages": {"Softening": float(np.median(seconds))}}
+
+
+def _segment(ct, label, model, way: str, build, device: str) -> dict:
+    from SpleenSmoothSegLib.ensemble import segment_image
+
+    shapes, clock = watch(model.networks), Clock()
+
+    def segment(image, **keywords):
+        return segment_image(image, model, device, progress=lambda fraction, step: clock.stage(step), **keywords).mask
+
+    if way == "told":
+        mask = _told_where(segment, ct, label, clock)
+    elif way == "plain" and _has("plain"):
+        mask = segment(ct, plain=True)
+    else:
+        mask = segment(ct)
+    assert mask.GetSize() == ct.GetSize()
+    return clock.stop() | {"gflop": gflop(build, shapes), "units": _seen(shapes)}
+
+
+def _seen(shapes) -> str:
+    """In words, the slices that went into the networks."""
+    counts = Counter()
+    for (batch, _, rows, columns), times in shapes.items():
+        counts[rows, columns] += batch * times
+    return ", ".join(f"{number} slices of {rows} x {columns}" for (rows, columns), number in counts.items())
+
+
+def _answer_at_once(network, calls: int) -> None:
+    """Let the network work for so many calls and say "no spleen" without any work from then on."""
+    import torch
+
+    work, left = network.forward, count(calls, -1)
+    network.forward = lambda slices: work(slices) if next(left) > 0 else torch.full_like(slices, -10.0)
+
+
+def _told_where(segment, ct, label, clock):
+    """The mask of the whole CT by a localizer that knows the spleen: by `region`, else by the spleen's slices alone."""
+    if _has("region"):
+        return segment(ct, region=label)
+    held = np.flatnonzero(sitk.GetArrayViewFromImage(label).any(axis=(1, 2)))
+    first, last = int(held[0]), int(held[-1])
+    found = segment(ct[:, :, first : last + 1])
+    clock.stage("Returning to the CT's grid")
+    mask = sitk.Image(ct.GetSize(), sitk.sitkUInt8)
+    mask.CopyInformation(ct)
+    return sitk.Paste(mask, found, found.GetSize(), destinationIndex=(0, 0, first))
+
+
+def _has(keyword: str) -> bool:
+    from SpleenSmoothSegLib.ensemble import segment_image
+
+    return keyword in inspect.signature(segment_image).parameters
