@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help segment train train-starter measure-starter test test-slow lint clean
+.PHONY: help segment train train-starter measure-starter bench bench-quick screenshots test test-slow lint clean
 MAKEFLAGS += --no-print-directory
 
 DATASET ?= ../shared/data/Task09_SpleenOpen
@@ -38,6 +38,18 @@ train-starter:  ## Train the starter ensemble again on DATASET=Decathlon-folder 
 measure-starter:  ## Measure the starter on DATASET, each case by the fold that did not learn from it
 	$(call ready,train)
 	@$(python) SpleenSmoothSegTraining/evaluate.py "$${MODEL:-SpleenSmoothSeg/Resources/Models/Starter}" "$$DATASET"
+
+bench:  ## Measure speed and memory beside MONAI's spleen network and nnU-Net; three quarters of an hour
+	$(call ready,bench)
+	@$(python) Testing/Benchmarks/bench.py
+
+bench-quick:  ## The same in minutes, with fewer repeats and one patch of nnU-Net
+	$(call ready,bench)
+	@$(python) Testing/Benchmarks/bench.py --quick
+
+screenshots:  ## Make the pictures of README.md again
+	$(call ready,test)
+	@$(python) Testing/screenshots.py
 
 test:  ## Run the tests
 	$(call ready,test)

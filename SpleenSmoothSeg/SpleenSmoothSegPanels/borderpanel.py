@@ -212,9 +212,8 @@ class BorderPanel(VTKObservationMixin):
             percent=effect.volume_change_percent,
         )
         ui.bandValue.text = _("{width} mm from 0.05 to 0.95").format(width=_rounded(effect.band_mm, 1))
-        ui.tipsValue.text = _("{volume} mL in {count} parts").format(
-            volume=_rounded(effect.tips_lost_ml, 2), count=effect.tips_lost_parts
-        )
+        tips = _("{volume} mL in one part") if effect.tips_lost_parts == 1 else _("{volume} mL in {count} parts")
+        ui.tipsValue.text = tips.format(volume=_rounded(effect.tips_lost_ml, 2), count=effect.tips_lost_parts)
         ui.words.text = "\n".join(words)
         ui.profileButton.enabled = True
 

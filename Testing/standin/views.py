@@ -4,6 +4,8 @@ Slice logic and displayable managers are Slicer's own (slicer-core), so a pictur
 chart is put together here, as Slicer's ``qMRMLPlotView`` does, for that class is a Qt widget.
 """
 
+import contextlib
+import ctypes
 import functools
 
 import numpy as np
@@ -78,6 +80,18 @@ def _windowClass() -> type:
         return type(vtk.vtkRenderWindow())
 
 
+@functools.cache
+def whyNotDrawn() -> str:
+    """Why nothing can be drawn on this machine, in a sentence; "" where it can. VTK would crash."""
+    if _windowClass().__name__ != "vtkOSOpenGLRenderWindow":
+        return ""
+    for name in ("libOSMesa.so.8", "libOSMesa.so.6", "libOSMesa.so"):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return ""
+    return "Views are drawn with EGL or OSMesa; install libegl1 and libgl1-mesa-dri, or libosmesa6."
+
+
 class View:
     """A view node's render window, which nobody sees."""
 
@@ -97,7 +111,9 @@ class View:
         return tuple(self.window.GetSize())
 
     def pixels(self) -> np.ndarray:
-        """What is seen, (row, column, RGB) uint8, the top row first."""
+        """What is seen, (row, column, RGB) uint8, the top row first; RuntimeError where nothing can be drawn."""
+        if whyNotDrawn():
+            raise RuntimeError(whyNotDrawn())
         self.window.Render()
         grabber = vtk.vtkWindowToImageFilter()
         grabber.SetInput(self.window)

@@ -1,0 +1,204 @@
+"""Draws the README's pictures: what a user sees after each step of the tutorial, through the stand-in for Slicer.
+
+    python Testing/screenshots.py [NAME ...]      all pictures, or those of these names, into Resources/Screenshots
+    python Testing/screenshots.py --dark --out FOLDER     the same in Slicer's dark style, to look at
+
+The buttons are really clicked, and Segment really runs; views and charts are drawn by Slicer's own libraries.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import time
+from pathlib import Path
+
+import slicer
+from PIL import Image
+
+import standin
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MODULE = REPOSITORY / "SpleenSmoothSeg" / "SpleenSmoothSeg.py"
+SAMPLE = MODULE.parent / "Resources" / "SampleData"
+SCREENSHOTS = REPOSITORY / "Resources" / "Screenshots"
+THUMBNAIL = MODULE.parent / "Resources" / "Icons" / "SpleenSampleCT.png"  # in Slicer's Sample Data
+WINDOW = (1500, 860)
+PATIENCE = 600  # seconds for the ensemble on a slow machine
+SOFT_TISSUE = (350, 40)  # window and level, HU
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", choices=[*PICTURES, []], help=", ".join(PICTURES))
+    parser.add_argument("--out", type=Path, default=SCREENSHOTS, help="folder for the pictures")
+    parser.add_argument("--dark", action="store_true", help="in Slicer's dark style")
+    chosen = parser.parse_args(arguments)
+    standin.start()
+    if chosen.dark:
+        from standin import theme
+
+        theme.setTheme("dark")
+    tutorial = Tutorial()
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    for name in chosen.names or PICTURES:
+        path = THUMBNAIL if name == "thumbnail" and chosen.out == SCREENSHOTS else chosen.out / f"{name}.png"
+        save(PICTURES[name](tutorial), path)
+        print(f"{path}  {path.stat().st_size / 1024:.0f} kB")
+    tutorial.close()
+
+
+class Tutorial:
+    """The steps of the tutorial, each done once, when a picture first needs it."""
+
+    def __init__(self):
+        from standin.window import showWindow
+
+        standin.newScene()
+        self.layout = slicer.app.layoutManager()
+        self.widget = standin.openModule(MODULE)
+        slicer.util.selectModule(MODULE.stem)
+        self.window = showWindow(self.widget.parent, size=WINDOW)
+        self.ct = slicer.util.loadVolume(str(SAMPLE / "ct.nii.gz"), {"name": "SpleenSampleCT"})
+        self.ct.GetDisplayNode().AutoWindowLevelOff()
+        self.ct.GetDisplayNode().SetWindowLevel(*SOFT_TISSUE)
+        self.layout.resetSliceViews()
+        self.sections = slicer.util.childWidgetVariables(self.widget.parent)
+        self.segmentPanel, self.borderPanel, self.comparePanel = (panel.ui for panel in self.widget.panels)
+        self.done = set()
+
+    def close(self) -> None:
+        from standin.window import hideWindow
+
+        hideWindow()
+        standin.closeModules()
+
+    def segment(self) -> None:
+        if self._isNew("segment"):
+            self.segmentPanel.inputSelector.setCurrentNode(self.ct)
+            devices = self.segmentPanel.deviceComboBox
+            devices.setCurrentIndex(devices.findText("CPU"))  # the picture says nothing of the machine it was made on
+            self.segmentPanel.segmentButton.click()
+            standin.waitUntil(lambda: self.segmentPanel.resultFrame.visible, PATIENCE)
+            zoom(240, 1.6)
+        self._open("segmentSection")
+
+    def preview(self) -> None:
+        self.segment()
+        self._open("borderSection")
+        if self._isNew("preview"):
+            self.borderPanel.widthSlider.setValue(4)
+            self.borderPanel.previewButton.click()
+            standin.waitUntil(lambda: self.borderPanel.profileButton.enabled, PATIENCE)
+            self.borderPanel.profileButton.click()
+            self._settle()
+            zoom(160)
+
+    def compare(self) -> None:
+        self.segment()
+        self._open("compareSection")
+        if self._isNew("compare"):
+            self.borderPanel.previewButton.checked = False
+            (ours,) = slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
+            truth = slicer.util.loadSegmentation(str(SAMPLE / "spleen.nii.gz"), {"name": "Reference label"})
+            truth.GetDisplayNode().SetVisibility(False)
+            self.comparePanel.segmentNodeSelector.setCurrentNode(ours)
+            self.comparePanel.referenceNodeSelector.setCurrentNode(truth)
+            self._settle()
+            self.comparePanel.compareButton.click()
+            standin.waitUntil(lambda: self.comparePanel.resultFrame.visible, PATIENCE)
+            self._settle()
+            zoom(160)
+
+    def _isNew(self, step: str) -> bool:
+        isNew = step not in self.done
+        self.done.add(step)
+        return isNew
+
+    def _open(self, section: str) -> None:
+        """Open one of the panel's sections and close the others."""
+        for name in ("segmentSection", "borderSection", "compareSection"):
+            getattr(self.sections, name).collapsed = name != section
+        self._settle()
+
+    def _settle(self, seconds: float = 0.5) -> None:
+        """Let timers run out, as they do before a user looks again."""
+        end = time.monotonic() + seconds
+        standin.waitUntil(lambda: time.monotonic() > end)
+
+
+def zoom(millimeters: float, dolly: float = 1) -> None:
+    """Let each slice view show so much of the body from left to right, and go nearer in 3D, about the same middle."""
+    for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        width, height, depth = node.GetFieldOfView()
+        node.SetFieldOfView(millimeters, millimeters * height / width, depth)
+    slicer.app.layoutManager().threeDWidget(0).threeDView().cameraNode().GetCamera().Dolly(dolly)
+
+
+# The pictures, in the order of the tutorial
+
+
+def panelSegment(tutorial: Tutorial):
+    tutorial.segment()
+    return tutorial.sections.segmentSection.grab()
+
+
+def segment(tutorial: Tutorial):
+    tutorial.segment()
+    return tutorial.window.grab()
+
+
+def thumbnail(tutorial: Tutorial):
+    """The middle of the axial slice through the spleen, small."""
+    import qt
+
+    tutorial.segment()
+    view = tutorial.layout.sliceWidget("Red").grab()
+    side = min(view.width(), view.height())
+    middle = view.copy((view.width() - side) // 2, (view.height() - side) // 2, side, side)
+    return middle.scaled(128, 128, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)
+
+
+def panelSoftBorder(tutorial: Tutorial):
+    tutorial.preview()
+    return tutorial.sections.borderSection.grab()
+
+
+def softBorder(tutorial: Tutorial):
+    tutorial.preview()
+    return tutorial.window.grab()
+
+
+def panelCompare(tutorial: Tutorial):
+    tutorial.compare()
+    return tutorial.sections.compareSection.grab()
+
+
+def signedDistance(tutorial: Tutorial):
+    tutorial.compare()
+    return tutorial.window.grab()
+
+
+PICTURES = {
+    "panel-segment": panelSegment,
+    "segment": segment,
+    "thumbnail": thumbnail,
+    "panel-soft-border": panelSoftBorder,
+    "soft-border": softBorder,
+    "panel-compare": panelCompare,
+    "signed-distance": signedDistance,
+}
+
+
+def save(pixmap, path: Path) -> None:
+    """A PNG as small as it gets with every color: a palette of 256 spoils the CT beside the colors of an overlay."""
+    import qt
+
+    buffer = qt.QBuffer()
+    buffer.open(qt.QIODevice.WriteOnly)
+    pixmap.save(buffer, "PNG")
+    Image.open(io.BytesIO(bytes(buffer.data()))).convert("RGB").save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
