@@ -153,7 +153,7 @@ def thumbnail(tutorial: Tutorial):
     import qt
 
     tutorial.segment()
-    view = tutorial.layout.sliceWidget("Red").grab()
+    view = tutorial.layout.sliceWidget("Red").sliceView().grab()
     side = min(view.width(), view.height())
     middle = view.copy((view.width() - side) // 2, (view.height() - side) // 2, side, side)
     return middle.scaled(128, 128, qt.Qt.KeepAspectRatio, qt.Qt.SmoothTransformation)

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from scipy.spatial.distance import pdist
 
 from phantoms import LEFT_HANDED, SOME_DIRECTIONS, SOME_ORIENTATIONS, ellipsoid, turned
-from SpleenSmoothSegLib.measurement import Overlap, center_lps, compare, extent_mm, longest_mm, volume_ml
+from SpleenSmoothSegLib.measurement import Overlap, center_lps, compare, extent_mm, longest_mm, reaches_edge, volume_ml
 
 MASK = np.array([1, 1, 1, 0, 0, 0], bool)
 LABEL = np.array([0, 1, 1, 1, 1, 0], bool)
@@ -161,6 +161,17 @@ def test_any_value_but_0_counts(pixel):
     mask = sitk.Cast(blocks(BLOCK) * 6, getattr(sitk, f"sitk{pixel}"))
     assert extent_mm(mask) == extent_mm(blocks(BLOCK))
     assert center_lps(mask) == center_lps(blocks(BLOCK))
+
+
+def test_a_mask_at_an_edge_of_the_image_may_be_cut_off():
+    inside = sitk.Image(6, 5, 4, sitk.sitkUInt8)
+    assert not reaches_edge(inside)
+    inside[2, 2, 2] = 1
+    assert not reaches_edge(inside)
+    for index in ((0, 2, 2), (5, 2, 2), (2, 0, 2), (2, 4, 2), (2, 2, 0), (2, 2, 3)):
+        mask = sitk.Image(inside)
+        mask[index] = 1
+        assert reaches_edge(mask)
 
 
 def test_a_whole_ct_is_measured_at_once():

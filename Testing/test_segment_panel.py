@@ -159,7 +159,10 @@ def test_one_click_segments_the_spleen_of_the_sample_ct(open_panel, ct, sample_l
     seen = []
     standin.waitUntil(lambda: seen.append(opened.ui.progressBar.value) or not opened.logic.isRunning(), 180)
 
-    assert opened.message == 'The spleen is in "Patient segmentation".'
+    assert opened.message == (
+        'The spleen is in "Patient segmentation". '
+        "It reaches the edge of the CT: volume and lengths are those of the part in view."
+    )
     assert seen == sorted(seen) and len(set(seen)) > 5
     segmentation = opened.chosen.segmentResultNode
     assert findSpleenSegment(segmentation) == opened.chosen.segmentResultId

@@ -67,6 +67,15 @@ def center_lps(mask: sitk.Image) -> tuple[float, float, float] | None:
     return mask.TransformContinuousIndexToPhysicalPoint(np.add(index, corner).tolist())
 
 
+def reaches_edge(mask: sitk.Image) -> bool:
+    """Whether nonzero voxels lie at an edge of the image: then there may be more of the organ beyond it."""
+    box = bounding_box(sitk.GetArrayViewFromImage(mask))
+    sizes = mask.GetSize()[::-1]
+    return any(
+        side.stop > side.start and (side.start == 0 or side.stop == size) for side, size in zip(box, sizes, strict=True)
+    )
+
+
 def extent_mm(mask: sitk.Image) -> tuple[float, float, float]:
     """How far the nonzero voxels reach from right to left, from front to back and from bottom to top; 0 if none."""
     points = _border_points(mask)

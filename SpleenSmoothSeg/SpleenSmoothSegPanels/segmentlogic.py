@@ -200,6 +200,7 @@ class SegmentLogic:
 
     def _putIntoScene(self, run: _Run) -> Found:
         """Add the segment; raises UserError, and the scene is as it was, where there is none to add."""
+        from SpleenSmoothSegLib.measurement import reaches_edge
         from SpleenSmoothSegLib.mrml import addSpleenSegment, findSpleenSegment
 
         if not self._child.wasStarted:
@@ -221,6 +222,8 @@ class SegmentLogic:
         replacedId = findSpleenSegment(run.segmentationNode) if run.replaceSpleen and run.segmentationNode else None
         segmentationNode, segmentId = addSpleenSegment(mask, run.volumeNode, run.segmentationNode, replacedId)
         self._disagreement = None if disagreement.isEmpty else disagreement
+        if reaches_edge(mask):
+            run.onWarning(_("It reaches the edge of the CT: volume and lengths are those of the part in view."))
         return Found(run.volumeNode, segmentationNode, segmentId, result)
 
 
