@@ -161,7 +161,7 @@ def test_one_click_segments_the_spleen_of_the_sample_ct(open_panel, ct, sample_l
 
     assert opened.message == (
         'The spleen is in "Patient segmentation". '
-        "It reaches the edge of the CT: volume and lengths are those of the part in view."
+        "The spleen reaches the edge of the CT: volume and lengths are those of the part in view."
     )
     assert seen == sorted(seen) and len(set(seen)) > 5
     segmentation = opened.chosen.segmentResultNode

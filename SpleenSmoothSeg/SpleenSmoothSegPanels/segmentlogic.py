@@ -223,7 +223,7 @@ class SegmentLogic:
         segmentationNode, segmentId = addSpleenSegment(mask, run.volumeNode, run.segmentationNode, replacedId)
         self._disagreement = None if disagreement.isEmpty else disagreement
         if reaches_edge(mask):
-            run.onWarning(_("It reaches the edge of the CT: volume and lengths are those of the part in view."))
+            run.onWarning(_("The spleen reaches the edge of the CT: volume and lengths are those of the part in view."))
         return Found(run.volumeNode, segmentationNode, segmentId, result)
 
 
