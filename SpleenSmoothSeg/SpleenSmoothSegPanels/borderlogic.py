@@ -86,15 +86,6 @@ class BorderLogic(VTKObservationMixin):
         isSegmentation = node is not None and node.IsA("vtkMRMLSegmentationNode")
         return node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) if isSegmentation else None
 
-    @staticmethod
-    def likelySegment(node) -> str:
-        """Id of the spleen, or of the first segment where there is none; "" without segments."""
-        from SpleenSmoothSegLib.mrml import findSpleenSegment
-
-        if node is None or not node.IsA("vtkMRMLSegmentationNode") or not node.GetSegmentation().GetNumberOfSegments():
-            return ""
-        return findSpleenSegment(node) or node.GetSegmentation().GetNthSegmentID(0)
-
     # Files
 
     @staticmethod

@@ -103,7 +103,7 @@ class BorderPanel(VTKObservationMixin):
         self._guiTag = None
         self._isOpen = False
         self._node = None  # the label's, for which the CT was chosen
-        self._choice = LabelChoice(self.ui.segmentSelector, "border", logic.likelySegment)
+        self._choice = LabelChoice(self.ui.segmentSelector, "border")
         self._updateTimer = self._timer(0, self._update)  # one update for all events that wait, as of a dragged slider
         self._restTimer = self._timer(REST_MS, self._measure)
         self.ui.legend.text = _legend()

@@ -59,11 +59,10 @@ class LabelChoice:
 
     Args:
         segmentSelector: a qMRMLSegmentSelectorWidget without a node selector of its own.
-        likelySegment: gives the id of the segment that is chosen at first of a segmentation.
     """
 
-    def __init__(self, segmentSelector, name: str, likelySegment=likelySegment):
-        self._selector, self._name, self._likelySegment = segmentSelector, name, likelySegment
+    def __init__(self, segmentSelector, name: str):
+        self._selector, self._name = segmentSelector, name
         self._parameters = None
         self._node = None  # of which the segment was chosen
         self._shownNode = None  # whose segments the selector shows
@@ -90,7 +89,7 @@ class LabelChoice:
         """Choose a segment where the node is another than before, and show the segments of the node."""
         node, segmentId = self.label
         if node is not self._node:
-            segmentId = self._likelySegment(node)
+            segmentId = likelySegment(node)
             self.choose(Label(node, segmentId))
         isSegmentation = node is not None and node.IsA("vtkMRMLSegmentationNode")
         wasBlocked = self._selector.blockSignals(True)
