@@ -28,3 +28,18 @@ def write_dataset(folder: Path, labels: dict | None = None) -> Path:
     }
     (folder / "dataset.json").write_text(json.dumps(description))
     return folder
+
+
+def sample_stack(number: int = 0) -> tuple[sitk.Image, sitk.Image]:
+    """CT and label of as many slices of the sample as a case of `write_dataset` has, other ones for each number."""
+    ct, label = (sitk.ReadImage(str(SAMPLE / name)) for name in ("ct.nii.gz", "spleen.nii.gz"))
+    shape = sitk.LabelShapeStatisticsImageFilter()
+    shape.Execute(label)
+    start = shape.GetBoundingBox(1)[2] + 5 * number
+    return ct[:, :, start : start + 8], label[:, :, start : start + 8]
+
+
+def edit_description(folder: Path, **changes) -> None:
+    """Change what dataset.json says."""
+    path = folder / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -4,10 +4,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import SimpleITK as sitk
 
+from .dicom import Warn
 from .errors import UserError
-from .images import check_ct, read_image, same_grid
+from .images import check_ct, image_name, read_image, same_grid
+
+DESCRIPTION = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -19,40 +23,64 @@ class Case:
     label: Path
     spleen: int = 1
 
-    def read(self) -> tuple[sitk.Image, sitk.Image]:
-        """The CT and its label, checked; raises UserError where one is unreadable, no CT, or they differ in grid."""
-        ct = read_image(self.image)
-        check_ct(ct, self.image)
-        label = read_image(self.label)
-        if label.GetNumberOfComponentsPerPixel() != 1 or not same_grid(ct, label):
+    def read(self, warn: Warn = lambda sentence: None) -> tuple[sitk.Image, sitk.Image]:
+        """The CT and its label on the CT's grid, where `label == spleen` is spleen; `warn` as for `read_image`.
+
+        Raises:
+            UserError: one of them is unreadable, the CT is none, the label is of no use, or their grids differ.
+        """
+        ct = self.read_ct(warn)
+        label = self.on_grid_of(ct, self.read_label())
+        if label is None:
             raise UserError(
                 f'The label "{self.label}" and its CT "{self.image}" lie on different grids; resample the label.'
             )
         return ct, label
 
+    def read_ct(self, warn: Warn = lambda sentence: None) -> sitk.Image:
+        """The CT alone, checked; raises UserError."""
+        ct = read_image(self.image, warn)
+        check_ct(ct, self.image)
+        return ct
 
-def list_cases(folder: Path | str) -> list[Case]:
+    def read_label(self) -> sitk.Image:
+        """The label alone, on its own grid; raises UserError."""
+        label = read_image(self.label)
+        if label.GetNumberOfComponentsPerPixel() != 1:
+            raise UserError(f'The label "{self.label}" is a color or vector image; save it as a labelmap.')
+        voxels = sitk.GetArrayViewFromImage(label)
+        if voxels.dtype.kind == "f" and not np.array_equal(voxels, np.rint(voxels)):
+            raise UserError(
+                f'The label "{self.label}" holds fractions, as after resampling; resample it with nearest neighbor.'
+            )
+        return label
+
+    def on_grid_of(self, ct: sitk.Image, label: sitk.Image) -> sitk.Image | None:
+        """What `read_label` gave on the grid of the CT; None where it does not lie on it."""
+        return label if same_grid(ct, label) else None
+
+
+def list_cases(folder: Path | str, segment: str | None = None) -> list[Case]:
     """The labeled cases of a Decathlon folder, in the order of its ``dataset.json``; their files may be missing.
 
+    `segment` is the label that means spleen, by its name or value, if it is not called "spleen".
+
     Raises:
-        UserError: no readable dataset.json, no label called spleen, no training cases, or two of one name.
+        UserError: no readable dataset.json, no such label, no training cases, or two of one name.
     """
     folder = Path(folder)
-    path = folder / "dataset.json"
+    path = folder / DESCRIPTION
+    description = read_description(folder)
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        # The Decathlon writes {"1": "spleen"}, others {"spleen": 1}.
-        values = [_label_value(key, name) for key, name in description["labels"].items() if "spleen" in (key, name)]
+        value = _label_value(description["labels"], segment or "spleen")
+        # macOS leaves "._" files behind, which whoever lists a folder by program lists, too.
+        entries = [entry for entry in description["training"] if not Path(entry["image"]).name.startswith("._")]
         cases = [
-            Case(_case_name(entry["image"]), folder / entry["image"], folder / entry["label"], values[0])
-            for entry in description["training"]
+            Case(image_name(Path(entry["image"])), folder / entry["image"], folder / entry["label"], value)
+            for entry in entries
         ]
-    except OSError as error:
-        raise UserError(f'"{folder}" holds no readable dataset.json; choose a folder in Decathlon layout.') from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise UserError(
-            f'"{path}" does not describe cases with a label "spleen" ({error}); correct the file.'
-        ) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'"{path}" does not describe labels and training cases ({error}); correct the file.') from error
     names = [case.name for case in cases]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f'"{path}" lists two cases of the name "{twice[0]}"; rename one of the files.')
@@ -61,9 +89,21 @@ def list_cases(folder: Path | str) -> list[Case]:
     return cases
 
 
-def _label_value(key: str, name) -> int:
-    return int(key) if name == "spleen" else int(name)
+def read_description(folder: Path | str) -> dict:
+    """What ``dataset.json`` of a Decathlon folder holds; raises UserError."""
+    path = Path(folder) / DESCRIPTION
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f'"{folder}" holds no readable {DESCRIPTION}; choose a folder in Decathlon layout.') from error
+    except ValueError as error:
+        raise UserError(f'"{path}" is no JSON ({error}); correct the file.') from error
 
 
-def _case_name(image: str) -> str:
-    return Path(image).name.removesuffix(".gz").removesuffix(".nii")
+def _label_value(labels: dict, wanted: str) -> int:
+    """The Decathlon writes {"1": "spleen"}, others {"spleen": 1}; raises ValueError where `wanted` is not there."""
+    pairs = [(name, key) if key.isdigit() else (key, name) for key, name in labels.items()]
+    for name, value in pairs:
+        if wanted.casefold() in (str(name).casefold(), str(value)):
+            return int(value)
+    raise ValueError(f'it has no label "{wanted}" but {", ".join(str(name) for name, _ in pairs)}')
