@@ -1,0 +1,196 @@
+"""All that can be wrong with labeled CTs, found before anything is trained and told in one report.
+
+A problem is what no training should start with; a warning is what a person should know and may be right.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from SpleenSmoothSegLib.borders import bounding_box
+from SpleenSmoothSegLib.decathlon import Case
+from SpleenSmoothSegLib.dicom import Warn
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.measurement import reaches_edge, volume_ml
+
+from .dataset import Dataset
+
+# Median over the label. A spleen has about 40 HU without and up to 200 HU with contrast; air, lung, fat, bone have not.
+SPLEEN_HU = (-50.0, 300.0)
+SPLEEN_ML = (30.0, 2000.0)  # an atrophic one, and a massive splenomegaly
+
+Images = tuple[sitk.Image, sitk.Image]
+Report = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class CaseCheck:
+    """What was found in one case, a sentence each.
+
+    The digests tell whether two cases hold the same voxels; "" where there is none to compare.
+    """
+
+    name: str
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    ct_digest: str = ""
+    label_digest: str = ""
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What was found in a dataset: the cases one by one, then what shows between them."""
+
+    dataset: Dataset
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    def as_text(self) -> str:
+        """The report as a person reads it, a sentence a line."""
+        lines = [f"{self.dataset.name}: {len(self.dataset.cases)} labeled CTs in {self.dataset.folder}"]
+        for title, sentences in (("Problems", self.problems), ("Warnings", self.warnings)):
+            lines += ["", f"{title}: {len(sentences) or 'none'}", *(f"- {sentence}" for sentence in sentences)]
+        return "\n".join(lines) + "\n"
+
+    def raise_if_bad(self, saved_at: Path) -> None:
+        """Raise UserError if there are problems; `saved_at` is where the whole report can be read."""
+        if self.problems:
+            count = "a problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+            dataset = f'The dataset "{self.dataset.folder}"'
+            raise UserError(f'{dataset} has {count}, listed in "{saved_at}"; the first: {self.problems[0]}')
+
+
+def check_dataset(dataset: Dataset, report: Report = lambda fraction, step: None) -> DatasetReport:
+    """Read and check every case; `report` is told the fraction done and what is next."""
+    checks = []
+    for number, case in enumerate(dataset.cases):
+        report(number / len(dataset.cases), f"Checking {case.name}, {number + 1} of {len(dataset.cases)}")
+        checks.append(check_case(case))
+    return report_on(dataset, checks)
+
+
+def report_on(dataset: Dataset, checks: Iterable[CaseCheck]) -> DatasetReport:
+    """The report of a dataset whose cases were checked: what was found in each, and what shows between them."""
+    checks = list(checks)
+    problems = [sentence for check in checks for sentence in check.problems]
+    warnings = [sentence for check in checks for sentence in check.warnings]
+    if not dataset.license:
+        warnings.append(
+            f'The license of the data in "{dataset.folder}" is not stated; add data_license to the [card] of a recipe.'
+        )
+    return DatasetReport(dataset, (*problems, *_same_names(checks), *_same_voxels(checks)), tuple(warnings))
+
+
+def check_case(case: Case, read: Callable[[Case, Warn], Images] = Case.read) -> CaseCheck:
+    """Read and check one case; never raises UserError.
+
+    Args:
+        case: whose files may be missing or damaged.
+        read: gives CT and label, as `Case.read` does; one of your own may keep them for what comes next.
+    """
+    told: list[str] = []
+    try:
+        ct, label = read(case, told.append)
+    except UserError as error:
+        return CaseCheck(case.name, tuple(_unreadable(case) or [str(error)]), tuple(told))
+    check = check_images(case, ct, label)
+    return replace(check, warnings=(*told, *check.warnings))
+
+
+def check_images(case: Case, ct: sitk.Image, label: sitk.Image) -> CaseCheck:
+    """Check what `Case.read` gave: a CT, and on its grid a label that is `case.spleen` in the spleen."""
+    mask = label == case.spleen
+    hu, inside = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(mask) > 0
+    if not inside.any():
+        problem = f'The label "{case.label}" holds no spleen (value {case.spleen}); correct it or take the case out.'
+        return CaseCheck(case.name, problems=(problem,), ct_digest=_digest(hu))
+    return CaseCheck(
+        case.name,
+        problems=tuple(_problems(case, hu[inside])),
+        warnings=tuple(_warnings(case, mask)),
+        ct_digest=_digest(hu),
+        label_digest=_digest(inside),
+    )
+
+
+def _problems(case: Case, hu_inside: np.ndarray) -> Iterator[str]:
+    median = float(np.median(hu_inside))
+    if not SPLEEN_HU[0] <= median <= SPLEEN_HU[1]:
+        yield (
+            f'The label "{case.label}" lies where "{case.image}" has {median:.0f} HU, which is no spleen; '
+            "look whether they belong together."
+        )
+
+
+def _warnings(case: Case, mask: sitk.Image) -> Iterator[str]:
+    label = f'The label "{case.label}"'
+    volume = volume_ml(mask)
+    if not SPLEEN_ML[0] <= volume <= SPLEEN_ML[1]:
+        yield f"{label} has {volume:.3g} mL, which is unusual for a spleen; look whether it is right."
+    parts = _voxels_of_parts(mask)
+    if len(parts) > 1:
+        rest = 100 * (1 - max(parts) / sum(parts))
+        yield f"{label} has {len(parts)} separate parts, {rest:.2g} % of it outside the largest; look at them."
+    if reaches_edge(mask):
+        yield f'{label} reaches the edge of "{case.image}", so that a part of the spleen may be missing.'
+
+
+def _unreadable(case: Case) -> list[str]:
+    """What is wrong with CT and label each for itself: who reads both hears of the first only."""
+    problems = []
+    for read in (case.read_ct, case.read_label):
+        try:
+            read()
+        except UserError as error:
+            problems.append(str(error))
+    return problems
+
+
+def _voxels_of_parts(mask: sitk.Image) -> list[int]:
+    """The sizes of the connected parts; voxels are connected through their faces."""
+    voxels = sitk.GetArrayViewFromImage(mask)
+    parts = sitk.ConnectedComponent(sitk.GetImageFromArray(voxels[bounding_box(voxels)]))
+    return np.bincount(sitk.GetArrayViewFromImage(parts).ravel())[1:].tolist()
+
+
+def _digest(voxels: np.ndarray) -> str:
+    """The same for the same values, whatever the type that holds them."""
+    digest = hashlib.sha256(str(voxels.shape).encode())
+    for one_slice in voxels:
+        digest.update(np.packbits(one_slice) if voxels.dtype == bool else np.rint(one_slice).astype(np.int32))
+    return digest.hexdigest()
+
+
+def _same_names(checks: list[CaseCheck]) -> list[str]:
+    """Upper and lower case count the same: results are files of these names, on any disk."""
+    groups = _groups(checks, lambda check: check.name.casefold())
+    return [f"Cases {_together(names)} have the same name; rename one of them." for names in groups]
+
+
+def _same_voxels(checks: list[CaseCheck]) -> list[str]:
+    same_ct = _groups(checks, lambda check: check.ct_digest)
+    same_label = [names for names in _groups(checks, lambda check: check.label_digest) if names not in same_ct]
+    return [
+        *(f"Cases {_together(names)} hold the same CT; take all but one out." for names in same_ct),
+        *(
+            f"Cases {_together(names)} have the same label on different CTs; look which CT it belongs to."
+            for names in same_label
+        ),
+    ]
+
+
+def _groups(checks: list[CaseCheck], key: Callable[[CaseCheck], str]) -> list[list[str]]:
+    """The names of the checks that share a key, where more than one does and the key is not ""."""
+    groups = defaultdict(list)
+    for check in checks:
+        groups[key(check)].append(check.name)
+    return [names for shared, names in groups.items() if shared and len(names) > 1]
+
+
+def _together(names: list[str]) -> str:
+    return " and ".join(f'"{name}"' for name in names)
