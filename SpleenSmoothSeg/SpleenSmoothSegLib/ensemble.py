@@ -14,7 +14,7 @@ from .components import keep_largest_component, parts_that_touch
 from .devices import Warn, choose_device, cpu_instead_of, device_failure, release_memory
 from .measurement import volume_ml
 from .modelfolder import Model
-from .preprocessing import Grid, axial_grid, ct_slices, to_grid
+from .preprocessing import Grid, axial_grid, ct_slices, to_grid, with_neighbors
 from .progress import Progress
 from .uncertainty import Place, uncertain_places
 
@@ -85,7 +85,8 @@ def segment_image(
     progress(0.0, "Preparing slices")
     grid = axial_grid(ct, model.slice_format)
     chosen = choose_device(device, warn)
-    folds = _predict(ct_slices(ct, grid, model.slice_format.window), model, chosen, progress, cancelled, warn)
+    step = model.slice_format.channel_spacing / grid.spacing[2]
+    folds = _predict(ct_slices(ct, grid, model.slice_format.window), step, model, chosen, progress, cancelled, warn)
 
     progress(PREDICTED, "Returning to the CT's grid")
     probability = to_grid(grid.with_voxels(folds.mean), Grid.of(ct), outside=0.0)
@@ -146,12 +147,12 @@ def _nearest(mask: sitk.Image, grid: Grid) -> sitk.Image:
     )
 
 
-def _predict(slices, model, device, progress, cancelled, warn) -> _Folds:
+def _predict(slices, step, model, device, progress, cancelled, warn) -> _Folds:
     """The folds look at the slices on a device or, where that fails, on the CPU."""
     import torch
 
     try:
-        return _predict_on(device, slices, model, progress, cancelled)
+        return _predict_on(device, slices, step, model, progress, cancelled)
     except RuntimeError as error:
         reason = device_failure(error) if device.type != "cpu" else None
         if reason is None:
@@ -159,10 +160,10 @@ def _predict(slices, model, device, progress, cancelled, warn) -> _Folds:
     # Not until here, with the error, are the networks gone from the device.
     release_memory(device)
     warn(cpu_instead_of(device.type, reason))
-    return _predict_on(torch.device("cpu"), slices, model, progress, cancelled)
+    return _predict_on(torch.device("cpu"), slices, step, model, progress, cancelled)
 
 
-def _predict_on(device, slices, model, progress, cancelled) -> _Folds:
+def _predict_on(device, slices, step, model, progress, cancelled) -> _Folds:
     import torch
 
     networks = [_on(device, network) for network in model.networks]
@@ -172,8 +173,9 @@ def _predict_on(device, slices, model, progress, cancelled) -> _Folds:
     for start in range(0, count, SLICES_PER_BATCH):
         if cancelled():
             raise Cancelled
-        batch = torch.from_numpy(slices[start : start + SLICES_PER_BATCH, None]).to(device)
-        end = start + len(batch)
+        end = min(start + SLICES_PER_BATCH, count)
+        stacks = with_neighbors(slices, range(start, end), model.slice_format.channels, step)
+        batch = torch.from_numpy(stacks).to(device, memory_format=torch.channels_last)
         with torch.inference_mode():
             folds = torch.stack([torch.sigmoid(network(batch))[:, 0] for network in networks])
             mean[start:end] = folds.mean(0).cpu()

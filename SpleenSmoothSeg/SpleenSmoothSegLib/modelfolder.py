@@ -13,7 +13,7 @@ from .atomic import written_aside
 from .errors import UserError
 from .preprocessing import SliceFormat
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: several slices as channels
 CARD_NAME = "model.json"
 
 
@@ -50,6 +50,8 @@ def load_model(folder: Path | str, folds: list[int] | None = None) -> Model:
             size=int(card["input"]["size"]),
             spacing=float(card["input"]["spacing_mm"]),
             window=tuple(float(hu) for hu in card["input"]["window_hu"]),
+            channels=int(card["input"].get("channels", 1)),
+            channel_spacing=float(card["input"].get("channel_spacing_mm", SliceFormat.channel_spacing)),
         )
         # Nothing else goes to the network: a stranger's card could ask for weights to be fetched.
         encoder = str(card["architecture"]["encoder"])
@@ -66,7 +68,7 @@ def load_model(folder: Path | str, folds: list[int] | None = None) -> Model:
         ) from error
     networks = []
     for name, sha256 in chosen:
-        network = LinkNet(encoder, decoder_reduction=decoder_reduction)
+        network = LinkNet(encoder, slice_format.channels, decoder_reduction)
         _load_weights(network, folder, name, sha256)
         networks.append(network.eval())
     return Model(card, slice_format, threshold, networks)

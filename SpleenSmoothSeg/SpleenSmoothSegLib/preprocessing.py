@@ -26,6 +26,9 @@ class SliceFormat:
         size: rows and columns in pixels; the square is centered on the body.
         spacing: in-plane spacing in mm.
         window: lowest and highest HU; they become 0 and 1, and values beyond are clipped.
+        channels: how many slices the network sees at once: the one it is asked about in the middle, as many of its
+            neighbors below as above.
+        channel_spacing: distance in mm from one of these to the next, whatever the distance of the CT's own slices.
 
     Raises:
         ValueError: a number that no slice can have.
@@ -34,10 +37,14 @@ class SliceFormat:
     size: int = 192
     spacing: float = 2.0
     window: tuple[float, float] = (-150.0, 250.0)
+    channels: int = 1
+    channel_spacing: float = 5.0
 
     def __post_init__(self):
         lowest, highest = self.window
         if not (0 < self.size <= 4096 and 0 < self.spacing < 1000 and -1e6 < lowest < highest < 1e6):
+            raise ValueError(f"no slice has {self}")
+        if self.channels not in range(1, 32, 2) or not 0 < self.channel_spacing < 1000:
             raise ValueError(f"no slice has {self}")
 
 
@@ -145,6 +152,26 @@ def ct_slices(ct: sitk.Image, grid: Grid, window: tuple[float, float]) -> np.nda
     slices -= lowest
     slices /= highest - lowest
     return np.clip(slices, 0.0, 1.0, out=slices)
+
+
+def with_neighbors(slices: np.ndarray, indices, channels: int, step: float) -> np.ndarray:
+    """Float32 (index, channel, row, column): each slice of `indices` between its neighbors.
+
+    Args:
+        slices: (slice, row, column), any type of number; may be memory-mapped.
+        indices: which slices.
+        channels: odd; the middle one is the slice itself.
+        step: from one channel to the next, in slices; between two slices the neighbor is interpolated. Beyond the ends
+            the outermost slice is repeated.
+    """
+    offsets = (np.arange(channels) - channels // 2) * step
+    places = np.clip(np.add.outer(np.asarray(indices), offsets), 0, len(slices) - 1)
+    below = np.floor(places).astype(int)
+    stacks = slices[below].astype(np.float32)
+    part = (places - below).astype(np.float32)
+    between = part > 0
+    stacks[between] += part[between][:, None, None] * (slices[below[between] + 1] - stacks[between])
+    return stacks
 
 
 def label_slices(label: sitk.Image, grid: Grid, value: int = 1) -> np.ndarray:
