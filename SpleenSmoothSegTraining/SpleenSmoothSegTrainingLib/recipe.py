@@ -1,138 +1,158 @@
 """The recipe is data: every number of a training in one place, written beside its results.
 
 Published numbers are from Groza, Huet, Boujemaa, "Mask uncertainty regularization to improve machine learning-based
-medical image segmentation"; what the paper does not state is a choice of ours and is marked so.
+medical image segmentation". What the paper does not state is a choice of ours and is marked so; what goes beyond the
+paper is off.
 """
 
-from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
+import dataclasses
+from dataclasses import asdict, dataclass, fields
 
 from SpleenSmoothSegLib.borders import Border
 from SpleenSmoothSegLib.errors import UserError
 
-_BOUNDS = {
-    "decoder_reduction": (1, 64),
-    "image_size": (64, 1024),
-    "spacing": (0.1, 20),
-    "folds": (2, 100),
-    "adam_epochs": (0, 100_000),
-    "adam_rate": (1e-12, 1),
-    "sgd_epochs": (0, 100_000),
-    "sgd_base_rate": (1e-12, 1),
-    "sgd_max_rate": (1e-12, 1),
-    "sgd_momentum": (0, 0.9999),
-    "sgd_cycle_epochs": (1, 100_000),
-    "plateau_patience": (0, 100_000),
-    "plateau_factor": (1e-6, 0.9999),
-    "averaging": (0, 0.9999),
-    "batch_size": (2, 4096),
-    "empty_slices": (0, 1000),
-    "threshold": (0.01, 0.99),
-    "seed": (0, 2**31),
-}
+
+def _number(default, words: str, lowest: float, highest: float):
+    return dataclasses.field(default=default, metadata={"words": words, "bounds": (lowest, highest)})
+
+
+def _choice(default: str, words: str, *choices: str):
+    return dataclasses.field(default=default, metadata={"words": words, "choices": choices})
+
+
+def _words(default, words: str):
+    return dataclasses.field(default=default, metadata={"words": words})
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One training. Lengths are in mm, rates per step of the optimizer.
 
+    Each field is an option of train.py and a key of its TOML files; `words` of its metadata is what --help says of it.
     Raises UserError for a value that no training can have.
     """
 
-    # Network, published; the reduction is LinkNet's own.
-    encoder: str = "se_resnext50_32x4d"
-    decoder_reduction: int = 4
+    # Network. Published: LinkNet with an se_resnext50 backbone.
+    encoder: str = _words("se_resnext50_32x4d", "any encoder of segmentation-models-pytorch, published")
+    encoder_weights: str = _words(
+        "none",
+        "what the encoder starts from: none (random; nothing is fetched), imagenet (downloads what "
+        "segmentation-models-pytorch offers), or a file of weights; PACKAGE/FILE is one in an installed Python package",
+    )
+    decoder_reduction: int = _number(4, "by how much a decoder block narrows its channels, a quarter in LinkNet", 1, 64)
 
-    # What a slice looks like is not stated. 256 x 256 at 1.5 mm holds a trunk; the window spans fat to enhanced organs.
-    image_size: int = 256
-    spacing: float = 1.5
-    window: tuple[float, float] = (-150.0, 250.0)
+    # Slices. Not stated in the paper.
+    image_size: int = _number(256, "rows and columns of a slice", 64, 1024)
+    spacing: float = _number(1.5, "mm of a pixel; with 256 pixels 384 mm, which hold the organs of a trunk", 0.1, 20)
+    window: tuple[float, float] = _words((-150.0, 250.0), "lowest and highest HU that the network sees: soft tissue")
+    channels: int = _number(1, "slices the network sees at once: 1, or 3, 5 ... with neighbors below and above", 1, 31)
+    channel_spacing: float = _number(5.0, "mm from one of these to the next", 0.1, 100)
 
-    # Folds are published; by volume is our choice, so that no patient is on both sides.
-    folds: int = 5
+    # Border smoothing. Published as the idea; its kernel, width and probability are not stated.
+    border: str = _words(
+        "gaussian:1.5mm",
+        "soft border of the training labels: none, or KERNEL:WIDTH such as gaussian:1.5mm, box:3px, svls:1px, "
+        "boundary_uncertainty:1px, signed_distance:4mm; with :3d it reaches across slices",
+    )
+    border_probability: float = _number(1.0, "part of the training samples whose label is smoothed", 0, 1)
 
-    # Border smoothing is the paper's idea; its kernel and width are not stated.
-    border: str = "gaussian:1.5mm"
+    # Split. Published: train : test = 9 : 1, the train part in 5 folds; whether by slice or by volume is not stated.
+    split_by: str = _choice(
+        "volume",
+        "volume: no patient is on both sides; slice: slices of one patient may be, as the paper may have done",
+        "volume",
+        "slice",
+    )
+    fold_count: int = _number(5, "folds of the ensemble, published", 2, 100)
+    test_part: float = _number(0.1, "part of the data kept for the test, published; --test names cases instead", 0, 0.9)
 
-    # "published": rotations by 90 degrees, flips, transpose, brightness, contrast, gamma.
-    # "anatomical": ours; small shifts, turns and scalings in place of those that turn a patient around.
-    augmentation: str = "published"
+    augmentation: str = _words(
+        "published",
+        "published (turns+tones: rotations by 90 degrees, flips, transpose; brightness, contrast, gamma), none, or "
+        "some of these with + between, of which all but the first two are ours: turns, tones, body (small shifts, "
+        "turns, scalings in place of flips), intensity (wider than tones), organ (the spleen's own brightness), noise, "
+        "thickness (distance of the channels)",
+    )
 
-    # Phase 1 and 2, published.
-    adam_epochs: int = 100
-    adam_rate: float = 1e-4
-    sgd_epochs: int = 20
-    sgd_base_rate: float = 5e-7
-    sgd_max_rate: float = 1e-3
+    # Phases, published: Adam with ReduceLROnPlateau, then SGD with a cyclic rate.
+    epochs: tuple[int, int] = _words((100, 20), "length of the two phases, published")
+    adam_rate: float = _number(1e-4, "initial learning rate of phase 1, published", 1e-12, 1)
+    plateau_patience: int = _number(10, "epochs without a better validation Dice until the rate falls", 0, 100_000)
+    plateau_factor: float = _number(0.5, "by which it falls then", 1e-6, 0.9999)
+    sgd_base_rate: float = _number(5e-7, "lowest learning rate of phase 2, published", 1e-12, 1)
+    sgd_max_rate: float = _number(1e-3, "highest learning rate of phase 2, published", 1e-12, 1)
+    sgd_momentum: float = _number(0.9, "momentum of phase 2", 0, 0.9999)
+    sgd_cycle_epochs: int = _number(4, "epochs of a cycle, half of it up and half of it down", 1, 100_000)
 
-    # Our choices, not stated.
-    plateau_patience: int = 10
-    plateau_factor: float = 0.5
-    sgd_momentum: float = 0.9
-    averaging: float = 0.0  # decay per step of an exponential moving average of the weights; 0 is off, as published
-    batch_size: int = 16
-    sgd_cycle_epochs: int = 4  # half of it up, half of it down
-    empty_slices: float = 1.0  # slices without spleen drawn each epoch, per slice with spleen; 1000 takes all
-    threshold: float = 0.5
-    seed: int = 0
+    # Batches. Not stated.
+    batch_size: int = _number(16, "slices of a step, over all processes", 2, 4096)
+    empty_slices: float = _number(
+        1.0, "slices without spleen drawn each epoch, per slice with spleen; 1000 takes all", 0, 1000
+    )
+    precision: str = _choice(
+        "auto",
+        "mixed computes in bfloat16 where that is safe; auto: where the device is faster so",
+        "auto",
+        "mixed",
+        "full",
+    )
+
+    # Beyond the paper, off.
+    averaging: float = _number(
+        0.0, "decay per step of an exponential moving average of the weights; 0 is off", 0, 0.9999
+    )
+    clip_gradient: float = _number(0.0, "largest norm of the gradient; 0 is off", 0, 1e6)
+
+    threshold: float = _number(0.5, "probability from which a voxel is spleen", 0.01, 0.99)
+    seed: int = _number(0, "fixes splits, first weights, drawing and augmentation", 0, 2**31)
 
     def __post_init__(self):
-        self._check_types()
+        for field in fields(self):
+            _check(field, getattr(self, field.name))
         Border.parse(self.border)
-        for name, (lowest, highest) in _BOUNDS.items():
-            if not lowest <= (value := getattr(self, name)) <= highest:
-                raise UserError(f"The recipe's {name} is {value!r}; give {lowest:g} to {highest:g}.")
-        if self.adam_epochs + self.sgd_epochs == 0:
-            raise UserError("The recipe has no epochs; give --epochs, such as 100,20.")
+        if min(self.epochs) < 0 or max(self.epochs) > 100_000 or sum(self.epochs) == 0:
+            raise UserError(f"The recipe's epochs are {list(self.epochs)}; give two lengths, such as 100,20.")
         if self.sgd_base_rate > self.sgd_max_rate:
             raise UserError("The recipe's sgd_base_rate is above its sgd_max_rate; exchange them.")
         if self.window[0] >= self.window[1]:
             raise UserError(f"The recipe's window {list(self.window)} is empty; give the lower HU first.")
-
-    def _check_types(self) -> None:
-        for field in fields(self):
-            value, default = getattr(self, field.name), field.default
-            if isinstance(default, tuple):
-                fits = isinstance(value, tuple) and len(value) == 2 and all(isinstance(v, int | float) for v in value)
-            else:
-                fits = isinstance(value, (int, float) if isinstance(default, float) else type(default))
-            if not fits or isinstance(value, bool):
-                raise UserError(f"The recipe's {field.name} is {value!r}; give something like {default!r}.")
+        if self.channels % 2 == 0:
+            raise UserError(f"The recipe's channels are {self.channels}; give an odd number, such as 1 or 3.")
 
     def with_changes(self, **changes) -> "Recipe":
         """A copy with those of `changes` that are not None."""
-        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+        return dataclasses.replace(self, **{name: value for name, value in changes.items() if value is not None})
 
     def as_dict(self) -> dict:
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict) -> "Recipe":
-        """The recipe of `as_dict`, also after a round trip through JSON; raises UserError for an unknown name."""
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
+        """The recipe of `as_dict`, also after a round trip through JSON or TOML; raises UserError for unknown names."""
+        known = {field.name: field for field in fields(cls)}
+        if unknown := sorted(set(values) - set(known)):
             raise UserError(f'The recipe holds "{unknown[0]}", which this version does not know; remove it.')
-        if isinstance(values.get("window"), list):
-            values = {**values, "window": tuple(values["window"])}
-        return cls(**values)
+        return cls(**{name: _tuple_if_list(value) for name, value in values.items()})
 
 
-def read_recipe_file(path: Path) -> tuple[Recipe, tuple[str, ...], dict]:
-    """Recipe, names of the test cases, and words for the model's card from a TOML file; raises UserError."""
-    try:
-        import tomllib
-    except ImportError:  # Python 3.10
-        import tomli as tomllib
-    try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f'The recipe "{path}" cannot be read; check the path.') from error
-    except ValueError as error:
-        raise UserError(f'The recipe "{path}" is no valid TOML ({error}); correct it.') from error
-    recipe, test, card = content.get("recipe", {}), content.get("test", []), content.get("card", {})
-    if unknown := sorted(set(content) - {"recipe", "test", "card"}):
-        raise UserError(f'The recipe "{path}" holds "{unknown[0]}" outside of [recipe], [card] and test; move it.')
-    if not (isinstance(recipe, dict) and isinstance(card, dict) and isinstance(test, list)):
-        raise UserError(f'The recipe "{path}" needs tables [recipe] and [card] and a list test; correct it.')
-    return Recipe.from_dict(recipe), tuple(map(str, test)), card
+def _check(field: dataclasses.Field, value) -> None:
+    if not _fits(value, field.default):
+        raise UserError(f"The recipe's {field.name} is {value!r}; give something like {field.default!r}.")
+    lowest, highest = field.metadata.get("bounds", (value, value))
+    if not lowest <= value <= highest:
+        raise UserError(f"The recipe's {field.name} is {value!r}; give {lowest:g} to {highest:g}.")
+    if value not in (choices := field.metadata.get("choices", (value,))):
+        raise UserError(f"The recipe's {field.name} is {value!r}; give one of: {', '.join(choices)}.")
+
+
+def _fits(value, default) -> bool:
+    """Whether a value is of the type of the default; a whole number is a float, too."""
+    if isinstance(value, bool):
+        return False
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and len(value) == len(default) and all(map(_fits, value, default))
+    return isinstance(value, (int, float) if isinstance(default, float) else type(default))
+
+
+def _tuple_if_list(value):
+    return tuple(value) if isinstance(value, list) else value

@@ -1,6 +1,129 @@
-"""Five folds by volume: no patient is on both sides, and every fold holds about as many slices with spleen."""
+"""Who learns and who is asked: train : test = 9 : 1, the train part in five folds, by volume or by slice.
 
+By volume (the default) no patient is on both sides. By slice, as the paper may have done, neighboring slices of one
+patient are, and the measures come out higher than for a new patient.
+"""
+
+import json
 import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from SpleenSmoothSegLib.errors import UserError
+
+Part = dict[str, tuple[int, ...] | None]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A test part and the part that each fold holds out for validation; together they are the whole dataset.
+
+    A Part maps the name of a case to its slices (from the foot end), or to None for the whole volume.
+    """
+
+    split_by: str
+    seed: int
+    test: Part
+    folds: tuple[Part, ...]
+    spleen_slices: dict[str, int]
+
+    def learned_by(self, fold: int) -> Part:
+        """What a fold learns from: all that the other folds hold out."""
+        learned: Part = {}
+        for number, part in enumerate(self.folds):
+            for name, slices in part.items() if number != fold else ():
+                learned[name] = None if slices is None else tuple(sorted((*(learned.get(name) or ()), *slices)))
+        return learned
+
+    @property
+    def cases(self) -> list[str]:
+        """Names of all cases, those of the test last."""
+        return list(dict.fromkeys(name for part in (*self.folds, self.test) for name in part))
+
+    def to_json(self) -> dict:
+        return {
+            "split_by": self.split_by,
+            "seed": self.seed,
+            "test": _written(self.test),
+            "folds": [_written(part) for part in self.folds],
+            "spleen_slices": self.spleen_slices,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict) -> "Splits":
+        """Raises ValueError, KeyError or TypeError where `values` are no splits."""
+        splits = cls(
+            str(values["split_by"]),
+            int(values["seed"]),
+            _read(values["test"]),
+            tuple(_read(part) for part in values["folds"]),
+            {str(name): int(count) for name, count in values.get("spleen_slices", {}).items()},
+        )
+        taken = [place for part in (*splits.folds, splits.test) for place in _places(part)]
+        if len(set(taken)) < len(taken):
+            raise ValueError("a case or slice is in two parts")
+        return splits
+
+
+def split(
+    spleen: Mapping[str, Sequence[bool]],
+    split_by: str,
+    fold_count: int,
+    test_part: float,
+    seed: int,
+    test: Sequence[str] | None = None,
+) -> Splits:
+    """Split a dataset, balanced for slices that hold spleen.
+
+    Args:
+        spleen: for each case whether its slices hold spleen.
+        split_by: "volume" or "slice".
+        fold_count: number of folds.
+        test_part: part of all volumes or slices that is kept for the test, unless `test` names cases.
+        seed: decides between what is alike.
+        test: names of the cases for the test, whole.
+
+    Raises:
+        UserError: `test` names a case that is not there, or too few are left for the folds.
+    """
+    if wrong := [name for name in test or () if name not in spleen]:
+        raise UserError(f'The dataset has no case "{wrong[0]}" to test on; it has {", ".join(spleen)}.')
+    counts = _counts(spleen)
+    chosen: Part = dict.fromkeys(sorted(test)) if test is not None else {}
+    rest = {name: spleen[name] for name in spleen if name not in chosen}
+    if split_by == "volume":
+        if test is None:
+            chosen = dict.fromkeys(_draw({name: counts[name] for name in rest}, test_part, seed))
+        rest_counts = {name: counts[name] for name in rest if name not in chosen}
+        if len(rest_counts) < fold_count:
+            raise UserError(
+                f"{fold_count} folds need at least as many labeled CTs, but there are {len(rest_counts)} beside the test; "
+                "give more, or fewer folds with --fold-count."
+            )
+        folds = tuple(dict.fromkeys(names) for names in split_by_volume(rest_counts, fold_count, seed))
+    else:
+        parts = _split_slices(rest, fold_count, test_part if test is None else 0.0, seed)
+        chosen, folds = {**chosen, **parts[0]}, parts[1:]
+    return Splits(split_by, seed, chosen, folds, counts)
+
+
+def read_splits(path: Path, spleen: Mapping[str, Sequence[bool]], fold_count: int) -> Splits:
+    """The splits in a file that an earlier training wrote; raises UserError where they do not fit this dataset."""
+    try:
+        splits = Splits.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f'The splits "{path}" cannot be read; check the path.') from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f'"{path}" holds no splits ({error}); give the splits.json of a training.') from error
+    if missing := [name for name in splits.cases if name not in spleen]:
+        raise UserError(f'The splits "{path}" name the case "{missing[0]}", which the dataset lacks; give its own.')
+    if len(splits.folds) != fold_count or not all(splits.folds):
+        raise UserError(f'The splits "{path}" have {len(splits.folds)} folds, not {fold_count}; give --fold-count.')
+    for name, slices in ((name, slices) for part in (*splits.folds, splits.test) for name, slices in part.items()):
+        if slices and not 0 <= min(slices) <= max(slices) < len(spleen[name]):
+            raise UserError(f'The splits "{path}" name slices that "{name}" does not have; give those of this dataset.')
+    return replace(splits, spleen_slices=_counts(spleen))
 
 
 def split_by_volume(spleen_slices: dict[str, int], folds: int, seed: int) -> list[list[str]]:
@@ -21,3 +144,50 @@ def split_by_volume(spleen_slices: dict[str, int], folds: int, seed: int) -> lis
         smallest = min(held_out, key=lambda fold: (len(fold), sum(spleen_slices[other] for other in fold)))
         smallest.append(name)
     return [sorted(fold) for fold in held_out]
+
+
+def _draw(spleen_slices: dict[str, int], part: float, seed: int) -> list[str]:
+    """The nearest whole number of cases that is `part` of all, one of each size class, so that the test is like the rest."""
+    number = round(part * len(spleen_slices))
+    if not number:
+        return []
+    shuffled = sorted(spleen_slices)
+    generator = random.Random(seed)
+    generator.shuffle(shuffled)
+    by_size = sorted(shuffled, key=lambda name: spleen_slices[name])
+    edges = [round(step * len(by_size) / number) for step in range(number + 1)]
+    return sorted(generator.choice(by_size[start:end]) for start, end in zip(edges[:-1], edges[1:], strict=True))
+
+
+def _split_slices(spleen, fold_count: int, test_part: float, seed: int) -> tuple[Part, ...]:
+    """The test part and the folds; slices with spleen and those without are dealt out each for themselves."""
+    generator = random.Random(seed)
+    parts: tuple[Part, ...] = tuple({} for _ in range(fold_count + 1))
+    for holds_spleen in (True, False):
+        places = [(name, i) for name in sorted(spleen) for i, held in enumerate(spleen[name]) if held == holds_spleen]
+        generator.shuffle(places)
+        tested = round(test_part * len(places))
+        for number, (name, i) in enumerate(places):
+            part = parts[0] if number < tested else parts[1 + number % fold_count]
+            part[name] = (*part.get(name, ()), i)
+    return tuple({name: tuple(sorted(part[name])) for name in sorted(part)} for part in parts)
+
+
+def _counts(spleen: Mapping[str, Sequence[bool]]) -> dict[str, int]:
+    return {name: int(sum(held)) for name, held in spleen.items()}
+
+
+def _written(part: Part) -> list[str] | dict[str, list[int]]:
+    if all(slices is None for slices in part.values()):
+        return list(part)
+    return {name: None if slices is None else list(slices) for name, slices in part.items()}
+
+
+def _read(part: list | dict) -> Part:
+    if isinstance(part, list):
+        return dict.fromkeys(map(str, part))
+    return {str(name): None if slices is None else tuple(map(int, slices)) for name, slices in part.items()}
+
+
+def _places(part: Part) -> list[tuple[str, int | None]]:
+    return [(name, i) for name, slices in part.items() for i in ((None,) if slices is None else slices)]

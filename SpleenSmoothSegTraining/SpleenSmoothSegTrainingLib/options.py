@@ -1,0 +1,196 @@
+"""The command line of train.py: an option for every number of the recipe, and those for one run of it.
+
+A TOML file (--recipe) may hold any of them by their names; the command line wins.
+"""
+
+import argparse
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from SpleenSmoothSegLib.console import Parser
+from SpleenSmoothSegLib.errors import UserError
+
+from .recipe import Recipe
+from .recipefile import read_recipe_file
+
+SWEEP = "gaussian,box:1mm,1.5mm,3mm"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of train.py: what to train on, where to, by which recipe, and with what.
+
+    Attributes:
+        dataset, out: folders.
+        recipe: every number of the training.
+        card: "name", "description" and "data_license" for the model's card.
+        folds: which folds to train now; None means all.
+        test: names of the cases for the test; None draws them.
+        splits: file of splits to use again.
+        segment: name or value of the spleen in the labels.
+        device: "auto", "cpu", "cuda" or "mps".
+        workers: processes that make batches beside each training; None chooses.
+        cache: folder of cut slices; None is the user's own.
+        resume: go on with what `out` holds.
+        compare: train a control without border smoothing, too.
+        sweep: kernels and widths to train as well, KERNEL,...:WIDTH,...
+        scheduler: None, "local", "local:N" or the address of a Dask cluster.
+        tensorboard: write its events.
+    """
+
+    dataset: Path
+    out: Path
+    recipe: Recipe = Recipe()
+    card: dict = field(default_factory=dict)
+    folds: tuple[int, ...] | None = None
+    test: tuple[str, ...] | None = None
+    splits: Path | None = None
+    segment: str | None = None
+    device: str = "auto"
+    workers: int | None = None
+    cache: Path | None = None
+    resume: bool = False
+    compare: bool = False
+    sweep: str | None = None
+    scheduler: str | None = None
+    tensorboard: bool = False
+
+
+def make_parser(description: str) -> Parser:
+    """The parser of train.py; options that are not given are None."""
+    parser = Parser("train.py", description)
+    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder of labeled CTs")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    _add_run_options(parser.add_argument_group("This run"))
+    recipe = parser.add_argument_group(
+        "Recipe", "Every number of the training, also as keys of a TOML file (image_size = 192) for --recipe."
+    )
+    for each in fields(Recipe):
+        recipe.add_argument(
+            _option(each.name),
+            type=_reader(each.default),
+            metavar=_metavar(each.default),
+            help=f"{each.metadata['words']} (default: {_shown(each.default)})".replace("%", "%%"),
+        )
+    return parser
+
+
+def _add_run_options(group) -> None:
+    group.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file of options; the command line wins")
+    group.add_argument("--resume", action="store_true", default=None, help="go on with what OUT holds")
+    group.add_argument(
+        "--compare",
+        action="store_true",
+        default=None,
+        help="train a control without border smoothing on the same splits and seeds, too, in OUT/plain",
+    )
+    group.add_argument(
+        "--sweep",
+        nargs="?",
+        const=SWEEP,
+        metavar="KERNELS:WIDTHS",
+        help=f"train with each of these borders, too, in OUT/sweep (without a value: {SWEEP})",
+    )
+    group.add_argument("--folds", type=_whole_numbers, metavar="0,1", help="folds to train now (default: all)")
+    group.add_argument("--test", type=_names, metavar="NAME,NAME", help="cases for the test (default: drawn by --seed)")
+    group.add_argument("--splits", type=Path, metavar="FILE", help="use the splits.json of an earlier training again")
+    group.add_argument("--segment", metavar="NAME", help="name, or value, of the spleen in labels that hold more")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
+    group.add_argument(
+        "--workers", type=int, metavar="N", help="processes that make batches (default: up to 8 with a GPU, else 0)"
+    )
+    group.add_argument("--cache", type=Path, metavar="FOLDER", help="cut slices (default: the user's cache folder)")
+    group.add_argument(
+        "--scheduler",
+        metavar="WHERE",
+        help="train folds side by side: local, local:N workers, or the address of a Dask cluster (tcp://host:8786)",
+    )
+    group.add_argument("--tensorboard", action="store_true", default=None, help="write events beside each history.csv")
+    group.add_argument("--json", action="store_true", default=None, help="JSON lines on stdout instead of words")
+    group.add_argument("--child", action="store_true", default=None, help="--json for a program: ends with its stdin")
+    group.add_argument("--debug", action="store_true", default=None, help="show where an error came from")
+
+
+def read_run(parser: Parser, arguments: list[str]) -> Run:
+    """What the command line, and the file of --recipe below it, say; raises UserError, or SystemExit after --help."""
+    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    values, card = read_recipe_file(given["recipe"]) if "recipe" in given else ({}, {})
+    folder = given["recipe"].parent if "recipe" in given else Path()
+    values = {name: _from_file(name, value, folder) for name, value in values.items()} | given
+    recipe_names = {each.name for each in fields(Recipe)}
+    recipe = Recipe.from_dict({name: value for name, value in values.items() if name in recipe_names})
+    names = {each.name for each in fields(Run)} - {"recipe", "card"}
+    return Run(recipe=recipe, card=card, **{name: value for name, value in values.items() if name in names})
+
+
+def _from_file(name: str, value, folder: Path):
+    """The value of an option in a file of `folder` as the command line would give it; raises UserError for no option."""
+    if name in {each.name for each in fields(Recipe)}:
+        return value
+    readers = {
+        "folds": _list_of(int),
+        "test": _list_of(str),
+        "segment": str,
+        "device": str,
+        "workers": int,
+        "scheduler": str,
+        "sweep": str,
+        "splits": folder.joinpath,
+        "cache": folder.joinpath,
+        "compare": bool,
+        "resume": bool,
+        "tensorboard": bool,
+    }
+    if name not in readers:
+        raise UserError(f'The recipe holds "{name}", which is no option of train.py; --help lists them.')
+    try:
+        return readers[name](value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"The recipe's {name} is {value!r}, which is not understood; correct it.") from error
+
+
+def _list_of(kind):
+    def read(value) -> tuple:
+        if not isinstance(value, list) or not all(isinstance(each, kind) for each in value):
+            raise TypeError(value)
+        return tuple(value)
+
+    return read
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _reader(default):
+    """Reads the text of an option of the recipe into the type of its default."""
+    if not isinstance(default, tuple):
+        return type(default)
+
+    def read(text: str) -> tuple:
+        values = tuple(type(default[0])(part) for part in text.split(","))
+        if len(values) != len(default):
+            raise ValueError(text)
+        return values
+
+    read.__name__ = f"{len(default)} numbers with a comma between"
+    return read
+
+
+def _metavar(default) -> str:
+    return {str: "WORD", int: "N", float: "X", tuple: "A,B"}[type(default)]
+
+
+def _shown(default) -> str:
+    return ",".join(f"{value:g}" for value in default) if isinstance(default, tuple) else str(default)
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} are no whole numbers with commas between") from error
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

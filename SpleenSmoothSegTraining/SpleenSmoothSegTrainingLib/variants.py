@@ -1,0 +1,53 @@
+"""The trainings of one run that differ in nothing but the border: smoothed, its plain control, points of a sweep."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from SpleenSmoothSegLib.borders import PLANES, Border
+from SpleenSmoothSegLib.errors import UserError
+
+from .recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One training: its name, its folder and its recipe."""
+
+    name: str
+    folder: Path
+    recipe: Recipe
+
+
+def list_variants(out: Path, recipe: Recipe, compare: bool = False, sweep: str | None = None) -> list[Variant]:
+    """The trainings of a run: that of `recipe` in `out` itself, its control in plain, those of a sweep in sweep.
+
+    Raises:
+        UserError: a control of a training that is plain itself, or a sweep that is none.
+    """
+    is_plain = Border.parse(recipe.border) == Border("none")
+    if compare and is_plain:
+        raise UserError("--compare needs a soft border to compare with none; give --border, such as gaussian:1.5mm.")
+    plain = recipe.with_changes(border="none")
+    variants = [Variant("plain" if is_plain else "smoothed", out, recipe)]
+    if compare:
+        variants.append(Variant("plain", out / "plain", plain))
+    there = {str(Border.parse(variant.recipe.border)) for variant in variants}
+    for border in parse_sweep(sweep) if sweep else ():
+        if str(border) not in there:
+            name = str(border).replace(":", "_")
+            variants.append(Variant(name, out / "sweep" / name, recipe.with_changes(border=str(border))))
+    return variants
+
+
+def parse_sweep(text: str) -> list[Border]:
+    """None and each kernel with each width of a text such as "gaussian,box:1mm,2mm" or "gaussian:1mm,2mm:3d"."""
+    kernels, _, rest = text.partition(":")
+    widths, _, plane = rest.partition(":")
+    if not widths or plane not in ("", *PLANES):
+        raise UserError(f"{text!r} is no sweep; write kernels, a colon and widths, such as gaussian,box:1mm,2mm.")
+    borders = [
+        Border.parse(":".join(filter(None, (kernel, width, plane))))
+        for kernel in kernels.split(",")
+        for width in widths.split(",")
+    ]
+    return list(dict.fromkeys([Border("none"), *borders]))
