@@ -1,0 +1,57 @@
+"""One pass over the labeled CTs: each is read, checked and cut once; what was done before is taken from the cache."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import SimpleITK as sitk
+
+from SpleenSmoothSegLib.decathlon import Case
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.preprocessing import SliceFormat
+
+from .checks import CaseCheck, DatasetReport, check_case, report_on
+from .dataset import Dataset
+from .recipe import Recipe
+from .slicecache import SliceCache
+
+
+def slice_format(recipe: Recipe) -> SliceFormat:
+    """What a slice of this recipe looks like to the network."""
+    return SliceFormat(recipe.image_size, recipe.spacing, recipe.window, recipe.channels, recipe.channel_spacing)
+
+
+def prepare(
+    dataset: Dataset,
+    recipe: Recipe,
+    cache: SliceCache,
+    report: Callable[[float, str], None] = lambda fraction, step: None,
+) -> DatasetReport:
+    """Check every case and keep its slices in the cache; `report` is told the fraction done and what is next.
+
+    Raises UserError where the cache cannot be written to; what is wrong with the data is in the report.
+    """
+    checks = []
+    for number, case in enumerate(dataset.cases):
+        report(number / len(dataset.cases), f"Reading {case.name}, CT {number + 1} of {len(dataset.cases)}")
+        checks.append(_prepared(case, slice_format(recipe), cache))
+    return report_on(dataset, checks)
+
+
+def _prepared(case: Case, cut: SliceFormat, cache: SliceCache) -> CaseCheck:
+    try:
+        notes = cache.notes(case, cut)
+    except UserError:  # a file is missing: the check says which
+        notes = None
+    if notes is not None:
+        found = {name: tuple(value) if isinstance(value, list) else value for name, value in notes.items()}
+        return CaseCheck(**{**found, "name": case.name})
+    images: list[tuple[sitk.Image, sitk.Image]] = []
+
+    def read(case: Case, warn) -> tuple[sitk.Image, sitk.Image]:
+        images.append(case.read(warn))
+        return images[0]
+
+    check = check_case(case, read)
+    if not check.problems:
+        cache.keep(case, cut, *images[0], asdict(check))
+    return check
