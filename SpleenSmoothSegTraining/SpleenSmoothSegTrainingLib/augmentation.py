@@ -1,6 +1,10 @@
-"""Augmentation of training slices, CT and soft label together. Validation and test are never augmented."""
+"""Augmentation of training slices, CT and soft label together. Validation and test are never augmented.
+
+An augmentation is some of the groups below, written with + between; "published" and "none" are names of their own.
+"""
 
 import os
+from collections.abc import Callable
 
 # albumentations asks the package index for its newest version at import unless told not to.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -11,60 +15,126 @@ import numpy as np
 
 from SpleenSmoothSegLib.errors import UserError
 
+PUBLISHED = "turns+tones"
+ORGAN_HU, MOTTLE_HU = 60.0, 20.0  # between contrast phases, and the arterial phase's stripes
+FARTHEST = 1.6  # how much farther apart, or nearer, the channels may come
 
-def augmentation(name: str) -> albumentations.Compose:
-    """The augmentation called "published", "anatomical" or "none"; raises UserError for another name.
 
-    Takes ``image=`` float32 (row, column, 1) in [0, 1] and ``mask=`` float32 (row, column).
+class Augmentation:
+    """What happens to one training sample; the same seed gives the same result, whichever process does it.
+
+    Args:
+        name: "published", "none", or groups with + between.
+        window_hu: width of the window, of which a slice's values are a part.
+
+    Raises:
+        UserError: there is no such group.
     """
-    try:
-        return albumentations.Compose(_AUGMENTATIONS[name]())
-    except KeyError as error:
-        raise UserError(f'There is no augmentation "{name}"; choose one of: {", ".join(_AUGMENTATIONS)}.') from error
+
+    def __init__(self, name: str, window_hu: float = 400.0):
+        groups = [] if name == "none" else (PUBLISHED if name == "published" else name).split("+")
+        if wrong := [group for group in groups if group not in (*_STEPS, "organ", "thickness")]:
+            known = ", ".join(("published", "none", *_STEPS, "organ", "thickness"))
+            raise UserError(f'There is no augmentation "{wrong[0]}"; choose from: {known}.')
+        self.steps = albumentations.Compose([step for group in groups for step in _STEPS.get(group, list)()])
+        self._organ_hu = ORGAN_HU / window_hu if "organ" in groups else 0.0
+        self._mottle_hu = MOTTLE_HU / window_hu
+        self._moves_channels = "thickness" in groups
+
+    def channel_distance(self, seed: int) -> float:
+        """By how much the distance of the channels of this sample is multiplied."""
+        generator = np.random.default_rng((seed, 1))
+        if not self._moves_channels or generator.random() < 0.5:
+            return 1.0
+        return float(FARTHEST ** generator.uniform(-1, 1))
+
+    def __call__(self, ct: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """One sample, float32 (channel, row, column) and its soft label (row, column) in [0, 1], in and out."""
+        if self._organ_hu:
+            ct = self._change_organ(ct, label, np.random.default_rng((seed, 2)))
+        if not self.steps.transforms:
+            return ct, label
+        self.steps.set_random_seed(seed)
+        both = self.steps(image=np.ascontiguousarray(np.moveaxis(ct, 0, -1)), mask=label)
+        image = both["image"]  # OpenCV leaves out an axis of one channel
+        image = image[..., None] if image.ndim == 2 else image
+        return np.ascontiguousarray(np.moveaxis(image, -1, 0)), both["mask"]
+
+    def _change_organ(self, ct: np.ndarray, label: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Brighten or darken the spleen against all else, as contrast phases do, evenly or in stripes."""
+        if generator.random() < 0.4:
+            return ct
+        change = np.full(label.shape, generator.uniform(-self._organ_hu, self._organ_hu), np.float32)
+        if generator.random() < 0.3:
+            coarse = generator.normal(0, self._mottle_hu, (12, 12)).astype(np.float32)
+            change += cv2.resize(coarse, label.shape[::-1], interpolation=cv2.INTER_CUBIC)
+        return np.clip(ct + change * label, 0, 1)
 
 
-def augment(transform: albumentations.Compose, ct: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One augmented slice and its label, float32 (row, column) in and out."""
-    both = transform(image=ct[..., None], mask=label)
-    return both["image"][..., 0], both["mask"]
+def _turns() -> list:
+    """Groza et al.: random 90 degree rotations, horizontal and vertical flips, transpose.
 
-
-def _published() -> list:
-    """Groza et al.: random 90 degree rotations, horizontal and vertical flips, transpose, brightness, contrast, gamma.
-
-    The paper gives neither probabilities nor ranges: these are albumentations' own.
+    The paper gives no probabilities: these are albumentations' own, here and in `_tones`.
     """
     return [
         albumentations.RandomRotate90(),
         albumentations.HorizontalFlip(),
         albumentations.VerticalFlip(),
         albumentations.Transpose(),
-        albumentations.RandomBrightnessContrast(),
-        albumentations.RandomGamma(),
     ]
 
 
-def _anatomical() -> list:
-    """Ours: the patient stays the right way around.
+def _tones() -> list:
+    """Groza et al.: brightness, contrast, gamma; ranges are albumentations' own."""
+    return [albumentations.RandomBrightnessContrast(), albumentations.RandomGamma()]
 
-    Shifts, turns and scalings as between two patients on a table; wider ranges of brightness, contrast and gamma for
-    other contrast phases; noise and blur for other scanners.
-    """
+
+def _body() -> list:
+    """Ours: shifts, turns and scalings as between two patients on a table; now and then one lies otherwise."""
+    common = {
+        "scale": (0.75, 1.3),
+        "translate_percent": (-0.1, 0.1),
+        "shear": (-5, 5),
+        "interpolation": cv2.INTER_LINEAR,
+        "mask_interpolation": cv2.INTER_LINEAR,
+    }
     return [
-        albumentations.Affine(
-            scale=(0.8, 1.2),
-            translate_percent=(-0.08, 0.08),
-            rotate=(-15, 15),
-            shear=(-5, 5),
-            interpolation=cv2.INTER_LINEAR,
-            mask_interpolation=cv2.INTER_LINEAR,
-            p=0.9,
-        ),
-        albumentations.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.3, p=0.8),
-        albumentations.RandomGamma(gamma_limit=(70, 140)),
-        albumentations.GaussNoise(std_range=(0.01, 0.08), p=0.3),
-        albumentations.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 1.0), p=0.2),
+        albumentations.OneOf(
+            [
+                albumentations.Affine(rotate=(-15, 15), p=0.9, **common),
+                albumentations.Affine(rotate=(-180, 180), p=0.1, **common),
+            ],
+            p=0.95,
+        )
     ]
 
 
-_AUGMENTATIONS = {"published": _published, "anatomical": _anatomical, "none": list}
+def _intensity() -> list:
+    """Ours: wider ranges than the published ones, for other contrast phases and scanners."""
+    return [
+        albumentations.RandomBrightnessContrast(brightness_limit=0.25, contrast_limit=0.35, p=0.8),
+        albumentations.RandomGamma(gamma_limit=(65, 150)),
+    ]
+
+
+def _noise() -> list:
+    """Ours: noise, blur and coarse pixels of other scanners, doses and kernels."""
+    return [
+        albumentations.GaussNoise(std_range=(0.01, 0.08), p=0.3),
+        albumentations.OneOf(
+            [
+                albumentations.GaussianBlur(blur_limit=0, sigma_limit=(0.3, 1.2)),
+                albumentations.Downscale(scale_range=(0.4, 0.9)),
+            ],
+            p=0.3,
+        ),
+    ]
+
+
+_STEPS: dict[str, Callable[[], list]] = {
+    "turns": _turns,
+    "tones": _tones,
+    "body": _body,
+    "intensity": _intensity,
+    "noise": _noise,
+}

@@ -1,19 +1,41 @@
 """Soft Dice + binary cross-entropy; the paper does not state its loss. Both accept soft labels."""
 
-import segmentation_models_pytorch as smp
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional
 
+SMOOTH = 1.0
 
-def dice_and_cross_entropy(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+
+def dice_and_cross_entropy(
+    logits: torch.Tensor,
+    label: torch.Tensor,
+    over_processes: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums,
+) -> torch.Tensor:
     """Sum of soft Dice loss over the batch and mean binary cross-entropy.
 
     Args:
         logits: (batch, 1, rows, columns).
         label: the same shape, soft or hard, in [0, 1].
+        over_processes: adds the sums of all processes that share the batch, so that each gets the loss of all of it.
 
-    smp's Dice takes the intersection as (|x| + |y| - |x - y|) / 2, whose minimum lies at x = y for soft labels too; the
-    older product form would drive a label of 0.5 to 1.
+    The intersection of soft Dice is (|x| + |y| - |x - y|) / 2, whose minimum lies at x = y for soft labels too (as in
+    segmentation-models-pytorch >= 0.4); the older product form would drive a label of 0.5 to 1. A batch without spleen
+    has no Dice.
     """
-    dice = smp.losses.DiceLoss(mode="binary", from_logits=True, smooth=1.0)
-    return dice(logits, label) + functional.binary_cross_entropy_with_logits(logits, label)
+    probability = torch.sigmoid(logits)
+    sums = over_processes(
+        torch.stack(
+            [
+                probability.sum(),
+                label.sum(),
+                (probability - label).abs().sum(),
+                functional.binary_cross_entropy_with_logits(logits, label, reduction="sum"),
+                label.new_tensor(float(label.numel())),
+            ]
+        )
+    )
+    predicted, labeled, apart, cross_entropy, count = sums
+    dice = 1 - (predicted + labeled - apart + SMOOTH) / (predicted + labeled + SMOOTH)
+    return dice * (labeled > 0) + cross_entropy / count

@@ -33,7 +33,7 @@ def phases(recipe: Recipe) -> tuple[Phase, Phase]:
     return (
         Phase(
             name="adam",
-            epochs=recipe.adam_epochs,
+            epochs=recipe.epochs[0],
             optimizer=lambda parameters: Adam(parameters, lr=recipe.adam_rate),
             scheduler=lambda optimizer, steps_per_epoch: ReduceLROnPlateau(
                 optimizer, mode="max", factor=recipe.plateau_factor, patience=recipe.plateau_patience
@@ -42,7 +42,7 @@ def phases(recipe: Recipe) -> tuple[Phase, Phase]:
         ),
         Phase(
             name="sgd",
-            epochs=recipe.sgd_epochs,
+            epochs=recipe.epochs[1],
             optimizer=lambda parameters: SGD(parameters, lr=recipe.sgd_base_rate, momentum=recipe.sgd_momentum),
             scheduler=lambda optimizer, steps_per_epoch: CyclicLR(
                 optimizer,

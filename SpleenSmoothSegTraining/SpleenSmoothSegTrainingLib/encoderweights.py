@@ -1,0 +1,68 @@
+"""First weights of the encoder from a file, for machines that cannot, or may not, download them."""
+
+import importlib.util
+import pickle
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from SpleenSmoothSegLib.errors import UserError
+
+
+def find_weights(name: str) -> Path:
+    """The file of that path, or PACKAGE/FILE in an installed Python package; raises UserError where there is none."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    package, _, inside = path.as_posix().partition("/")
+    spec = importlib.util.find_spec(package) if inside and package.isidentifier() else None
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        if (found := Path(folder, inside)).is_file():
+            return found
+    raise UserError(f'There are no encoder weights "{name}"; check the path, or install the package that holds them.')
+
+
+def load_encoder_weights(encoder: nn.Module, name: str) -> None:
+    """Give an encoder the weights in a file (safetensors, or what torch.load reads without running anything).
+
+    The file may name them in another way and hold a classifier at its end: where names do not match, weights are taken
+    in their order, if each has the shape that is wanted. A first layer for another number of channels gets the mean
+    over the file's channels, scaled so that its outputs keep their size.
+
+    Raises:
+        UserError: the file is damaged, or its weights are not of this encoder.
+    """
+    path = find_weights(name)
+    wanted = {key: value for key, value in encoder.state_dict().items() if not key.endswith("num_batches_tracked")}
+    given = _read(path)
+    if not set(wanted) <= set(given):
+        given = dict(zip(wanted, given.values(), strict=False))
+    fitted = {key: _fitted(value, wanted[key]) for key, value in given.items() if key in wanted}
+    if set(fitted) != set(wanted) or any(value is None for value in fitted.values()):
+        raise UserError(f'The weights in "{path}" are of another encoder; choose the encoder they belong to.')
+    encoder.load_state_dict(fitted, strict=False)
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            weights = load_file(path)
+        else:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise UserError(f'The encoder weights "{path}" cannot be read; get the file again.') from error
+    return {key: value for key, value in weights.items() if not key.endswith("num_batches_tracked")}
+
+
+def _fitted(value: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor | None:
+    """A weight in the shape that is wanted, None where it is another one's."""
+    if value.shape == wanted.shape:
+        return value
+    if value.ndim == 4 and value.shape[0] == wanted.shape[0] and value.shape[2:] == wanted.shape[2:]:
+        if value.shape[1] == 3:  # of a picture's colors
+            return value.mean(1, keepdim=True).expand_as(wanted) * (3 / wanted.shape[1])
+    return None
