@@ -1,96 +1,133 @@
-"""Measures of a trained model on whole volumes, on the CT's own grid, without augmentation or smoothing."""
+"""Measures of a trained model on labeled CTs, as it will be used: whole volumes, no augmentation, no smoothing.
 
-import csv
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+Every case is measured by the fold that did not learn from it, and each test case by every fold and by the ensemble.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
-from SpleenSmoothSegLib.atomic import written_aside
+import SimpleITK as sitk
+
 from SpleenSmoothSegLib.decathlon import Case
 from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.measurement import compare, volume_ml
-from SpleenSmoothSegLib.modelfolder import load_model, read_card
+from SpleenSmoothSegLib.modelfolder import Model, load_model, read_card
+from SpleenSmoothSegLib.preprocessing import axial_grid
 
-from .dataset import read_decathlon
+from .casemetrics import Rows, VolumeRow, Who, measure_slices, measure_volume
+from .metricsfile import Metrics
+from .predictions import kept_mask, mask_origin, prediction_path
+from .splits import Part, Splits
 
 
-@dataclass(frozen=True)
-class CaseMetrics:
-    """The paper's measures of one case; `predicted_by` is "fold K" (which did not see the case) or "ensemble"."""
+class Job(NamedTuple):
+    """One case to measure by some of the model's networks; `slices` None means the whole volume."""
 
-    case: str
-    predicted_by: str
-    dice: float
-    precision: float
-    recall: float
-    label_ml: float
-    predicted_ml: float
+    who: Who
+    networks: tuple[int, ...]
+    slices: tuple[int, ...] | None
 
 
 def evaluate(
     model_folder: Path,
-    held_out: list[list[Case]],
-    test: list[Case],
-    device: str,
-    report: Callable[[CaseMetrics], None] = lambda metrics: None,
-) -> list[CaseMetrics]:
-    """Every case as predicted by the fold that did not learn from it, and the test cases by the ensemble.
+    dataset_cases: Mapping[str, Case],
+    splits: Splits,
+    device: str = "auto",
+    predictions: Path | None = None,
+    report: Callable[[VolumeRow], None] = lambda row: None,
+    folds: Sequence[int] | None = None,
+    test_by_fold: bool = True,
+) -> Metrics:
+    """Measure a model on the CTs' own grids or, where only some slices of a case count, on the network's.
 
     Args:
         model_folder: the trained model.
-        held_out: for each fold the cases it validated on.
-        test: cases that no fold has seen.
+        dataset_cases: by their names; all that `splits` name.
+        splits: what each fold held out and what none has seen.
         device: as for `segment_image`.
-        report: called with each case's metrics as they come.
+        predictions: folder for the masks; those that are there, of this model, are not computed again.
+        report: called with each volume's row as it comes.
+        folds: which folds the networks of the model are, in their order; None means all of `splits`.
+        test_by_fold: measure the test cases by every fold, too, not only by the ensemble.
+
+    Raises:
+        UserError: model, splits and cases do not belong together, a case cannot be read, a mask cannot be written.
     """
-    predictors = [(f"fold {fold}", [fold], cases) for fold, cases in enumerate(held_out)]
-    results = []
-    for name, folds, cases in [*predictors, ("ensemble", None, test)]:
-        model = load_model(model_folder, folds)
-        for case in cases:
-            metrics = _evaluate_case(model, name, case, device)
-            report(metrics)
-            results.append(metrics)
-    return results
-
-
-def evaluate_trained(
-    model_folder: Path, dataset: Path, device: str, report: Callable[[CaseMetrics], None] = lambda metrics: None
-) -> list[CaseMetrics]:
-    """`evaluate` with the split that the model's card holds; raises UserError where card and dataset do not match."""
-    try:
-        data = read_card(model_folder)["training"]["data"]
-        held_out, test = data["held_out_by_fold"], data["test"]
-    except (KeyError, TypeError) as error:
-        raise UserError(f'The card of "{model_folder}" does not tell its split; train the model again.') from error
-    cases = {case.name: case for case in read_decathlon(dataset)}
-    if missing := [name for names in [*held_out, test] for name in names if name not in cases]:
+    model = load_model(model_folder)
+    numbers = list(range(len(splits.folds)) if folds is None else folds)
+    if len(numbers) != len(model.networks):
         raise UserError(
-            f'The dataset "{dataset}" lacks the case "{missing[0]}"; give the one the model was trained on.'
+            f'The model "{model_folder}" has {len(model.networks)} folds where its splits have {len(numbers)}; '
+            "give the model and the splits of one training."
         )
-    return evaluate(
-        model_folder,
-        [[cases[name] for name in names] for names in held_out],
-        [cases[name] for name in test],
-        device,
-        report,
-    )
+    if missing := [name for name in splits.cases if name not in dataset_cases]:
+        raise UserError(f'The dataset lacks the case "{missing[0]}"; give the one the model was trained on.')
+    volumes, slices = [], []
+    for name, jobs in _by_case(list_jobs(splits, numbers, test_by_fold)).items():
+        for volume, of_slices in _measure_case(dataset_cases[name], jobs, model, device, predictions):
+            report(volume)
+            volumes.append(volume)
+            slices.extend(of_slices)
+    return Metrics(tuple(volumes), tuple(slices))
 
 
-def write_metrics(path: Path, results: list[CaseMetrics]) -> None:
-    """One row a case, as CSV."""
-    with written_aside(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, CaseMetrics.__dataclass_fields__)
-        writer.writeheader()
-        writer.writerows(asdict(metrics) for metrics in results)
+def list_jobs(splits: Splits, numbers: Sequence[int], test_by_fold: bool = True) -> list[Job]:
+    """What there is to measure for a model whose networks are the folds `numbers`."""
+    single = [(f"fold {number}", (network,)) for network, number in enumerate(numbers)]
+    jobs = [
+        job
+        for number, (name, network) in zip(numbers, single, strict=True)
+        for job in _jobs("validation", name, network, splits.folds[number])
+    ]
+    together = [("ensemble", tuple(range(len(numbers))))] if len(numbers) > 1 else single
+    for name, networks in (single if test_by_fold and len(numbers) > 1 else []) + together:
+        jobs.extend(_jobs("test", name, networks, splits.test))
+    return jobs
 
 
-def _evaluate_case(model, name: str, case: Case, device: str) -> CaseMetrics:
+def splits_of_model(model_folder: Path) -> tuple[Splits, list[int] | None]:
+    """The splits on the model's card, and which folds its networks are; raises UserError where it tells none."""
+    training = read_card(model_folder).get("training")
+    try:
+        if "splits" in training:
+            return Splits.from_json(training["splits"]), training.get("folds")
+        data = training["data"]  # so a card of format 1 tells it
+        parts = [dict.fromkeys(map(str, names)) for names in (data["test"], *data["held_out_by_fold"])]
+        return Splits("volume", 0, parts[0], tuple(parts[1:]), {}), None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f'The card of "{model_folder}" does not tell its split; train the model again.') from error
+
+
+def _jobs(of_set: str, predicted_by: str, networks: tuple[int, ...], part: Part) -> list[Job]:
+    return [Job(Who(of_set, predicted_by, case), networks, slices) for case, slices in part.items()]
+
+
+def _by_case(jobs: Sequence[Job]) -> dict[str, list[Job]]:
+    """So that each CT is read once."""
+    grouped: dict[str, list[Job]] = {}
+    for job in jobs:
+        grouped.setdefault(job.who.case, []).append(job)
+    return grouped
+
+
+def _measure_case(case: Case, jobs: Sequence[Job], model: Model, device: str, folder: Path | None) -> Iterator[Rows]:
     ct, label = case.read()
     spleen = label == case.spleen
-    mask = segment_image(ct, model, device).mask
-    overlap = compare(mask, spleen)
-    return CaseMetrics(
-        case.name, name, overlap.dice, overlap.precision, overlap.recall, volume_ml(spleen), volume_ml(mask)
-    )
+    masks: dict[tuple[int, ...], sitk.Image] = {}
+    for job in jobs:
+        if job.networks not in masks:
+            masks[job.networks] = _predict(ct, job, model, device, folder)
+        mask = masks[job.networks]
+        if job.slices is None:
+            yield measure_volume(job.who, mask, spleen)
+        else:
+            yield measure_slices(job.who, mask, spleen, axial_grid(ct, model.slice_format), job.slices)
+
+
+def _predict(ct: sitk.Image, job: Job, model: Model, device: str, folder: Path | None) -> sitk.Image:
+    some = replace(model, networks=[model.networks[number] for number in job.networks])
+    path = folder and prediction_path(folder, job.who.case, job.who.predicted_by)
+    origin = mask_origin(model.card, job.networks, ct) if path else ""
+    return kept_mask(path, origin, ct, lambda: segment_image(ct, some, device).mask)

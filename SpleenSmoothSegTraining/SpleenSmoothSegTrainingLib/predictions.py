@@ -1,0 +1,52 @@
+"""Masks that were predicted once are not predicted again: each file tells by what model and from what CT it came."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import SimpleITK as sitk
+
+from SpleenSmoothSegLib.atomic import written_aside
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.images import read_image, same_grid
+from SpleenSmoothSegLib.writing import write_mask
+
+NOTE = "ITK_FileNotes"  # ITK's name for the description in the header of a NIfTI file
+ONLY_WORDS = ("name", "description", "training", "metrics", "folds")  # of a model's card; all else changes the masks
+
+
+def prediction_path(folder: Path, case: str, predicted_by: str) -> Path:
+    """Where the mask of a case by "fold K" or "ensemble" lies."""
+    return Path(folder) / f"{case}_{predicted_by.replace(' ', '_')}.nii.gz"
+
+
+def mask_origin(card: dict, networks: Sequence[int], ct: sitk.Image) -> str:
+    """A digest of all that decides a mask: the weights, how they are used, and the CT."""
+    digest = hashlib.sha256()
+    used = {key: value for key, value in card.items() if key not in ONLY_WORDS}
+    weights = [card["folds"][number]["sha256"] for number in networks]
+    grid = [ct.GetSize(), ct.GetSpacing(), ct.GetOrigin(), ct.GetDirection(), ct.GetPixelIDTypeAsString()]
+    digest.update(json.dumps([used, weights, grid], sort_keys=True).encode())
+    digest.update(sitk.GetArrayViewFromImage(ct).ravel())
+    return digest.hexdigest()
+
+
+def kept_mask(path: Path | None, origin: str, ct: sitk.Image, predict: Callable[[], sitk.Image]) -> sitk.Image:
+    """The mask in a file if it is of this origin, else the one that `predict` gives, which is put there.
+
+    Without a path it is predicted. Raises UserError where the file cannot be written.
+    """
+    if path is None:
+        return predict()
+    if path.is_file():
+        with contextlib.suppress(UserError):  # damaged: predicted again
+            found = read_image(path)
+            if found.HasMetaDataKey(NOTE) and found.GetMetaData(NOTE).strip() == origin and same_grid(found, ct):
+                return found
+    mask = sitk.Cast(predict(), sitk.sitkUInt8)
+    mask.SetMetaData(NOTE, origin)
+    with written_aside(path) as aside:
+        write_mask(mask, aside)
+    return mask
