@@ -1,0 +1,152 @@
+"""Figures: small PNGs for one fold or many, and what is drawn over the height of the organ, by hand."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from results_data import slice_row
+from SpleenSmoothSegTrainingLib.byheight import dice_of_slices, profile
+from SpleenSmoothSegTrainingLib.figures import (
+    Example,
+    SweepPoint,
+    draw_by_height,
+    draw_curve,
+    draw_curves,
+    draw_examples,
+    draw_sweep,
+)
+
+
+def history(adam: int, sgd: int = 0, text: bool = False) -> list[dict]:
+    phases = [("adam", epoch) for epoch in range(adam)] + [("sgd", epoch) for epoch in range(sgd)]
+    rows = [
+        {"phase": phase, "epoch": epoch, "loss": 1 / (1 + place), "validation_dice": place / (adam + sgd)}
+        for place, (phase, epoch) in enumerate(phases)
+    ]
+    return [{name: str(value) for name, value in row.items()} for row in rows] if text else rows
+
+
+def colors(path) -> np.ndarray:
+    """RGB (row, column, 3) of a PNG that is small enough for a report."""
+    assert path.stat().st_size < 100_000
+    with Image.open(path) as image:
+        assert image.format == "PNG"
+        return np.asarray(image.convert("RGB")).astype(int)
+
+
+def has_color(picture: np.ndarray, color: str, tolerance: int = 40) -> bool:
+    wanted = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    return bool((np.abs(picture - wanted).sum(axis=-1) < tolerance).any())
+
+
+@pytest.mark.parametrize("rows", [history(6, 2), history(1), history(0, 3), history(4, 1, text=True)])
+def test_the_curve_of_a_fold_is_drawn_however_short(tmp_path, rows):
+    draw_curve(rows, tmp_path / "fold_0" / "curve.png")
+    assert has_color(colors(tmp_path / "fold_0" / "curve.png"), "#0072B2")
+
+
+def test_two_variants_have_a_color_each(tmp_path):
+    draw_curves({"plain": {0: history(6), 1: history(4)}, "smoothed": {3: history(6, 2)}}, tmp_path / "curves.png")
+    picture = colors(tmp_path / "curves.png")
+    assert has_color(picture, "#0072B2") and has_color(picture, "#D55E00")
+
+
+def test_a_name_with_mathematics_or_letters_unknown_to_the_font_is_drawn(tmp_path, recwarn):
+    draw_curves({"$x_": {0: history(3)}, "_脾": {0: history(3)}}, tmp_path / "curves.png")
+    assert colors(tmp_path / "curves.png").size and not recwarn.list
+
+
+def test_each_slice_counts_at_its_height():
+    # Five slices of label fill a fifth of the height each: two tenths.
+    rows = [slice_row("test", "ensemble", "a", height, dice) for height, dice in zip(
+        (0, 0.25, 0.5, 0.75, 1), (0.5, 0.9, 1.0, 0.9, 0.5), strict=True
+    )]  # fmt: skip
+    found = profile(rows)
+    np.testing.assert_allclose(found.height, np.arange(0.05, 1, 0.1))
+    np.testing.assert_allclose(found.dice, [0.5, 0.5, 0.9, 0.9, 1, 1, 0.9, 0.9, 0.5, 0.5])
+    np.testing.assert_allclose(found.false_negative_ml, np.repeat([0.25, 0.05, 0, 0.05, 0.25], 2), atol=1e-12)
+    np.testing.assert_allclose(found.false_positive_ml, np.repeat([0.5, 0.1, 0, 0.1, 0.5], 2), atol=1e-12)
+    assert (found.below_ml, found.above_ml, found.patients) == (0, 0, 1)
+
+
+def test_what_is_beyond_the_label_is_told_apart():
+    rows = [slice_row("test", "ensemble", "a", height, 0.9) for height in (0.0, 0.5, 1.0)]
+    nothing = {"label_ml": 0.0, "false_negative_ml": 0.0}
+    for height, ml in ((-1.0, 3.0), (-0.5, 1.0), (1.5, 2.0)):
+        beyond = slice_row("test", "ensemble", "a", height, 0.0)
+        rows.append(dataclasses.replace(beyond, **nothing, false_positive_ml=ml))
+    found = profile(rows)
+    assert (found.below_ml, found.above_ml) == pytest.approx((4, 2))
+    np.testing.assert_allclose(found.dice, 0.9)
+    assert found.false_positive_ml.sum() == pytest.approx(3 * 0.2)
+    assert dice_of_slices(rows) == pytest.approx({"a": 0.9})
+
+
+def test_patients_count_alike_however_many_slices_they_have():
+    thick = [slice_row("test", "ensemble", "a", height, 0.4) for height in (0.0, 1.0)]
+    thin = [slice_row("test", "ensemble", "b", height, 0.8) for height in np.linspace(0, 1, 101)]
+    found = profile([*thick, *thin])
+    np.testing.assert_allclose(found.dice, 0.6)
+    assert found.patients == 2
+    assert found.false_negative_ml.sum() == pytest.approx((2 * 0.6 + 101 * 0.2) / 2)
+
+
+def test_a_label_of_one_slice_fills_the_height():
+    found = profile([slice_row("test", "ensemble", "a", 0.0, 0.7)])
+    np.testing.assert_allclose(found.dice, 0.7)
+    assert found.false_negative_ml.sum() == pytest.approx(0.3)
+
+
+def test_without_slices_there_is_no_profile():
+    assert profile([]) is None
+
+
+def test_tips_are_the_lowest_and_the_highest_fifth():
+    rows = [slice_row("test", "ensemble", "a", height, height) for height in (0, 0.2, 0.3, 0.7, 0.8, 1)]
+    assert dice_of_slices(rows, "tips") == pytest.approx({"a": 0.5})
+    assert dice_of_slices(rows, "between") == pytest.approx({"a": 0.5})
+    rows = [slice_row("test", "ensemble", "a", height, dice) for height, dice in ((0, 0.2), (0.5, 0.9))]
+    assert dice_of_slices(rows, "tips") == {"a": 0.2} and dice_of_slices(rows, "between") == {"a": 0.9}
+
+
+@pytest.mark.parametrize("names", [("plain", "smoothed"), ("smoothed",)])
+def test_errors_over_height_are_drawn_for_one_variant_or_two(tmp_path, names):
+    rows = [slice_row("test", "ensemble", "a", height, 0.9) for height in (0.0, 0.5, 1.0)]
+    draw_by_height(dict.fromkeys(names, profile(rows)), tmp_path / "height.png")
+    assert has_color(colors(tmp_path / "height.png"), "#D55E00")
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_a_sweep_of_any_size_is_drawn(tmp_path, count):
+    points = [
+        SweepPoint("none", 0.0, "mm", 0.8, None, None),
+        *(
+            SweepPoint(kernel, width, "mm", 0.8 + width / 100, 0.7, 0.9)
+            for kernel in ("box", "svls")
+            for width in (1, 2)
+        ),
+    ]
+    draw_sweep(points[:count], tmp_path / "sweep.png")
+    assert colors(tmp_path / "sweep.png").size
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_examples_show_the_ct_and_each_contour(tmp_path, count):
+    ct = np.random.default_rng(0).normal(40, 60, (512, 512)).astype(np.float32)
+    label, plain, smoothed = np.zeros((3, 512, 512), bool)
+    label[200:280, 300:380] = plain[210:270, 310:370] = smoothed[190:290, 290:390] = True
+    masks = {"label": label, "plain": plain, "smoothed": smoothed}
+    draw_examples([Example("best: $a_b$, slice 3\nDice 0.9", ct, masks, (0.8, 0.8))] * count, tmp_path / "examples.png")
+    picture = colors(tmp_path / "examples.png")
+    for color in ("#F0E442", "#56B4E9", "#FF7F2A"):
+        assert has_color(picture, color, 60)
+
+
+def test_an_example_at_the_edge_and_without_a_mask_is_drawn(tmp_path):
+    label = np.zeros((40, 30), bool)
+    label[:3, :3] = True
+    masks = {"label": label, "plain": np.zeros_like(label)}
+    draw_examples([Example("worst", np.zeros((40, 30), np.float32), masks, (5.0, 5.0))], tmp_path / "examples.png")
+    assert has_color(colors(tmp_path / "examples.png"), "#F0E442", 60)
