@@ -1,0 +1,78 @@
+"""Example slices for the report: the best, the median and the worst, with label and predictions drawn on the CT."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from SpleenSmoothSegLib.decathlon import Case
+from SpleenSmoothSegLib.images import read_image, same_grid
+
+from .casemetrics import SliceRow, axial
+from .figures import Example
+from .predictions import prediction_path
+from .results import Training
+from .tables import HELD_OUT, TESTED, select_slices
+
+
+def choose_slices(rows: Sequence[SliceRow]) -> dict[str, SliceRow]:
+    """By Dice, of the slices that hold label, and of some that are all missed the one with the most label.
+
+    Fewer than three where there are no three.
+    """
+    with_label = [row for row in rows if row.label_ml and row.dice is not None]
+    ranked = sorted(with_label, key=lambda row: (-row.dice, row.label_ml))
+    if len(ranked) < 3:
+        return dict(zip(("best", "worst"), ranked, strict=False))
+    return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
+
+
+def find_examples(arms: Mapping[str, Training], dataset_cases: Mapping[str, Case]) -> list[Example]:
+    """Slices ranked by the last variant, as the fold that had not learned from them, or the ensemble, predicts them.
+
+    Only cases that the dataset has, and whose mask is there.
+    """
+    training = list(arms.values())[-1]
+    rows = select_slices(training.metrics, *HELD_OUT) or select_slices(training.metrics, *TESTED)
+    there = [row for row in rows if row.case in dataset_cases and _mask_path(training, row).is_file()]
+    examples = (_example(rank, row, arms, dataset_cases[row.case]) for rank, row in choose_slices(there).items())
+    return [example for example in examples if example]
+
+
+def _example(rank: str, row: SliceRow, arms: Mapping[str, Training], case: Case) -> Example | None:
+    ct, label = case.read()
+    masks = {"label": label == case.spleen}
+    for arm, training in arms.items():
+        path = _mask_path(training, row)
+        if path.is_file() and same_grid(mask := read_image(path), ct):
+            masks[arm] = mask
+    stack = axial(ct)
+    if row.slice >= stack.GetDepth():  # of the network's grid, where a split by slice meets an oblique CT
+        return None
+    width, height = stack.GetSpacing()[:2]
+    return Example(
+        f"{rank}: {_shortened(row.case)}, slice {row.slice}\n{_dice_of(row, arms)}",
+        sitk.GetArrayViewFromImage(stack)[row.slice].astype(np.float32),
+        {name: sitk.GetArrayViewFromImage(axial(mask))[row.slice] != 0 for name, mask in masks.items()},
+        (height, width),
+    )
+
+
+def _mask_path(training: Training, row: SliceRow) -> Path:
+    return prediction_path(training.folder / "predictions", row.case, row.predicted_by)
+
+
+def _dice_of(row: SliceRow, arms: Mapping[str, Training]) -> str:
+    """Dice of this slice by each variant."""
+    found = {
+        arm: other.dice
+        for arm, training in arms.items()
+        for other in training.metrics.slices
+        if (other.set, other.predicted_by, other.case, other.slice) == (row.set, row.predicted_by, row.case, row.slice)
+    }
+    return "Dice " + ", ".join(f"{dice:.3f} {arm}" for arm, dice in found.items() if dice is not None)
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 28 else f"{name[:14]}…{name[-13:]}"

@@ -1,0 +1,145 @@
+"""The report's sentences about a training: the answer of a single one, what was trained, and what that cannot show."""
+
+from collections.abc import Mapping
+
+from .inference import Estimate, estimate
+from .results import Results
+from .tables import HELD_OUT, TESTED, select, values
+
+
+def short_answer(results: Results) -> tuple[str, list[str]]:
+    """The box of a report that compares nothing, or nothing yet: how good the model is, and how sure that is."""
+    training = results.main
+    sentences = [
+        f"{words}: mean Dice {_with_interval(found)}."
+        for words, which in (
+            ("Cases that a fold held out, each by that fold", HELD_OUT),
+            ("Test cases by the ensemble", TESTED),
+        )
+        if (found := estimate(values(select(training.metrics, *which), "dice").values()))
+    ]
+    if results.is_comparison:
+        missing = [name for name, arm in results.arms.items() if not arm.metrics.volumes]
+        sentences.append(f"Whether smoothing helps cannot be said yet: {' and '.join(missing)} is not measured.")
+    else:
+        sentences.append("Whether smoothing helps cannot be said: this training has no other one to compare with.")
+    if not training.metrics.volumes:
+        begun = ", ".join(map(str, training.histories)) or "none"
+        return "Nothing is measured yet.", [f"Folds begun so far: {begun}.", *sentences]
+    return "How good is the model?", sentences
+
+
+def training_facts(results: Results) -> list[list[str]]:
+    """Rows of two cells: what, and its value; what is not known is left out."""
+    recipe, words = results.main.recipe, results.main.words
+    about = _table(results.main.card, "training")
+    data = _table(about, "data")
+    facts = {
+        "data": ". ".join(filter(None, (str(data.get("name", "")), str(data.get("description", ""))))),
+        "license of the data": data.get("license") or words.get("data_license"),
+        "cases and split": _split(results),
+        "network": _network(recipe),
+        "border smoothing": _border(results),
+        "epochs": _epochs(results),
+        "augmentation": recipe.get("augmentation"),
+        "batch size, seed": f"{recipe.get('batch_size', '?')}, {recipe.get('seed', '?')}",
+        "device": about.get("device"),
+        "time": _time(results),
+        "versions": ", ".join(f"{name} {number}" for name, number in _table(about, "versions").items()),
+        "command": words.get("command") or about.get("command"),
+    }
+    return [[what, str(value)] for what, value in facts.items() if value]
+
+
+def limits(results: Results) -> str:
+    """What the numbers of this training cannot show."""
+    metrics = [training.metrics for training in results.arms.values()]
+    held_out = {row.case for of_arm in metrics for row in select(of_arm, *HELD_OUT)}
+    tested = {row.case for of_arm in metrics for row in select(of_arm, *TESTED)}
+    sentences = [
+        f"Patients held out: {len(held_out)}; in the test: {len(tested)}. The interval of a handful of patients is "
+        "itself uncertain, and rather too narrow.",
+        "The best epoch of a fold was chosen on the cases it held out, so their Dice is somewhat too high.",
+        "Intervals and p speak of other patients like these, not of the chance in training: another seed gives other "
+        "weights, and a single training cannot tell how much that matters.",
+        "All is measured against the labels of this dataset, with their errors; labels that a program has drawn reward "
+        "what repeats that program.",
+        "Rows of a table are not independent tests.",
+    ]
+    if results.splits and results.splits.split_by == "slice":
+        by_slice = (
+            "The split is by slice: slices of one patient are on both sides, so all measures are higher than for a new"
+        )
+        sentences.insert(0, f"{by_slice} patient.")
+    if missing := [number for number in range(results.fold_count) if number not in results.main.histories]:
+        sentences.insert(0, f"Not trained yet: fold {', '.join(map(str, missing))}.")
+    return " ".join([*sentences, "A research tool, not a medical device."])
+
+
+def _with_interval(found: Estimate) -> str:
+    if found.low is None:
+        return f"{found.mean:.3f} of one case, which tells little"
+    return f"{found.mean:.3f} of {found.n} cases (95 % interval {found.low:.3f} to {found.high:.3f})"
+
+
+def _split(results: Results) -> str | None:
+    if not (splits := results.splits):
+        return None
+    test = ", ".join(splits.test) or "none"
+    return (
+        f"{len(splits.cases)} cases split by {splits.split_by}, seed {splits.seed}; test: {test}; "
+        f"{len(splits.folds)} folds that hold out {', '.join(str(len(part)) for part in splits.folds)} of the others"
+    )
+
+
+def _network(recipe: Mapping) -> str | None:
+    if "encoder" not in recipe:
+        return None
+    weights = recipe.get("encoder_weights", "none")
+    start = "from random weights" if weights == "none" else f"from {weights} weights"
+    channels = f", {recipe['channels']} slices at once" if recipe.get("channels", 1) != 1 else ""
+    size, spacing = recipe.get("image_size", "?"), recipe.get("spacing", "?")
+    return f"LinkNet, {recipe['encoder']}, {start}; {size} x {size} pixels of {spacing} mm{channels}"
+
+
+def _border(results: Results) -> str:
+    probability = results.main.recipe.get("border_probability", 1)
+    sometimes = f", on {100 * probability:g} % of the samples" if probability != 1 else ""
+    other = "; plain: none, on the same splits and seeds" if results.is_comparison else ""
+    return f"{results.main.border}{sometimes}{other}"
+
+
+def _epochs(results: Results) -> str | None:
+    if "epochs" not in results.main.recipe:
+        return None
+    adam, sgd = results.main.recipe["epochs"]
+    planned = f"{adam} of Adam, {sgd} of SGD"
+    done = {name: {number: len(rows) for number, rows in arm.histories.items()} for name, arm in results.arms.items()}
+    counts = {count for folds in done.values() for count in folds.values()}
+    if counts == {adam + sgd}:
+        return planned
+    so_far = "; ".join(
+        f"{name} {', '.join(f'fold {number}: {count}' for number, count in folds.items()) or 'none'}"
+        for name, folds in done.items()
+    )
+    return f"{planned}; done so far: {so_far}"
+
+
+def _time(results: Results) -> str | None:
+    histories = [rows for arm in results.arms.values() for rows in arm.histories.values()]
+    seconds = [row["seconds"] for rows in histories for row in rows if "seconds" in row]
+    if not seconds:
+        return None
+    each = sum(seconds) / len(seconds)
+    return f"{_duration(sum(seconds))} for {len(seconds)} epochs of all folds and variants, {each:.3g} s an epoch"
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"
+
+
+def _table(card: Mapping, key: str) -> Mapping:
+    found = card.get(key)
+    return found if isinstance(found, Mapping) else {}

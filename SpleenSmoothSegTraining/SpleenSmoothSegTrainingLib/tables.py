@@ -1,0 +1,199 @@
+"""The report's tables, from rows to cells; a cell of a comparison holds plain (smoothed), as in the paper's Table 1."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from .byheight import dice_of_slices
+from .casemetrics import VolumeRow
+from .document import Table
+from .inference import Estimate, by_patient, compare_paired, estimate, format_p
+from .metricsfile import Metrics
+
+NOTHING = "–"
+OVERLAP = {"dice": "Dice", "precision": "precision", "recall": "recall"}
+MEASURES = (  # column, name, digits
+    *((column, name, 3) for column, name in OVERLAP.items()),
+    ("surface_dice_1mm", "surface Dice at 1 mm", 3),
+    ("surface_dice_2mm", "surface Dice at 2 mm", 3),
+    ("assd_mm", "ASSD, mm", 2),
+    ("hd95_mm", "HD95, mm", 1),
+    ("false_negative_ml", "missed (false negatives), mL", 1),
+    ("false_positive_ml", "too much (false positives), mL", 1),
+)
+
+# Groza et al., Table 1: plain and smoothed. Of the single folds only the Dice is known to us.
+PAPER_DICE_OF_FOLDS = ((0.9034, 0.9280), (0.9098, 0.9141), (0.9072, 0.9328), (0.9324, 0.9418), (0.9169, 0.9334))
+PAPER_ENSEMBLE = {"dice": (0.9432, 0.9486), "precision": (0.9584, 0.9542), "recall": (0.9445, 0.9535)}
+
+ArmMetrics = Mapping[str, Metrics]  # "plain" before "smoothed", or the only one there is
+HELD_OUT, TESTED = ("validation", None), ("test", "ensemble")
+
+
+def select(metrics: Metrics, of_set: str, predicted_by: str | None = None) -> list[VolumeRow]:
+    """Rows of a set, by one predictor or by all."""
+    return [row for row in metrics.volumes if row.set == of_set and predicted_by in (None, row.predicted_by)]
+
+
+def select_slices(metrics: Metrics, of_set: str, predicted_by: str | None = None) -> list:
+    return [row for row in metrics.slices if row.set == of_set and predicted_by in (None, row.predicted_by)]
+
+
+def values(rows: Iterable[VolumeRow], column: str) -> dict[str, float]:
+    """A measure by patient."""
+    return by_patient((row.case, getattr(row, column)) for row in rows)
+
+
+def table_1(arms: ArmMetrics, fold_count: int) -> Table:
+    """In the paper's layout: mean Dice, precision and recall of the test cases by each fold and by the ensemble.
+
+    Without test cases each fold is measured on the cases it held out, and there is no ensemble.
+    """
+    is_tested = any(select(metrics, "test") for metrics in arms.values())
+    of_set = "test" if is_tested else "validation"
+    predictors = [*(f"fold {number}" for number in range(fold_count)), "ensemble"]
+    count = len({row.case for metrics in arms.values() for row in select(metrics, of_set)})
+    rows = [
+        [name, *(_means(arms, of_set, predictor, column) for predictor in predictors)]
+        for column, name in OVERLAP.items()
+    ]
+    if is_tested:
+        note = f"Mean over {_cases(count, 'test case')} that no fold learned from."
+    else:
+        note = (
+            "There are no test cases: each fold is measured on the cases it held out, so folds differ in their cases, "
+            "too, and nothing is left to measure the ensemble on."
+        )
+    caption = f"Table 1 of this training{_legend(arms)}"
+    return Table(caption, ["", *predictors], rows, note)
+
+
+def paper_table() -> Table:
+    """The paper's own numbers in the same layout."""
+    folds = [f"{plain:.4f} ({smoothed:.4f})" for plain, smoothed in PAPER_DICE_OF_FOLDS]
+    rows = [
+        [
+            name,
+            *(folds if column == "dice" else [NOTHING] * len(folds)),
+            "{:.4f} ({:.4f})".format(*PAPER_ENSEMBLE[column]),
+        ]
+        for column, name in OVERLAP.items()
+    ]
+    return Table(
+        "The paper's Table 1: plain (smoothed)",
+        ["", *(f"fold {number}" for number in range(len(folds))), "ensemble"],
+        rows,
+        "Theirs, on other data: Groza et al. on the 41 labeled CTs of the Medical Segmentation Decathlon, with a split "
+        "of their own. Their precision and recall of single folds are not known to us.",
+    )
+
+
+def case_table(arms: ArmMetrics) -> Table | None:
+    """Each case by the fold that had not learned from it; None where there are none."""
+    by_arm = [{(row.case, row.predicted_by): row for row in select(metrics, *HELD_OUT)} for metrics in arms.values()]
+    keys = list(dict.fromkeys(key for rows in by_arm for key in rows))
+    if not keys:
+        return None
+
+    def cell(key: tuple[str, str], column: str, digits: int) -> str:
+        return _brackets([_number(getattr(rows.get(key), column, None), digits) for rows in by_arm])
+
+    rows = [
+        [
+            *key,
+            *(cell(key, column, 3) for column in OVERLAP),
+            cell(key, "predicted_ml", 0),
+            _number(next(rows[key].label_ml for rows in by_arm if key in rows), 0),
+        ]
+        for key in keys
+    ]
+    means = [_means(arms, *HELD_OUT, column, digits=3) for column in OVERLAP]
+    return Table(
+        f"Each case by the fold that had not learned from it{_legend(arms)}",
+        ["case", "predicted by", *OVERLAP.values(), "mL, predicted", "mL, label"],
+        [*rows, ["mean of patients", "", *means, "", ""]],
+    )
+
+
+def measure_table(arms: ArmMetrics, of_set: str, predicted_by: str | None, caption: str) -> Table | None:
+    """All measures with 95 % intervals and, of two variants, their paired difference; None where nothing is known."""
+    rows = []
+    for column, name, digits in MEASURES:
+        known = [values(select(metrics, of_set, predicted_by), column) for metrics in arms.values()]
+        rows.append([name, *_estimates(known, digits)])
+        if column == "recall":
+            known = [dice_of_slices(select_slices(metrics, of_set, predicted_by)) for metrics in arms.values()]
+            rows.append(["Dice of a slice", *_estimates(known, 3)])
+    rows = [row for row in rows if set(row[1:]) != {NOTHING}]
+    if not rows:
+        return None
+    names = [f"{arm}, mean (95 % interval)" for arm in arms]
+    change = ["difference (95 % interval)", "p"] if len(arms) == 2 else []
+    return Table(caption, ["", *names, *change, "cases"], rows)
+
+
+def sweep_table(sweep: ArmMetrics) -> Table:
+    """Mean measures of each border and, where there is a training without one, the paired difference of Dice to it."""
+    plain = values(select(sweep.get("none", Metrics()), *HELD_OUT), "dice")
+    rows = []
+    for border, metrics in sweep.items():
+        held_out = select(metrics, *HELD_OUT)
+        dice = values(held_out, "dice")
+        change = compare_paired(plain, dice) if border != "none" else None
+        others = [
+            _number(_mean(values(held_out, column).values()), digits)
+            for column, digits in (("precision", 3), ("recall", 3), ("assd_mm", 2), ("surface_dice_1mm", 3))
+        ]
+        difference = [_interval(change and change.difference, 3, "+")] if plain else []
+        rows.append([border, _interval(estimate(dice.values()), 3), *difference, *others, str(len(dice))])
+    header = ["border", "Dice (95 % interval)", *["difference to none (95 % interval)"] * bool(plain)]
+    return Table(
+        "Borders, each case by the fold that had not learned from it",
+        [*header, "precision", "recall", "ASSD, mm", "surface Dice at 1 mm", "cases"],
+        rows,
+        "The best of many borders looks better than it is: take it to cases that did not choose it.",
+    )
+
+
+def _estimates(known: Sequence[Mapping[str, float]], digits: int) -> list[str]:
+    cells = [_interval(estimate(of_arm.values()), digits) for of_arm in known]
+    if len(known) == 1:
+        return [*cells, str(len(known[0])) if known[0] else NOTHING]
+    paired = compare_paired(*known)
+    if paired is None:
+        return [*cells, NOTHING, NOTHING, NOTHING]
+    return [*cells, _interval(paired.difference, digits, "+"), format_p(paired.p), str(paired.n)]
+
+
+def _means(arms: ArmMetrics, of_set: str, predicted_by: str | None, column: str, digits: int = 4) -> str:
+    means = [_mean(values(select(metrics, of_set, predicted_by), column).values()) for metrics in arms.values()]
+    return _brackets([_number(mean, digits) for mean in means])
+
+
+def _mean(numbers: Iterable[float]) -> float | None:
+    numbers = list(numbers)
+    return fmean(numbers) if numbers else None
+
+
+def _brackets(cells: Sequence[str]) -> str:
+    if len(cells) == 1 or set(cells) == {NOTHING}:
+        return cells[0]
+    return f"{cells[0]} ({cells[1]})"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def _interval(found: Estimate | None, digits: int, sign: str = "") -> str:
+    if found is None:
+        return NOTHING
+    mean = f"{found.mean:{sign}.{digits}f}"
+    return mean if found.low is None else f"{mean} ({found.low:{sign}.{digits}f} to {found.high:{sign}.{digits}f})"
+
+
+def _legend(arms: ArmMetrics) -> str:
+    return ": plain (smoothed)" if len(arms) == 2 else ""
+
+
+def _cases(count: int, word: str) -> str:
+    return f"one {word}" if count == 1 else f"{count} {word}s"
