@@ -1,129 +1,150 @@
 """Train SpleenSmoothSeg on labeled CTs, without a window.
 
     python train.py Task09_Spleen results
-    python train.py Task09_Spleen results --border none --folds 0,1 --epochs 10,2
-    python train.py Task09_Spleen results --resume
+    python train.py Task09_Spleen results --compare --resume
+    python train.py my_labeled_cts results --border box:3px --folds 0,1 --epochs 10,2
+    torchrun --nproc-per-node 4 train.py Task09_Spleen results
     Slicer --no-main-window --python-script train.py Task09_Spleen results
 
-DATASET is a folder in the layout of the Medical Segmentation Decathlon (dataset.json, imagesTr, labelsTr). OUT receives
-recipe.json, splits.json, a folder for each fold and, when all folds are trained, model (the folder that Segment Spleen
-uses) and metrics.csv. Without options this is the published recipe: five folds, 100 epochs of Adam, 20 of SGD; only the
-published tenth of the cases for the test has to be named, with --test. What was interrupted goes on with --resume.
-Research software, not a medical device.
+DATASET is a folder of labeled CTs:
+
+{layouts}
+
+All of it is checked before anything is trained. OUT receives
+
+    recipe.toml, splits.json    every number of the training, and who learned from what
+    fold_0 ...                  state after the last epoch, history.csv, curve.png
+    model                       the folder that Segment Spleen uses
+    metrics.csv                 each volume by the folds that had not learned from it, test cases by the ensemble, too
+    metrics_by_slice.csv, predictions
+    report.html, report.md      one page of what came out
+    plain, sweep                with --compare and --sweep: trainings with another border, the same inside
+
+Without options this is the published recipe: LinkNet with se_resnext50_32x4d, five folds, 100 epochs of Adam, 20 of
+SGD. What was interrupted, at whatever moment, goes on with --resume, to the same result on the same device. Research
+software, not a medical device.
 """
 
-import argparse
+import json
+import os
+import shlex
 import sys
+import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # In a clone the libraries lie beside this file and in the other module, in an installed extension one folder up.
 sys.path[:0] = [str(folder) for folder in (HERE, HERE.parent, HERE.parent / "SpleenSmoothSeg")]
 
-from SpleenSmoothSegLib.console import Parser, PersonConsole, exit_code, leave, stop_on_signals  # noqa: E402
+from SpleenSmoothSegLib.console import (  # noqa: E402
+    JsonConsole,
+    PersonConsole,
+    exit_code,
+    leave,
+    live_as_child,
+    stop_on_signals,
+)
 
 
-def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Raises UserError for what cannot be understood, SystemExit after --help."""
-    from SpleenSmoothSegTrainingLib.recipe import Recipe
+class TrainingConsole(PersonConsole):
+    """Epochs and measures line by line, below them a bar with the time that is left."""
 
-    published = Recipe()
-    parser = Parser("train.py", __doc__)
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder in Decathlon layout")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
-    parser.add_argument(
-        "--recipe", type=Path, metavar="FILE", help="TOML file with a recipe; options change it further"
-    )
-    parser.add_argument("--folds", type=whole_numbers, metavar="0,1", help="folds to train now (default: all)")
-    parser.add_argument(
-        "--test", type=names, metavar="NAME,NAME", help="cases that no fold sees, to measure the ensemble"
-    )
-    parser.add_argument(
-        "--epochs",
-        type=two_whole_numbers,
-        metavar="ADAM,SGD",
-        help=f"length of the two phases (default: {published.adam_epochs},{published.sgd_epochs})",
-    )
-    parser.add_argument("--encoder", help=f"any encoder of segmentation-models-pytorch (default: {published.encoder})")
-    parser.add_argument("--image-size", type=int, metavar="PIXELS", help=f"(default: {published.image_size})")
-    parser.add_argument("--spacing", type=float, metavar="MM", help=f"of these pixels (default: {published.spacing})")
-    parser.add_argument(
-        "--border",
-        metavar="KERNEL:WIDTH",
-        help=f"soft border of the training labels, such as box:3px, or none (default: {published.border})",
-    )
-    parser.add_argument("--augmentation", choices=("published", "anatomical", "none"), help="(default: published)")
-    parser.add_argument("--batch-size", type=int, help=f"(default: {published.batch_size})")
-    parser.add_argument("--seed", type=int, help=f"(default: {published.seed})")
-    parser.add_argument(
-        "--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: %(default)s)"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with what OUT holds")
-    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
-    return parser.parse_args(arguments)
+    def __init__(self, debug: bool):
+        super().__init__(debug)
+        self._step = ""
+
+    def hear(self, event: dict) -> None:
+        match event:
+            case {"event": "epoch"}:
+                self._line(
+                    f"  {event['variant']} fold {event['fold']}  {event['phase']:4s} {event['epoch'] + 1:3d}  "
+                    f"rate {event['rate']:.2g}  loss {event['loss']:.4f}  "
+                    f"validation Dice {event['validation_dice']:.4f}  {event['seconds']:.0f} s"
+                )
+            case {"event": "measured"}:
+                dice = "–" if event["dice"] is None else f"{event['dice']:.4f}"
+                self._line(
+                    f"  {event['variant']} {event['case']} by {event['predicted_by']}: Dice {dice}, "
+                    f"{event['predicted_ml']:.0f} mL (label {event['label_ml']:.0f} mL)"
+                )
+            case {"event": "progress"}:
+                self._progress(event)
+            case {"event": "warning"}:
+                self._line(event["message"], sys.stderr)
+
+    def _progress(self, event: dict) -> None:
+        if not getattr(sys.stderr, "isatty", bool)():  # a file, or Slicer's console
+            if event["fraction"] in (0.0, 1.0) and event["step"] != self._step:
+                print(event["step"], flush=True)
+        else:
+            self._show(event)
+        self._step = event["step"]
+
+    def _show(self, event: dict) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=100, leave=False, bar_format="{percentage:3.0f}% |{bar:30}| {desc}")
+        left = event["remaining_s"]
+        self._bar.n = round(100 * event["fraction"])
+        self._bar.set_description_str(event["step"] + (f", {duration(left)} left" if left else ""))
+
+    def _line(self, text: str, stream=None) -> None:
+        if self._bar is None:
+            print(text, file=stream or sys.stdout, flush=True)
+        else:
+            self._bar.write(text, file=stream or sys.stdout)
+
+    def results(self, out: Path, model: Path | None, report: Path | None) -> None:
+        self._close()
+        for what, path in (("Model folder", model), ("Report", report)):
+            if path:
+                print(f"{what}: {path}", flush=True)
+
+
+class TrainingJsonConsole(JsonConsole):
+    """The events as they are, one a line."""
+
+    def hear(self, event: dict) -> None:
+        print(json.dumps(event), flush=True)
+
+    def results(self, out: Path, model: Path | None, report: Path | None) -> None:
+        self.event("result", out=str(out), model=model and str(model), report=report and str(report))
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def main(arguments: list[str]) -> int:
     """Do what the command line says and return the exit code."""
+    speaks_json = {"--json", "--child"} & set(arguments)
+    console = (TrainingJsonConsole if speaks_json else TrainingConsole)("--debug" in arguments)
 
     def work() -> int:
-        options = parse_arguments(arguments)
+        if "--child" in arguments:
+            live_as_child()
+            console.event("started", pid=os.getpid())
+        from SpleenSmoothSegTrainingLib import dataset
+        from SpleenSmoothSegTrainingLib.options import make_parser, read_run
+        from SpleenSmoothSegTrainingLib.run import train
+
+        layouts = textwrap.indent(dataset.__doc__.partition("\n\n")[2].strip(), "    ")
+        run = read_run(make_parser(__doc__.replace("{layouts}", layouts)), arguments)
+        run = replace(run, command=shlex.join(["train.py", *arguments]))
         try:
-            run(options)
+            results = train(run, console.hear)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Stopped; --resume goes on from the last epoch.") from None
+        console.results(run.out, results.model, results.report)
         return 0
 
-    return exit_code(work, PersonConsole("--debug" in arguments))
-
-
-def run(options: argparse.Namespace) -> None:
-    """Train; raises UserError."""
-    from SpleenSmoothSegTrainingLib.recipe import Recipe, read_recipe_file
-    from SpleenSmoothSegTrainingLib.run import train
-
-    recipe, test, card = read_recipe_file(options.recipe) if options.recipe else (Recipe(), (), {})
-    adam_epochs, sgd_epochs = options.epochs or (None, None)
-    recipe = recipe.with_changes(
-        adam_epochs=adam_epochs,
-        sgd_epochs=sgd_epochs,
-        encoder=options.encoder,
-        image_size=options.image_size,
-        spacing=options.spacing,
-        border=options.border,
-        augmentation=options.augmentation,
-        batch_size=options.batch_size,
-        seed=options.seed,
-    )
-    train(
-        options.dataset,
-        options.out,
-        recipe,
-        card=card,
-        folds=options.folds,
-        test=test if options.test is None else options.test,
-        device=options.device,
-        resume=options.resume,
-        say=lambda line: print(line, flush=True),
-    )
-
-
-def whole_numbers(text: str) -> list[int]:
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} are no whole numbers with commas between") from error
-
-
-def two_whole_numbers(text: str) -> list[int]:
-    numbers = whole_numbers(text)
-    if len(numbers) != 2:
-        raise argparse.ArgumentTypeError(f"{text!r} are not two whole numbers with a comma between")
-    return numbers
-
-
-def names(text: str) -> tuple[str, ...]:
-    return tuple(part for part in text.split(",") if part)
+    return exit_code(work, console)
 
 
 if __name__ == "__main__":

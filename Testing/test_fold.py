@@ -9,7 +9,7 @@ import torch
 from SpleenSmoothSegLib.borders import Border
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegTrainingLib.dataset import open_dataset
-from SpleenSmoothSegTrainingLib.fold import FoldTraining, Means
+from SpleenSmoothSegTrainingLib.fold import ON_THE_CPU, FoldTraining, Means
 from SpleenSmoothSegTrainingLib.prepare import slice_format
 from SpleenSmoothSegTrainingLib.recipe import Recipe
 from SpleenSmoothSegTrainingLib.slicecache import SliceCache
@@ -34,7 +34,7 @@ def slices(tmp_path_factory):
     return [cache.slices(case, slice_format(SMALL), Border.parse(SMALL.border)) for case in dataset.cases]
 
 
-def fold(recipe, slices, folder, report=lambda row: None, means=Means()):
+def fold(recipe, slices, folder, report=lambda row: None, means=ON_THE_CPU):
     first, *rest = [(case, range(len(case.ct))) for case in slices]
     return FoldTraining(recipe, 0, rest, [first], folder, means, report)
 

@@ -1,40 +1,42 @@
-"""Whole trainings on a small dataset: through both phases, interrupted and resumed, into a model folder."""
+"""Whole trainings on a small dataset: through both phases, killed and resumed, into a model folder and a report."""
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
+import types
 from pathlib import Path
 
-import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
 
-from SpleenSmoothSegLib.borders import Border
 from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.modelfolder import load_model, read_card
-from SpleenSmoothSegLib.preprocessing import SliceFormat
-from SpleenSmoothSegTrainingLib.dataset import cut_slices, read_decathlon
-from SpleenSmoothSegTrainingLib.fold import FoldTraining, soft_labels
+from SpleenSmoothSegTrainingLib.options import Run
 from SpleenSmoothSegTrainingLib.recipe import Recipe
+from SpleenSmoothSegTrainingLib.recipefile import read_recipe
 from SpleenSmoothSegTrainingLib.run import train
 from training_data import SAMPLE, write_dataset
 
 TRAIN = SAMPLE.parents[2] / "SpleenSmoothSegTraining" / "train.py"
 SMALL = Recipe(
-    encoder="tu-mobilenetv3_small_100",
+    encoder="tu-mobilenetv3_small_050",
     image_size=64,
     spacing=6.0,
-    folds=3,
-    adam_epochs=2,
+    fold_count=2,
+    epochs=(2, 1),
     adam_rate=1e-3,
-    sgd_epochs=1,
     batch_size=4,
 )
-CPU = torch.device("cpu")
+OPTIONS = (
+    *("--encoder", SMALL.encoder, "--image-size", "64", "--spacing", "6", "--batch-size", "4", "--adam-rate", "1e-3"),
+    *("--fold-count", "2", "--epochs", "2,1", "--device", "cpu"),
+)
+RESULTS = ("recipe.toml", "splits.json", "model/model.json", "metrics.csv", "metrics_by_slice.csv")
 
 
 @pytest.fixture(scope="module")
@@ -42,156 +44,160 @@ def dataset(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("data") / "Task")
 
 
-@pytest.fixture(scope="module")
-def slices(dataset):
-    return [cut_slices(case, SliceFormat(64, 6.0)) for case in read_decathlon(dataset)]
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """One for all trainings of this file, in place of the user's."""
+    os.environ["SPLEENSMOOTHSEG_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["SPLEENSMOOTHSEG_CACHE"]
 
 
 @pytest.fixture(scope="module")
-def trained(dataset, tmp_path_factory):
-    """Folder of a finished training that keeps case d for the test."""
-    out = tmp_path_factory.mktemp("out") / "training"
-    train(dataset, out, SMALL, test=("d",), device="cpu", say=lambda line: None)
-    return out
+def compared(dataset, tmp_path_factory):
+    """Folder, events and results of a training with its control, that keeps case d for the test."""
+    out, events = tmp_path_factory.mktemp("out") / "training", []
+    results = train(Run(dataset, out, SMALL, test=("d",), device="cpu", compare=True), events.append)
+    return out, events, results
 
 
-def fold(recipe, slices, folder, report=lambda row: None):
-    return FoldTraining(recipe, 0, slices[1:], slices[:1], folder, CPU, report)
+def states(out):
+    return [torch.load(out / f"fold_{number}" / "last.pt", weights_only=True) for number in (0, 1)]
 
 
-def same(first, second):
-    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
-    return all(torch.equal(one, other) for one, other in pairs)
-
-
-def test_only_labels_to_learn_from_are_smoothed(slices, tmp_path):
-    training = fold(SMALL.with_changes(border="gaussian:6mm"), slices, tmp_path)
-    assert ((training.label > 0) & (training.label < 1)).any()
-    assert all(case.label.dtype == bool for case in training.validation)
-
-
-def test_without_a_border_labels_stay_hard(slices):
-    assert set(np.unique(soft_labels(slices[1], Border.parse("none")))) == {0.0, 1.0}
-
-
-def test_an_epoch_draws_every_slice_with_spleen_and_as_many_without(slices, tmp_path):
-    training = fold(SMALL.with_changes(empty_slices=0.5), slices, tmp_path)
-    drawn = training._draw_slices(np.random.default_rng(0))
-    assert set(training.with_spleen) <= set(drawn)
-    assert len(drawn) == len(training.with_spleen) + min(
-        len(training.without_spleen), int(0.5 * len(training.with_spleen))
+def same_weights(first, second):
+    return all(
+        torch.equal(value, other["network"][key])
+        for one, other in zip(states(first), states(second), strict=True)
+        for key, value in one["network"].items()
     )
-    assert len(set(drawn)) == len(drawn)
 
 
-def test_a_fold_learns(slices, tmp_path):
-    rows = []
-    recipe = SMALL.with_changes(adam_epochs=8, adam_rate=3e-3, sgd_epochs=0, augmentation="none")
-    fold(recipe, slices, tmp_path, rows.append).run()
-    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+def run_train(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, str(TRAIN), *map(str, arguments)], capture_output=True, text=True, check=False, **options
+    )
 
 
-def test_a_seed_fixes_the_training(slices, tmp_path):
-    first = fold(SMALL, slices, tmp_path / "1").run()
-    assert same(first, fold(SMALL, slices, tmp_path / "2").run())
-    assert not same(first, fold(SMALL.with_changes(seed=1), slices, tmp_path / "3").run())
-
-
-@pytest.mark.parametrize("averaging", [0.0, 0.9])
-@pytest.mark.parametrize("epochs_done", [1, 2, 3])
-def test_a_fold_stopped_after_any_epoch_resumes_to_the_same_weights(slices, tmp_path, epochs_done, averaging):
-    recipe = SMALL.with_changes(averaging=averaging, sgd_epochs=2)
-    whole = fold(recipe, slices, tmp_path / "whole").run()
-
-    class Stopped(Exception):
-        pass
-
-    rows = []
-
-    def stop(row):
-        rows.append(row)
-        if len(rows) == epochs_done:
-            raise Stopped
-
-    with pytest.raises(Stopped):
-        fold(recipe, slices, tmp_path / "halves", stop).run()
-    later = []
-    assert same(whole, fold(recipe, slices, tmp_path / "halves", later.append).run(resume=True))
-    assert len(later) == 4 - epochs_done
-    assert (tmp_path / "halves" / "history.csv").read_text() == (tmp_path / "whole" / "history.csv").read_text()
-
-
-def test_the_best_state_is_kept(slices, tmp_path):
-    rows = []
-    training = fold(SMALL.with_changes(adam_epochs=4), slices, tmp_path, rows.append)
-    training.run()
-    state = torch.load(tmp_path / "last.pt", weights_only=True)
-    assert state["best_dice"] == max(row["validation_dice"] for row in rows)
-
-
-def test_a_damaged_state_is_told_in_one_sentence(slices, tmp_path):
-    (tmp_path / "last.pt").write_bytes(b"not a state")
-    with pytest.raises(UserError, match="damaged") as caught:
-        fold(SMALL, slices, tmp_path).run(resume=True)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_training_ends_in_a_model_folder_that_segments(trained):
-    card = read_card(trained / "model")
+def test_a_training_ends_in_a_model_folder_that_segments(compared):
+    out, _, results = compared
+    assert results.model == out / "model"
+    card = read_card(out / "model")
     assert card["border_smoothing"] == SMALL.border
     assert Recipe.from_dict(card["training"]["recipe"]) == SMALL
-    model = load_model(trained / "model")
-    assert len(model.networks) == 3
+    model = load_model(out / "model")
+    assert len(model.networks) == 2
     ct = sitk.ReadImage(str(SAMPLE / "ct.nii.gz"))
     assert segment_image(ct, model, "cpu").mask.GetSize() == ct.GetSize()
 
 
-def test_every_case_is_measured_by_the_fold_that_did_not_learn_from_it(trained):
-    splits = json.loads((trained / "splits.json").read_text())
-    rows = list(csv.DictReader((trained / "metrics.csv").read_text().splitlines()))
-    by_case = {row["case"]: row["predicted_by"] for row in rows}
-    for number, names in enumerate(splits["folds"]):
-        assert all(by_case[name] == f"fold {number}" for name in names)
-    assert by_case["d"] == "ensemble" and splits["test"] == ["d"]
-    assert read_card(trained / "model")["metrics"][0]["case"] == rows[0]["case"]
+def test_the_card_tells_recipe_splits_metrics_license_and_versions(compared):
+    card = read_card(compared[0] / "model")
+    training = card["training"]
+    assert training["splits"]["test"] == ["d"] and training["folds"] == [0, 1]
+    assert {row["case"] for row in card["metrics"]} == set("abcd")
+    assert training["data"]["license"] == "not stated"
+    assert {"torch", "python", "albumentations"} <= set(training["versions"])
 
 
-def test_a_training_that_is_there_already_is_not_overwritten(dataset, trained):
+def test_results_have_the_names_that_scripts_rely_on(compared):
+    out = compared[0]
+    names = [*RESULTS, "report.md", "report.html", "fold_0/history.csv", "fold_0/curve.png"]
+    assert [name for name in names if not (out / name).is_file()] == []
+    assert [name for name in RESULTS if not (out / "plain" / name).is_file()] == []
+
+
+def test_the_control_differs_in_nothing_but_the_border(compared):
+    out = compared[0]
+    smoothed, plain = (read_recipe(folder / "recipe.toml")[0] for folder in (out, out / "plain"))
+    assert smoothed.border == "gaussian:1.5mm" and plain == smoothed.with_changes(border="none")
+    assert (out / "splits.json").read_text() == (out / "plain" / "splits.json").read_text()
+    assert not same_weights(out, out / "plain")
+
+
+def test_every_case_is_measured_by_the_fold_that_did_not_learn_from_it(compared):
+    out = compared[0]
+    splits = json.loads((out / "splits.json").read_text())
+    rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
+    held_out = {row["case"]: row["predicted_by"] for row in rows if row["set"] == "validation"}
+    assert held_out == {name: f"fold {number}" for number, names in enumerate(splits["folds"]) for name in names}
+    assert {row["predicted_by"] for row in rows if row["case"] == "d"} == {"fold 0", "fold 1", "ensemble"}
+
+
+def test_progress_rises_to_1_and_tells_the_time_that_is_left(compared):
+    progress = [event for event in compared[1] if event["event"] == "progress"]
+    fractions = [event["fraction"] for event in progress]
+    assert fractions == sorted(fractions) and fractions[-1] == 1.0
+    assert sum(event["remaining_s"] is not None for event in progress) == 12, "2 variants, 2 folds, 3 epochs"
+    epochs = [event for event in compared[1] if event["event"] == "epoch"]
+    assert [event["variant"] for event in epochs] == ["smoothed"] * 6 + ["plain"] * 6
+
+
+def test_a_training_that_is_there_already_is_not_overwritten(dataset, compared):
+    before = (compared[0] / "model" / "model.json").read_bytes()
     with pytest.raises(UserError, match="--resume"):
-        train(dataset, trained, SMALL, device="cpu")
+        train(Run(dataset, compared[0], SMALL, test=("d",), device="cpu"))
+    assert (compared[0] / "model" / "model.json").read_bytes() == before
 
 
-def test_a_training_is_not_resumed_with_another_recipe(dataset, trained):
-    with pytest.raises(UserError, match="another recipe"):
-        train(dataset, trained, SMALL.with_changes(seed=5), test=("d",), device="cpu", resume=True)
+def test_a_finished_training_is_resumed_in_no_epochs(dataset, compared):
+    events = []
+    before = states(compared[0])
+    train(Run(dataset, compared[0], SMALL, test=("d",), device="cpu", compare=True, resume=True), events.append)
+    assert not [event for event in events if event["event"] == "epoch"]
+    assert torch.equal(before[0]["network"]["head.weight"], states(compared[0])[0]["network"]["head.weight"])
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"folds": [7]}, "no fold 7"),
+        ({"folds": (7,)}, "no fold 7"),
         ({"test": ("z",)}, 'no case "z"'),
-        ({"recipe": SMALL.with_changes(folds=5)}, "at least as many"),
+        ({"recipe": SMALL.with_changes(fold_count=5)}, "at least as many"),
         ({"recipe": SMALL.with_changes(encoder="nonsense")}, "nonsense"),
-        ({"dataset": Path("nowhere")}, "dataset.json"),
+        ({"recipe": SMALL.with_changes(encoder_weights="nowhere.pth")}, "nowhere.pth"),
+        ({"recipe": SMALL.with_changes(augmentation="mixup")}, "mixup"),
+        ({"recipe": SMALL.with_changes(border="none"), "compare": True}, "soft border"),
+        ({"sweep": "gaussian"}, "no sweep"),
+        ({"scheduler": "somewhere"}, "somewhere"),
+        ({"dataset": Path("nowhere")}, "nowhere"),
+        ({"splits": Path("nowhere.json")}, "nowhere.json"),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_one_sentence(dataset, tmp_path, changes, words):
+def test_what_cannot_be_trained_is_told_in_one_sentence_and_leaves_no_training(dataset, tmp_path, changes, words):
+    run = {"dataset": dataset, "out": tmp_path / "out", "recipe": SMALL, "device": "cpu", **changes}
     with pytest.raises(UserError, match=words) as caught:
-        train(**{"dataset": dataset, "out": tmp_path, "recipe": SMALL, "device": "cpu", "say": str, **changes})
+        train(Run(**run))
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out" / "recipe.toml").exists()
+
+
+def test_all_problems_of_a_dataset_are_told_before_anything_is_trained(tmp_path):
+    dataset, out = write_dataset(tmp_path / "Task"), tmp_path / "out"
+    label = sitk.ReadImage(str(dataset / "labelsTr" / "a.nii.gz"))
+    sitk.WriteImage(label * 0, str(dataset / "labelsTr" / "a.nii.gz"))
+    (dataset / "imagesTr" / "c.nii.gz").write_bytes(b"")
+    with pytest.raises(UserError, match="2 problems"):
+        train(Run(dataset, out, SMALL, device="cpu"))
+    told = (out / "dataset.txt").read_text()
+    assert "a.nii.gz" in told and "c.nii.gz" in told
+    assert not list(out.glob("fold_*")) and not (out / "recipe.toml").exists()
+
+
+def test_a_training_is_not_resumed_with_another_recipe(dataset, compared):
+    with pytest.raises(UserError, match="another recipe .seed is 0"):
+        train(Run(dataset, compared[0], SMALL.with_changes(seed=5), test=("d",), device="cpu", resume=True))
 
 
 def test_a_training_is_not_resumed_on_a_dataset_that_has_changed(tmp_path):
     dataset, out = write_dataset(tmp_path / "Task"), tmp_path / "out"
-    recipe = SMALL.with_changes(adam_epochs=1, sgd_epochs=0)
-    train(dataset, out, recipe, folds=[0], device="cpu", say=str)
+    recipe = SMALL.with_changes(epochs=(1, 0))
+    train(Run(dataset, out, recipe, folds=(0,), device="cpu"))
     before = (out / "splits.json").read_text()
     label = sitk.ReadImage(str(dataset / "labelsTr" / "b.nii.gz"))
     label[:, :, 0:4] = 0
     sitk.WriteImage(label, str(dataset / "labelsTr" / "b.nii.gz"))
     with pytest.raises(UserError, match="not those of"):
-        train(dataset, out, recipe, device="cpu", resume=True, say=str)
+        train(Run(dataset, out, recipe, device="cpu", resume=True))
     assert (out / "splits.json").read_text() == before
 
 
@@ -199,74 +205,155 @@ def test_a_training_is_not_resumed_on_a_dataset_that_has_changed(tmp_path):
 def test_folds_of_an_unknown_recipe_are_left_alone(dataset, tmp_path, resume):
     (tmp_path / "fold_0").mkdir()
     (tmp_path / "fold_0" / "last.pt").write_bytes(b"somebody's")
-    with pytest.raises(UserError, match="no recipe.json"):
-        train(dataset, tmp_path, SMALL, device="cpu", resume=resume)
+    with pytest.raises(UserError, match="no recipe.toml"):
+        train(Run(dataset, tmp_path, SMALL, device="cpu", resume=resume))
     assert (tmp_path / "fold_0" / "last.pt").read_bytes() == b"somebody's"
 
 
-def test_what_cannot_be_trained_leaves_the_folder_free_for_the_next_try(dataset, tmp_path):
-    with pytest.raises(UserError):
-        train(dataset, tmp_path, SMALL.with_changes(augmentation="mixup"), device="cpu", say=str)
-    assert list(tmp_path.iterdir()) == []
+def test_folds_trained_one_by_one_end_in_the_same_model(dataset, tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    train(Run(dataset, whole, SMALL, test=("d",), device="cpu"))
+    first = train(Run(dataset, parts, SMALL, test=("d",), device="cpu", folds=(1,)))
+    assert read_card(first.model)["training"]["folds"] == [1], "what is there can be looked at"
+    train(Run(dataset, parts, SMALL, test=("d",), device="cpu", folds=(0,), resume=True))
+    assert same_weights(whole, parts)
+    assert read_card(whole / "model")["folds"] == read_card(parts / "model")["folds"]
 
 
-def test_a_full_disk_keeps_the_state_of_the_epoch_before(slices, tmp_path):
-    resource = pytest.importorskip("resource", reason="Windows cannot limit the size of files")
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+def test_a_training_by_slice_measures_only_slices_that_a_fold_has_not_seen(dataset, tmp_path):
+    recipe = SMALL.with_changes(split_by="slice", epochs=(1, 0))
+    train(Run(dataset, tmp_path, recipe, device="cpu"))
+    splits = json.loads((tmp_path / "splits.json").read_text())
+    rows = list(csv.DictReader((tmp_path / "metrics_by_slice.csv").read_text().splitlines()))
+    for row in (row for row in rows if row["set"] == "validation"):
+        assert int(row["slice"]) in splits["folds"][int(row["predicted_by"][-1])][row["case"]]
+    assert (tmp_path / "report.html").is_file()
 
-    def fill_the_disk(row):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limit[1]))
 
+def test_a_sweep_trains_each_border_on_the_folds_asked_for(dataset, tmp_path):
+    recipe = SMALL.with_changes(epochs=(1, 0))
+    train(Run(dataset, tmp_path, recipe, device="cpu", folds=(0,), sweep="gaussian,box:1.5mm,6mm"))
+    names = sorted(folder.name for folder in (tmp_path / "sweep").iterdir())
+    assert names == ["box_1.5mm", "box_6mm", "gaussian_6mm", "none"], "gaussian:1.5mm is the training itself"
+    assert all((tmp_path / "sweep" / name / "metrics.csv").is_file() for name in names)
+    assert "box" in (tmp_path / "report.md").read_text()
+
+
+def test_folds_trained_side_by_side_are_those_trained_one_after_another(dataset, compared, tmp_path):
+    pytest.importorskip("distributed")
+    events = []
+    run = Run(dataset, tmp_path, SMALL, test=("d",), device="cpu", scheduler="local:2")
+    train(run, events.append)
+    assert len([event for event in events if event["event"] == "epoch"]) == 6
+    assert same_weights(compared[0], tmp_path)
+
+
+def test_tensorboard_events_are_written_or_their_lack_is_told(dataset, tmp_path):
+    run = Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), tensorboard=True)
     try:
-        with pytest.raises(UserError, match="cannot be written"):
-            fold(SMALL, slices, tmp_path, fill_the_disk).run()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
-        signal.signal(signal.SIGXFSZ, handler)
-    assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["history.csv", "last.pt"]
-
-
-def test_evaluate_py_prints_the_table_of_a_trained_model(dataset, trained):
-    command = [sys.executable, str(TRAIN.with_name("evaluate.py")), str(trained / "model"), str(dataset)]
-    done = subprocess.run([*command, "--device", "cpu"], check=True, capture_output=True, text=True)
-    rows = [line for line in done.stdout.splitlines() if line.startswith("| ") and "case" not in line]
-    assert [row.split(" | ")[1] for row in rows][-1] == "ensemble" and len(rows) == 4
-    assert "of the 3 cases that a fold had not learned from" in done.stdout
-
-
-def _train_py(dataset, out, *options):
-    small = ["--encoder", SMALL.encoder, "--image-size", "64", "--spacing", "6", "--batch-size", "4"]
-    return [sys.executable, str(TRAIN), str(dataset), str(out), *small, "--epochs", "3,1", "--folds", "1", *options]
+        import tensorboard  # noqa: F401
+    except ImportError:
+        with pytest.raises(UserError, match="tensorboard"):
+            train(run)
+    else:
+        train(run)
+        assert list((tmp_path / "fold_0" / "tensorboard").glob("events*"))
 
 
 def test_a_killed_training_resumes_to_the_same_weights(dataset, tmp_path):
-    whole = subprocess.run(_train_py(dataset, tmp_path / "whole", "--test="), capture_output=True, text=True)
-    assert whole.returncode == 1 and "at least as many" in whole.stderr, "five folds of four cases cannot be"
-    recipe = tmp_path / "recipe.toml"
-    recipe.write_text("[recipe]\nfolds = 3\nadam_rate = 1e-3\n")
-    with_recipe = ("--recipe", str(recipe))
-    subprocess.run(_train_py(dataset, tmp_path / "whole", *with_recipe), check=True, capture_output=True)
-    killed = subprocess.Popen(_train_py(dataset, tmp_path / "halves", *with_recipe), stdout=subprocess.PIPE, text=True)
+    long = (*OPTIONS, "--epochs", "3,1", "--test", "d")
+    assert run_train(dataset, tmp_path / "whole", *long).returncode == 0
+    killed = subprocess.Popen(
+        [sys.executable, str(TRAIN), str(dataset), str(tmp_path / "halves"), *long], stdout=subprocess.PIPE, text=True
+    )
     for line in killed.stdout:
-        if "adam   2" in line:
+        if "fold 1  adam   2" in line:
             killed.send_signal(signal.SIGKILL)
             break
     killed.communicate()
-    resumed = subprocess.run(
-        _train_py(dataset, tmp_path / "halves", *with_recipe, "--resume"), check=True, capture_output=True, text=True
+    resumed = run_train(dataset, tmp_path / "halves", *long, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "fold 0" not in resumed.stdout.partition("measured")[0] or "fold 0  adam" not in resumed.stdout
+    assert "fold 1  adam   1" not in resumed.stdout and "Model folder" in resumed.stdout
+    assert same_weights(tmp_path / "whole", tmp_path / "halves")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_training_says_how_to_go_on(dataset, tmp_path, number):
+    command = [sys.executable, str(TRAIN), str(dataset), str(tmp_path), *OPTIONS, "--epochs", "500,1"]
+    stopped = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in stopped.stdout:
+        if "adam" in line:
+            stopped.send_signal(number)
+            break
+    _, told = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130
+    assert told.splitlines()[-1] == "Stopped; --resume goes on from the last epoch." and "Traceback" not in told
+    assert not [path for path in tmp_path.rglob(".*")], "nothing half-written is left"
+
+
+def test_as_a_child_it_speaks_in_json_lines(dataset, tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, str(TRAIN), str(dataset), str(tmp_path), *OPTIONS, "--folds", "0", "--child"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
-    assert "adam   1" not in resumed.stdout and "Folds still to train: 0, 2" in resumed.stdout
-    states = [torch.load(tmp_path / name / "fold_1" / "last.pt", weights_only=True) for name in ("whole", "halves")]
-    assert all(torch.equal(value, states[1]["network"][key]) for key, value in states[0]["network"].items())
+    events = [json.loads(line) for line in child.stdout]
+    assert child.wait(timeout=60) == 0
+    assert events[0] == {"event": "started", "pid": child.pid}
+    assert {"progress", "epoch", "measured", "warning"} <= {event["event"] for event in events}
+    assert events[-1]["event"] == "result" and Path(events[-1]["report"]).name == "report.html"
+
+
+def test_in_slicer_it_hands_on_its_exit_code_and_slicer_leaves(dataset, tmp_path, monkeypatch):
+    left = []
+    slicer = types.ModuleType("slicer")
+    slicer.util = types.SimpleNamespace(exit=left.append)
+    monkeypatch.setitem(sys.modules, "slicer", slicer)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        for arguments in ([str(dataset), str(tmp_path / "out"), *OPTIONS, "--folds", "0"], ["nowhere", str(tmp_path)]):
+            monkeypatch.setattr(sys, "argv", [str(TRAIN), *arguments])
+            exec(compile(TRAIN.read_text(), str(TRAIN), "exec"), {"__name__": "__main__", "__file__": str(TRAIN)})
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    assert left == [0, 1]
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nowhere", "out"], ["{dataset}", "/proc/out"], ["{dataset}", "out", "--border", "x"]]
+    "arguments",
+    [
+        ["nowhere", "out"],
+        ["{dataset}", "/proc/out"],
+        ["{dataset}", "out", "--border", "x"],
+        ["{dataset}", "out", "--epochs", "5"],
+        ["{dataset}", "out", "--window", "a,b"],
+        ["{dataset}", "out", "--recipe", "nowhere.toml"],
+        ["{dataset}", "out", "--nonsense"],
+        ["{dataset}"],
+    ],
 )
 def test_train_py_tells_what_is_wrong_without_a_traceback(dataset, tmp_path, arguments):
     arguments = [argument.replace("{dataset}", str(dataset)) for argument in arguments]
-    done = subprocess.run([sys.executable, str(TRAIN), *arguments], capture_output=True, text=True, cwd=tmp_path)
+    done = run_train(*arguments, cwd=tmp_path)
+    sentences = [line for line in done.stderr.splitlines() if not line.startswith("Training on the CPU")]
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr and done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr and len(sentences) == 1
+
+
+def test_help_reads_like_documentation():
+    told = run_train("--help").stdout
+    names = ("--folds", "--epochs", "--encoder", "--image-size", "--border", "--border-probability", "--split-by")
+    more = ("--batch-size", "--device", "--seed", "--resume", "--compare", "--sweep", "--scheduler", "--segment")
+    assert [name for name in (*names, *more) if name not in told] == []
+    assert "not a medical device" in told.replace("\n", " ").lower() and "{layouts}" not in told
+    assert "Decathlon" in told and ".seg.nrrd" in told and "published" in told
+
+
+def test_evaluate_py_prints_the_table_of_a_trained_model(dataset, compared):
+    command = [sys.executable, str(TRAIN.with_name("evaluate.py")), str(compared[0] / "model"), str(dataset)]
+    done = subprocess.run([*command, "--device", "cpu"], check=True, capture_output=True, text=True)
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ") and "case" not in line]
+    assert [row.split(" | ")[1] for row in rows][-1] == "ensemble" and len(rows) == 4

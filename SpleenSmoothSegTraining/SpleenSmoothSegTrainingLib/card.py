@@ -1,51 +1,70 @@
 """The card of a trained model: ``model.json`` without the folds and their checksums."""
 
-import json
 import platform
-from importlib.metadata import version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, version
 
-import torch
-
+from .dataset import Dataset
 from .recipe import Recipe
+from .splits import Splits
 
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "SimpleITK", "numpy")
 
 
-def model_card(recipe: Recipe, dataset: Path, splits: dict, words: dict, device: torch.device) -> dict:
+def model_card(
+    recipe: Recipe, dataset: Dataset, splits: Splits, words: dict, folds: list[int], device: str, command: str = ""
+) -> dict:
     """What a person, and a program that loads the model, must know of it.
 
     Args:
         recipe: of the training.
-        dataset: folder in Decathlon layout.
-        splits: "test" and "folds", the names of the cases held out.
+        dataset: that it learned from.
+        splits: what each fold held out and what none has seen.
         words: "name", "description" and "data_license", as far as given.
-        device: on which it is trained.
+        folds: numbers of the folds that are trained.
+        device: name of the device on which they were.
+        command: the command line that did it.
     """
-    description = json.loads((Path(dataset) / "dataset.json").read_text(encoding="utf-8"))
-    name = str(description.get("name", "Spleen"))
+    some = (
+        f"{recipe.fold_count} folds"
+        if len(folds) == recipe.fold_count
+        else f"{len(folds)} of {recipe.fold_count} folds"
+    )
     return {
-        "name": words.get("name", f"{name} ensemble"),
-        "description": words.get("description", f"Ensemble of {recipe.folds} folds trained on {name}."),
+        "name": words.get("name", f"{dataset.name} ensemble"),
+        "description": words.get("description", f"Ensemble of {some} trained on {dataset.name}."),
         "architecture": {
             "name": "linknet",
             "encoder": recipe.encoder,
-            "in_channels": 1,
+            "in_channels": recipe.channels,
             "decoder_reduction": recipe.decoder_reduction,
         },
-        "input": {"size": recipe.image_size, "spacing_mm": recipe.spacing, "window_hu": list(recipe.window)},
+        "input": {
+            "size": recipe.image_size,
+            "spacing_mm": recipe.spacing,
+            "window_hu": list(recipe.window),
+            "channels": recipe.channels,
+            "channel_spacing_mm": recipe.channel_spacing,
+        },
         "threshold": recipe.threshold,
         "border_smoothing": recipe.border,
         "training": {
             "recipe": recipe.as_dict(),
+            "splits": splits.to_json(),
+            "folds": folds,
             "data": {
-                "name": name,
-                "description": str(description.get("description", "")),
-                "license": words.get("data_license", description.get("licence", "not stated in dataset.json")),
-                "held_out_by_fold": splits["folds"],
-                "test": splits["test"],
+                "name": dataset.name,
+                "description": dataset.description,
+                "license": words.get("data_license", dataset.license or "not stated"),
             },
-            "device": device.type,
-            "versions": {"python": platform.python_version(), **{package: version(package) for package in PACKAGES}},
+            "device": device,
+            "command": command,
+            "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
         },
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # Slicer's own build of SimpleITK has no metadata
+        return "unknown"

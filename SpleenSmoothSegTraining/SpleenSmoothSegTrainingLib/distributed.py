@@ -38,10 +38,13 @@ class Processes:
             torch.distributed.barrier()
 
 
+ALONE = Processes()
+
+
 def join_processes(device: torch.device) -> Processes:
     """Find the other processes that torchrun has started; alone without torchrun."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return Processes()
+        return ALONE
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())

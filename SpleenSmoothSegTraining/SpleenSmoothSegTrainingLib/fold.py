@@ -18,7 +18,7 @@ from SpleenSmoothSegLib.measurement import Overlap
 from SpleenSmoothSegLib.network import LinkNet
 from SpleenSmoothSegLib.preprocessing import with_neighbors
 
-from .distributed import Processes, check_batch, share_network
+from .distributed import ALONE, Processes, check_batch, share_network
 from .encoderweights import load_encoder_weights
 from .loss import dice_and_cross_entropy
 from .phases import Phase, phases
@@ -43,7 +43,10 @@ class Means:
 
     device: torch.device = torch.device("cpu")
     workers: int = 0
-    processes: Processes = Processes()
+    processes: Processes = ALONE
+
+
+ON_THE_CPU = Means()
 
 
 class FoldTraining:
@@ -66,7 +69,7 @@ class FoldTraining:
         training: Parts,
         validation: Parts,
         folder: Path,
-        means: Means = Means(),
+        means: Means = ON_THE_CPU,
         report: Callable[[dict], None] = lambda row: None,
     ):
         self.recipe, self.number, self.folder, self.means, self.report = recipe, number, Path(folder), means, report

@@ -1,4 +1,4 @@
-"""The folder OUT of a training: whose it is, and that a resumed run goes on with the same recipe and the same split."""
+"""The folder of one training: whose it is, and that a resumed run goes on with the same recipe and the same splits."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,11 @@ from SpleenSmoothSegLib.atomic import written_aside
 from SpleenSmoothSegLib.errors import UserError
 
 from .recipe import Recipe
+from .recipefile import read_recipe, write_recipe_file
+from .splits import Splits
+from .state import is_begun
 
-RECIPE_NAME, SPLITS_NAME = "recipe.json", "splits.json"
+RECIPE_NAME, SPLITS_NAME, MODEL_NAME = "recipe.toml", "splits.json", "model"
 
 
 def fold_folder(out: Path, number: int) -> Path:
@@ -21,42 +24,39 @@ def check_free(out: Path, resume: bool) -> None:
     has_recipe = (out / RECIPE_NAME).is_file()
     if has_recipe and not resume:
         raise UserError(f'"{out}" already holds a training; add --resume to go on with it or choose another folder.')
-    if not has_recipe and any(out.glob("fold_*/*")):
+    if not has_recipe and any(is_begun(folder) for folder in out.glob("fold_*")):
         raise UserError(f'"{out}" holds folds but no {RECIPE_NAME} that tells how they came; choose another folder.')
 
 
-def claim(out: Path, recipe: Recipe, splits: dict) -> None:
+def claim(out: Path, recipe: Recipe, card: dict, splits: Splits) -> None:
     """Write the recipe and the splits into `out`, or check that they are those of the training in it.
 
     Raises:
         UserError: `out` holds a training of another recipe or another dataset, or it cannot be read or written.
     """
-    recipe_values, splits = _as_read(recipe.as_dict()), _as_read(splits)
     if not (out / RECIPE_NAME).is_file():
-        _write(out / SPLITS_NAME, splits)
-        _write(out / RECIPE_NAME, recipe_values)
+        with written_aside(out / SPLITS_NAME) as aside:
+            aside.write_text(json.dumps(splits.to_json(), indent=2) + "\n", encoding="utf-8")
+        write_recipe_file(out / RECIPE_NAME, recipe, card)
         return
-    if _read(out / RECIPE_NAME) != recipe_values:
-        raise UserError(f'"{out / RECIPE_NAME}" holds another recipe; give the same options or choose another folder.')
-    if _read(out / SPLITS_NAME) != splits:
+    old = read_recipe(out / RECIPE_NAME)[0]
+    if old != recipe:
+        name = next(name for name, value in recipe.as_dict().items() if getattr(old, name) != value)
+        raise UserError(
+            f'"{out / RECIPE_NAME}" holds another recipe ({name} is {getattr(old, name)}); '
+            "give the same options or choose another folder."
+        )
+    if claimed_splits(out) != splits:
         raise UserError(
             f'The cases or labels of the dataset are not those of "{out / SPLITS_NAME}" any more; '
             "put them back or choose another folder."
         )
 
 
-def _as_read(value) -> dict:
-    """As it comes back from a file: lists for tuples."""
-    return json.loads(json.dumps(value))
-
-
-def _read(path: Path) -> dict:
+def claimed_splits(out: Path) -> Splits:
+    """The splits of the training in `out`; raises UserError where they cannot be read."""
+    path = out / SPLITS_NAME
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return Splits.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f'"{path}" is damaged and cannot be read; choose another folder.') from error
-
-
-def _write(path: Path, value: dict) -> None:
-    with written_aside(path) as aside:
-        aside.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")

@@ -1,150 +1,170 @@
-"""A whole training: the folds one after another, then the model folder and its metrics."""
+"""A whole run: check the data, split it, train the folds of each variant, put models together, measure, report."""
 
+import contextlib
+import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from SpleenSmoothSegLib.decathlon import Case
-from SpleenSmoothSegLib.ensemble import choose_device
+from SpleenSmoothSegLib.atomic import written_aside
+from SpleenSmoothSegLib.borders import Border
+from SpleenSmoothSegLib.devices import choose_device
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.modelfolder import load_model, save_model
-from SpleenSmoothSegLib.network import LinkNet
-from SpleenSmoothSegLib.preprocessing import SliceFormat
+from SpleenSmoothSegLib.scheduling import check_scheduler, raise_failures, run_jobs
 
-from .augmentation import augmentation
-from .card import model_card
-from .dataset import Slices, cut_slices, read_decathlon
-from .evaluation import CaseMetrics, evaluate_trained, write_metrics
-from .fold import FoldTraining, is_finished, load_state
-from .outfolder import check_free, claim, fold_folder
-from .recipe import Recipe
-from .splits import split_by_volume
+from .augmentation import Augmentation
+from .dataset import Dataset, open_dataset
+from .distributed import Processes, check_batch, join_processes
+from .fold import build_network
+from .jobs import FoldJob, Job, measure, train_fold
+from .options import Run
+from .outfolder import MODEL_NAME, check_free, claim, fold_folder
+from .prepare import prepare, slice_format
+from .remaining import Work
+from .slicecache import SliceCache
+from .splits import Splits, read_splits, split
+from .state import is_begun, load_state
+from .variants import Variant, list_variants
 
-Say = Callable[[str], None]
+REPORT_OF_DATA = "dataset.txt"
+WORKERS_WITH_A_GPU = 8
+NO_GPU = "Training on the CPU: look after the first epoch how long it will take, and whether that is worth while."
+
+Hear = Callable[[dict], None]
 
 
-def train(
-    dataset: Path,
-    out: Path,
-    recipe: Recipe,
-    card: dict | None = None,
-    folds: list[int] | None = None,
-    test: tuple[str, ...] = (),
-    device: str = "auto",
-    resume: bool = False,
-    say: Say = print,
-) -> Path | None:
-    """Train the folds of `recipe` on a Decathlon folder.
+@dataclass(frozen=True)
+class Results:
+    """What a run made: the model folder and the report in HTML, None where only a part of the folds was asked for."""
+
+    model: Path | None
+    report: Path | None
+
+
+def train(run: Run, hear: Hear = lambda event: None) -> Results:
+    """Do a run, from wherever it stands.
 
     Args:
-        dataset: folder with ``dataset.json``.
-        out: receives ``recipe.json``, ``splits.json``, ``fold_K/``, and at the end ``model/`` and ``metrics.csv``.
-        recipe: every number of the training.
-        card: "name", "description" and "data_license" for the model's card.
-        folds: which folds to train now; None means all.
-        test: names of cases that no fold sees; the ensemble is measured on them.
-        device: "auto", "cpu", "cuda" or "mps".
-        resume: go on with what `out` holds.
-        say: receives one line of progress at a time.
-
-    Returns:
-        The model folder, or None while folds are missing.
+        run: what the command line says.
+        hear: is told events: {"event": "progress", "fraction", "step", "remaining_s"}, "epoch", "measured", "warning".
 
     Raises:
-        UserError: anything a person can mend, in one sentence.
+        UserError: anything a person can mend, in one sentence. What was trained stays, for --resume.
     """
-    # All that can be wrong is found before anything is written or trained.
-    numbers = list(range(recipe.folds)) if folds is None else sorted(set(folds))
-    if wrong := [number for number in numbers if not 0 <= number < recipe.folds]:
-        raise UserError(f"There is no fold {wrong[0]}; folds go from 0 to {recipe.folds - 1}.")
-    torch_device = choose_device(device)
-    check_free(out, resume)
-    cases = {case.name: case for case in read_decathlon(dataset)}
-    learned = _learned(cases, test, recipe)
-    augmentation(recipe.augmentation)
-    _network(recipe)
+    variants = list_variants(run.out, run.recipe, run.compare, run.sweep)
+    numbers = _check(run, variants)
+    device = choose_device(run.device, lambda sentence: hear({"event": "warning", "message": sentence}))
+    processes = join_processes(device)
+    check_batch(run.recipe.batch_size, processes)
+    if processes.count > 1 and run.scheduler:
+        raise UserError("torchrun and --scheduler both share out the work; take one of them.")
+    hear = hear if processes.is_first else lambda event: None
+    if processes.is_first:
+        dataset = _opened(run)
+        splits = _prepare(run, dataset, hear)
+        for variant in variants:
+            claim(variant.folder, variant.recipe, run.card, splits)
+        if device.type == "cpu":
+            hear({"event": "warning", "message": NO_GPU})
+    processes.wait()
+    common = {
+        "dataset": run.dataset,
+        "segment": run.segment,
+        "cache": run.cache,
+        "device": run.device,
+        "workers": _workers(run, device),
+        "tensorboard": run.tensorboard,
+        "command": run.command,
+    }
+    _train_folds(run, variants, numbers, common, processes, hear)
+    if not processes.is_first:
+        return Results(None, None)
+    jobs = [Job(variant.name, variant.folder, **common) for variant in variants]
+    outcomes = list(run_jobs(measure, jobs, run.scheduler, lambda job, event: hear(event)))
+    raise_failures(outcomes)
+    from .report import write_report
 
-    say(f"Reading {len(cases)} labeled CTs")
-    slices = _cut(cases, recipe)
-    spleen_slices = {name: slices[name].spleen_slices for name in learned}
-    splits = {"test": sorted(test), "folds": split_by_volume(spleen_slices, recipe.folds, recipe.seed)}
-    whole_card = model_card(recipe, dataset, splits, card or {}, torch_device)
-    claim(out, recipe, {**splits, "spleen_slices": spleen_slices})
-
-    torch.backends.cudnn.deterministic = True  # a seed fixes the training on a GPU, too
-    for number in numbers:
-        held_out = splits["folds"][number]
-        say(f"Fold {number}: learns without {', '.join(held_out)}")
-        training = FoldTraining(
-            recipe,
-            number,
-            [slices[name] for name in learned if name not in held_out],
-            [slices[name] for name in held_out],
-            fold_folder(out, number),
-            torch_device,
-            report=lambda row, number=number: say(_epoch_line(number, row)),
-        )
-        training.run(resume)
-    if missing := [number for number in range(recipe.folds) if not is_finished(fold_folder(out, number), recipe)]:
-        say(f"Folds still to train: {', '.join(map(str, missing))}")
-        return None
-    return _save_model(out, recipe, whole_card, dataset, device, say)
-
-
-def _learned(cases: dict[str, Case], test: tuple[str, ...], recipe: Recipe) -> list[str]:
-    if wrong := [name for name in test if name not in cases]:
-        raise UserError(f'The dataset has no case "{wrong[0]}" to test on; it has {", ".join(cases)}.')
-    learned = [name for name in cases if name not in test]
-    if len(learned) < recipe.folds:
-        raise UserError(
-            f"{recipe.folds} folds need at least as many labeled CTs, but there are {len(learned)}; give more."
-        )
-    return learned
+    hear({"event": "progress", "fraction": 1.0, "step": "Writing the report", "remaining_s": None})
+    _, page = write_report(run.out, {case.name: case for case in dataset.cases})
+    return Results(run.out / MODEL_NAME, page)
 
 
-def _network(recipe: Recipe) -> LinkNet:
-    return LinkNet(recipe.encoder, decoder_reduction=recipe.decoder_reduction)
+def _check(run: Run, variants: list[Variant]) -> list[int]:
+    """Find all that can be wrong with the options before anything is read or written; returns the folds to train."""
+    recipe = run.recipe
+    numbers = sorted(set(range(recipe.fold_count) if run.folds is None else run.folds))
+    if wrong := [number for number in numbers if not 0 <= number < recipe.fold_count]:
+        raise UserError(f"There is no fold {wrong[0]}; folds go from 0 to {recipe.fold_count - 1}.")
+    check_scheduler(run.scheduler)
+    for variant in variants:
+        check_free(variant.folder, run.resume or variant.folder != run.out)
+    Augmentation(recipe.augmentation)
+    build_network(recipe)
+    return numbers
 
 
-def _cut(cases: dict[str, Case], recipe: Recipe) -> dict[str, Slices]:
-    slice_format = SliceFormat(recipe.image_size, recipe.spacing, recipe.window)
-    slices = {name: cut_slices(case, slice_format) for name, case in cases.items()}
-    if empty := [name for name, cut in slices.items() if not cut.spleen_slices]:
-        raise UserError(
-            f'The label of "{empty[0]}" holds no spleen (value {cases[empty[0]].spleen}); '
-            "correct it or take the case out of dataset.json."
-        )
-    return slices
+def _opened(run: Run) -> Dataset:
+    dataset = open_dataset(run.dataset, run.segment)
+    return replace(dataset, license=run.card.get("data_license", dataset.license))
 
 
-def _epoch_line(number: int, row: dict) -> str:
-    return (
-        f"  fold {number} {row['phase']} {row['epoch'] + 1:3d}  rate {row['rate']:.2g}  loss {row['loss']:.4f}  "
-        f"validation Dice {row['validation_dice']:.4f}"
-    )
+def _prepare(run: Run, dataset: Dataset, hear: Hear) -> Splits:
+    """Check and cut the data, and split it."""
+
+    def report(fraction: float, step: str) -> None:
+        hear({"event": "progress", "fraction": 0.0, "step": step, "remaining_s": None})
+
+    cache = SliceCache(run.cache, lambda sentence: hear({"event": "warning", "message": sentence}))
+    found = prepare(dataset, run.recipe, cache, report)
+    if found.problems or found.warnings:
+        with written_aside(run.out / REPORT_OF_DATA) as aside:
+            aside.write_text(found.as_text(), encoding="utf-8")
+    found.raise_if_bad(run.out / REPORT_OF_DATA)
+    for sentence in found.warnings:
+        hear({"event": "warning", "message": sentence})
+    cut = slice_format(run.recipe)
+    spleen = {case.name: cache.slices(case, cut, Border("none")).with_spleen.tolist() for case in dataset.cases}
+    recipe = run.recipe
+    if run.splits:
+        return read_splits(run.splits, spleen, recipe.fold_count)
+    return split(spleen, recipe.split_by, recipe.fold_count, recipe.test_part, recipe.seed, run.test)
 
 
-def _case_line(m: CaseMetrics) -> str:
-    return (
-        f"  {m.case:12s} {m.predicted_by:8s}  Dice {m.dice:.4f}  precision {m.precision:.4f}  recall {m.recall:.4f}  "
-        f"{m.predicted_ml:.0f} mL (label {m.label_ml:.0f} mL)"
-    )
+def _train_folds(
+    run: Run, variants: list[Variant], numbers: list[int], common: dict, processes: Processes, hear: Hear
+) -> None:
+    jobs = [
+        FoldJob(variant.name, variant.folder, **common, number=number) for variant in variants for number in numbers
+    ]
+    work = Work(len(jobs), sum(run.recipe.epochs), done=_epochs_done(jobs))
+
+    def on_event(job: FoldJob, event: dict) -> None:
+        hear(event)
+        if event["event"] == "epoch":
+            hear(work.after_epoch(job.title))
+
+    with contextlib.ExitStack() as stack:
+        if processes.count > 1:
+            stack.callback(_leave_processes)
+            for job in jobs:
+                train_fold(job, lambda event, job=job: on_event(job, event), processes)
+            return
+        raise_failures(list(run_jobs(train_fold, jobs, run.scheduler, on_event)))
 
 
-def _save_model(out: Path, recipe: Recipe, card: dict, dataset: Path, device: str, say: Say) -> Path:
-    """Write the model folder and measure it as it will be used, with float16 weights on the CTs' own grids."""
-    networks = []
-    for number in range(recipe.folds):
-        network = _network(recipe)
-        network.load_state_dict(load_state(fold_folder(out, number)).best_network)
-        networks.append(network)
-    folder = out / "model"
-    save_model(folder, card, networks)
-    say("Measuring each case with the fold that did not learn from it, and the test cases with the ensemble")
-    results = evaluate_trained(folder, dataset, device, report=lambda metrics: say(_case_line(metrics)))
-    write_metrics(out / "metrics.csv", results)
-    save_model(folder, {**card, "metrics": [asdict(metrics) for metrics in results]}, load_model(folder).networks)
-    say(f"Model folder: {folder}")
-    return folder
+def _epochs_done(jobs: list[FoldJob]) -> int:
+    folders = [fold_folder(job.folder, job.number) for job in jobs]
+    return sum(len(load_state(folder).history) for folder in folders if is_begun(folder))
+
+
+def _leave_processes() -> None:
+    torch.distributed.destroy_process_group()
+
+
+def _workers(run: Run, device: torch.device) -> int:
+    """Batches are made beside a GPU; on a CPU the training needs its cores itself."""
+    if run.workers is not None:
+        return max(0, run.workers)
+    return min(WORKERS_WITH_A_GPU, (os.cpu_count() or 1) - 1) if device.type == "cuda" else 0

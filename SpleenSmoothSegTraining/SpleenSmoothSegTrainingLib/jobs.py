@@ -1,0 +1,186 @@
+"""What a run consists of: jobs that know nothing of each other, one a fold to train and one a training to measure.
+
+A job finds all it needs in the folder of its training (recipe, splits, states), so that any process that sees the
+folder can do it, and can take it up again after another one died.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from SpleenSmoothSegLib.borders import Border
+from SpleenSmoothSegLib.devices import choose_device
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.modelfolder import save_model
+
+from .card import model_card
+from .dataset import Dataset, open_dataset
+from .distributed import ALONE, Processes, local_device
+from .evaluation import evaluate
+from .figures import draw_curve
+from .fold import FoldTraining, Means, build_network
+from .metricsfile import write_metrics
+from .outfolder import MODEL_NAME, RECIPE_NAME, claimed_splits, fold_folder
+from .prepare import slice_format
+from .recipe import Recipe
+from .recipefile import read_recipe
+from .slicecache import SliceCache
+from .splits import Part
+from .state import is_finished, load_state
+
+Say = Callable[[dict], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the jobs of one run share.
+
+    Attributes:
+        variant: name of the training.
+        folder: of the training.
+        dataset, segment, cache, device, workers, tensorboard, command: as in `options.Run`.
+    """
+
+    variant: str
+    folder: Path
+    dataset: Path
+    segment: str | None = None
+    cache: Path | None = None
+    device: str = "auto"
+    workers: int = 0
+    tensorboard: bool = False
+    command: str = ""
+
+    @property
+    def title(self) -> str:
+        return f"measuring {self.variant}"
+
+
+@dataclass(frozen=True)
+class FoldJob(Job):
+    """One fold to train, from where it stands."""
+
+    number: int = 0
+
+    @property
+    def title(self) -> str:
+        return f"fold {self.number} of {self.variant}"
+
+
+def train_fold(job: FoldJob, say: Say, processes: Processes = ALONE) -> None:
+    """Train a fold to its end, from where it stands; says {"event": "epoch", ...} after each epoch.
+
+    Raises UserError: anything a person can mend, in one sentence.
+    """
+    keep_freed_memory()
+    torch.backends.cudnn.deterministic = True  # a seed fixes the training on a GPU, too
+    recipe, _ = read_recipe(job.folder / RECIPE_NAME)
+    folder = fold_folder(job.folder, job.number)
+    told = {"event": "epoch", "variant": job.variant, "fold": job.number}
+    write = _tensorboard_writer(folder) if job.tensorboard and processes.is_first else lambda row: None
+
+    def report(row: dict) -> None:
+        write(row)
+        say({**told, **row})
+
+    if is_finished(folder, recipe):
+        return
+    splits = claimed_splits(job.folder)
+    dataset = open_dataset(job.dataset, job.segment)
+    cache = SliceCache(job.cache, lambda sentence: say({"event": "warning", "message": sentence}))
+    device = local_device(choose_device(job.device))
+    training = FoldTraining(
+        recipe,
+        job.number,
+        _parts(splits.learned_by(job.number), dataset, recipe, cache),
+        _parts(splits.folds[job.number], dataset, recipe, cache),
+        folder,
+        Means(device, job.workers, processes),
+        report,
+    )
+    training.run(resume=True)
+    if processes.is_first:
+        draw_curve(load_state(folder).history, folder / "curve.png")
+
+
+def measure(job: Job, say: Say) -> None:
+    """Put the finished folds of a training into its model folder, and measure it; says {"event": "measured", ...}.
+
+    Raises UserError: anything a person can mend, in one sentence.
+    """
+    recipe, words = read_recipe(job.folder / RECIPE_NAME)
+    splits = claimed_splits(job.folder)
+    dataset = open_dataset(job.dataset, job.segment)
+    folds = finished_folds(job.folder, recipe)
+    if not folds:
+        raise UserError(f'No fold of "{job.folder}" is finished; train one first.')
+    card = model_card(recipe, dataset, splits, words, folds, choose_device(job.device).type, job.command)
+    networks = [_best_network(recipe, fold_folder(job.folder, number)) for number in folds]
+    save_model(job.folder / MODEL_NAME, card, networks)
+    metrics = evaluate(
+        job.folder / MODEL_NAME,
+        {case.name: case for case in dataset.cases},
+        splits,
+        job.device,
+        predictions=job.folder / "predictions",
+        report=lambda row: say({"event": "measured", "variant": job.variant, **asdict(row)}),
+        folds=folds,
+    )
+    write_metrics(job.folder, metrics)
+    best_known = [asdict(row) for row in metrics.best_known()]
+    save_model(job.folder / MODEL_NAME, {**card, "metrics": best_known}, networks)
+
+
+def finished_folds(folder: Path, recipe: Recipe) -> list[int]:
+    """The numbers of the folds in the folder of a training that have been through their last epoch."""
+    return [number for number in range(recipe.fold_count) if is_finished(fold_folder(folder, number), recipe)]
+
+
+def _parts(part: Part, dataset: Dataset, recipe: Recipe, cache: SliceCache) -> list:
+    """The slices of a part, each case with the numbers of those that belong to it."""
+    cases = {case.name: case for case in dataset.cases}
+    parts = []
+    for name, indices in part.items():
+        slices = cache.slices(cases[name], slice_format(recipe), Border.parse(recipe.border))
+        parts.append((slices, range(len(slices.ct)) if indices is None else indices))
+    return parts
+
+
+def _best_network(recipe: Recipe, folder: Path):
+    network = build_network(recipe.with_changes(encoder_weights="none"))
+    network.load_state_dict(load_state(folder).best_network)
+    return network.eval()
+
+
+def _tensorboard_writer(folder: Path) -> Callable[[dict], None]:
+    """Writes rows of the history as TensorBoard events; raises UserError where TensorBoard is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError("--tensorboard needs the package tensorboard; install it, or leave the option out.") from error
+    writer = SummaryWriter(folder / "tensorboard")
+
+    def write(row: dict) -> None:
+        step = row["epoch"] if row["phase"] == "adam" else 10_000 + row["epoch"]
+        for name in ("rate", "loss", "validation_dice"):
+            writer.add_scalar(name, row[name], step)
+        writer.flush()
+
+    return write
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory that PyTorch frees, for the next tensor of that size.
+
+    glibc gives large blocks back to the system and gets them anew, page by page, several times a step: a step on a CPU
+    takes up to 1.5 times as long (Testing/Benchmarks/bench_training.py). Elsewhere nothing happens.
+    """
+    import ctypes
+    import sys
+
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        for parameter in (-3, -1) if mallopt else ():  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            mallopt(parameter, 2**31 - 1)
