@@ -1,7 +1,6 @@
 """First weights of the encoder from a file, for machines that cannot, or may not, download them."""
 
 import importlib.util
-import pickle
 from pathlib import Path
 
 import torch
@@ -45,7 +44,6 @@ def load_encoder_weights(encoder: nn.Module, name: str) -> None:
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
@@ -53,16 +51,20 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
             weights = load_file(path)
         else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # torch.load raises whatever a damaged file makes it raise
         raise UserError(f'The encoder weights "{path}" cannot be read; get the file again.') from error
-    return {key: value for key, value in weights.items() if not key.endswith("num_batches_tracked")}
+    if not isinstance(weights, dict) or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserError(f'"{path}" holds more, or less, than weights; save the state_dict of the encoder alone.')
+    return {key: value for key, value in weights.items() if not str(key).endswith("num_batches_tracked")}
 
 
 def _fitted(value: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor | None:
     """A weight in the shape that is wanted, None where it is another one's."""
     if value.shape == wanted.shape:
         return value
-    if value.ndim == 4 and value.shape[0] == wanted.shape[0] and value.shape[2:] == wanted.shape[2:]:
-        if value.shape[1] == 3:  # of a picture's colors
-            return value.mean(1, keepdim=True).expand_as(wanted) * (3 / wanted.shape[1])
+    of_colors = value.ndim == 4 == wanted.ndim and value.shape[1] == 3
+    if of_colors and value.shape[0] == wanted.shape[0] and value.shape[2:] == wanted.shape[2:]:
+        return value.mean(1, keepdim=True).expand_as(wanted) * (3 / wanted.shape[1])
     return None

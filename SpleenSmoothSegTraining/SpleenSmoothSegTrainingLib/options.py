@@ -4,6 +4,7 @@ A TOML file (--recipe) may hold any of them by their names; the command line win
 """
 
 import argparse
+import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from .recipe import Recipe
 from .recipefile import read_recipe_file
 
 SWEEP = "gaussian,box:1mm,1.5mm,3mm"
+DEVICES = ("auto", "cpu", "cuda", "mps")
+NEGATIVE = re.compile(r"-\.?\d")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Run:
         sweep: kernels and widths to train as well, KERNEL,...:WIDTH,...
         scheduler: None, "local", "local:N" or the address of a Dask cluster.
         tensorboard: write its events.
+        command: the command line, for the model's card.
     """
 
     dataset: Path
@@ -54,6 +58,7 @@ class Run:
     sweep: str | None = None
     scheduler: str | None = None
     tensorboard: bool = False
+    command: str = ""
 
 
 def make_parser(description: str) -> Parser:
@@ -77,11 +82,11 @@ def make_parser(description: str) -> Parser:
 
 def _add_run_options(group) -> None:
     group.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file of options; the command line wins")
-    group.add_argument("--resume", action="store_true", default=None, help="go on with what OUT holds")
+    yes_or_no = argparse.BooleanOptionalAction  # so that the command line wins over a file that says yes
+    group.add_argument("--resume", action=yes_or_no, help="go on with what OUT holds")
     group.add_argument(
         "--compare",
-        action="store_true",
-        default=None,
+        action=yes_or_no,
         help="train a control without border smoothing on the same splits and seeds, too, in OUT/plain",
     )
     group.add_argument(
@@ -95,7 +100,7 @@ def _add_run_options(group) -> None:
     group.add_argument("--test", type=_names, metavar="NAME,NAME", help="cases for the test (default: drawn by --seed)")
     group.add_argument("--splits", type=Path, metavar="FILE", help="use the splits.json of an earlier training again")
     group.add_argument("--segment", metavar="NAME", help="name, or value, of the spleen in labels that hold more")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
+    group.add_argument("--device", choices=DEVICES, help="(default: auto)")
     group.add_argument(
         "--workers", type=int, metavar="N", help="processes that make batches (default: up to 8 with a GPU, else 0)"
     )
@@ -105,7 +110,7 @@ def _add_run_options(group) -> None:
         metavar="WHERE",
         help="train folds side by side: local, local:N workers, or the address of a Dask cluster (tcp://host:8786)",
     )
-    group.add_argument("--tensorboard", action="store_true", default=None, help="write events beside each history.csv")
+    group.add_argument("--tensorboard", action=yes_or_no, help="write events beside each history.csv")
     group.add_argument("--json", action="store_true", default=None, help="JSON lines on stdout instead of words")
     group.add_argument("--child", action="store_true", default=None, help="--json for a program: ends with its stdin")
     group.add_argument("--debug", action="store_true", default=None, help="show where an error came from")
@@ -113,34 +118,59 @@ def _add_run_options(group) -> None:
 
 def read_run(parser: Parser, arguments: list[str]) -> Run:
     """What the command line, and the file of --recipe below it, say; raises UserError, or SystemExit after --help."""
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    parsed = vars(parser.parse_args(_with_negative_numbers(arguments)))
+    given = {name: value for name, value in parsed.items() if value is not None}
     values, card = read_recipe_file(given["recipe"]) if "recipe" in given else ({}, {})
     folder = given["recipe"].parent if "recipe" in given else Path()
-    values = {name: _from_file(name, value, folder) for name, value in values.items()} | given
+    values = {name: _from_file(name, value, folder) for name, value in values.items()}
+    if "test" in given:  # it says something else than the splits of the file, and the command line wins
+        values.pop("splits", None)
+    if "splits" in given:
+        values.pop("test", None)
+    values |= given
+    if "test" in values and "splits" in values:
+        raise UserError("--splits says which cases are for the test; leave --test out.")
+    if "encoder_weights" in given:
+        values["encoder_weights"] = _weights(given["encoder_weights"], Path())
     recipe_names = {each.name for each in fields(Recipe)}
     recipe = Recipe.from_dict({name: value for name, value in values.items() if name in recipe_names})
     names = {each.name for each in fields(Run)} - {"recipe", "card"}
     return Run(recipe=recipe, card=card, **{name: value for name, value in values.items() if name in names})
 
 
+def _with_negative_numbers(arguments: list[str]) -> list[str]:
+    """--window=-150,250 for --window -150,250, which argparse would take for two options."""
+    joined: list[str] = []
+    for argument in arguments:
+        if NEGATIVE.match(argument) and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
+
+
 def _from_file(name: str, value, folder: Path):
-    """The value of an option in a file of `folder` as the command line would give it; raises UserError for no option."""
+    """The value of an option in a file of `folder` as the command line gives it; raises UserError for no option."""
+    if name == "encoder_weights" and isinstance(value, str):
+        return _weights(value, folder)
     if name in {each.name for each in fields(Recipe)}:
         return value
     readers = {
         "folds": _list_of(int),
         "test": _list_of(str),
-        "segment": str,
-        "device": str,
-        "workers": int,
-        "scheduler": str,
-        "sweep": str,
+        "segment": lambda value: str(_of(str, int)(value)),
+        "device": _device,
+        "workers": _of(int),
+        "scheduler": _of(str),
+        "sweep": lambda value: {True: SWEEP, False: None}[value] if isinstance(value, bool) else _of(str)(value),
         "splits": folder.joinpath,
         "cache": folder.joinpath,
-        "compare": bool,
-        "resume": bool,
-        "tensorboard": bool,
+        "compare": _of(bool),
+        "resume": _of(bool),
+        "tensorboard": _of(bool),
     }
+    if name in ("dataset", "out", "recipe", "json", "child", "debug"):
+        raise UserError(f'The recipe holds "{name}", which only the command line says; remove it.')
     if name not in readers:
         raise UserError(f'The recipe holds "{name}", which is no option of train.py; --help lists them.')
     try:
@@ -149,13 +179,32 @@ def _from_file(name: str, value, folder: Path):
         raise UserError(f"The recipe's {name} is {value!r}, which is not understood; correct it.") from error
 
 
-def _list_of(kind):
-    def read(value) -> tuple:
-        if not isinstance(value, list) or not all(isinstance(each, kind) for each in value):
+def _weights(name: str, folder: Path) -> str:
+    """The whole path of a file of encoder weights, so that the recipe can be used from any folder; else `name`."""
+    path = folder / name
+    return str(path.resolve()) if path.is_file() else name
+
+
+def _of(*kinds: type):
+    def read(value):
+        if type(value) not in kinds:  # True is no whole number here
             raise TypeError(value)
-        return tuple(value)
+        return value
 
     return read
+
+
+def _list_of(kind: type):
+    def read(value) -> tuple:
+        return tuple(map(_of(kind), _of(list)(value)))
+
+    return read
+
+
+def _device(value) -> str:
+    if value not in DEVICES:
+        raise ValueError(value)
+    return value
 
 
 def _option(name: str) -> str:

@@ -87,7 +87,7 @@ class Recipe:
     # Batches. Not stated.
     batch_size: int = _number(16, "slices of a step, over all processes", 2, 4096)
     empty_slices: float = _number(
-        1.0, "slices without spleen drawn each epoch, per slice with spleen; 1000 takes all", 0, 1000
+        1000.0, "slices without spleen drawn each epoch, per slice with spleen; 1000 takes all", 0, 1000
     )
     precision: str = _choice(
         "auto",
@@ -114,8 +114,8 @@ class Recipe:
             raise UserError(f"The recipe's epochs are {list(self.epochs)}; give two lengths, such as 100,20.")
         if self.sgd_base_rate > self.sgd_max_rate:
             raise UserError("The recipe's sgd_base_rate is above its sgd_max_rate; exchange them.")
-        if self.window[0] >= self.window[1]:
-            raise UserError(f"The recipe's window {list(self.window)} is empty; give the lower HU first.")
+        if not -100_000 <= self.window[0] < self.window[1] <= 100_000:  # also where one is no number
+            raise UserError(f"The recipe's window {list(self.window)} is none; give the lower HU first.")
         if self.channels % 2 == 0:
             raise UserError(f"The recipe's channels are {self.channels}; give an odd number, such as 1 or 3.")
 

@@ -18,7 +18,7 @@ def read_recipe_file(path: Path) -> tuple[dict, dict]:
     except ImportError:  # Python 3.10
         import tomli as tomllib
     try:
-        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8-sig"))  # Windows writes a mark before it
     except OSError as error:
         raise UserError(f'The recipe "{path}" cannot be read; check the path.') from error
     except ValueError as error:
@@ -50,5 +50,7 @@ def read_recipe(path: Path) -> tuple[Recipe, dict]:
 
 
 def _lines(values: dict) -> list[str]:
-    """Texts, numbers and lists of these are written in JSON as in TOML."""
-    return [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items()]
+    """Texts, numbers and lists of these are written in JSON as in TOML, but for the character DEL."""
+    return [
+        f"{name} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f") for name, value in values.items()
+    ]

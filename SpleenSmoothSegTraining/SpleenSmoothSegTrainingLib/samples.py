@@ -76,12 +76,13 @@ class Batches:
         self._rank, self._ranks = rank, ranks
         most = samples.per_epoch - samples.per_epoch % ranks  # fewer samples than a batch are one batch
         self._size = min(batch_size, most)
-        self._plan: list[list[Draw]] = []
+        self._plan = _Plan()
         self._loader = DataLoader(
             samples,
-            batch_sampler=_Plan(self),
+            batch_sampler=self._plan,
             num_workers=workers,
             worker_init_fn=_quiet_worker,
+            generator=torch.Generator(),  # its own: the network's randomness must not depend on the workers
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
@@ -94,21 +95,23 @@ class Batches:
         """CTs (batch, channel, row, column) and labels (batch, 1, row, column) of the epoch of that seed."""
         draws = self._samples.draw(seed)
         whole = [draws[start : start + self._size] for start in range(0, len(self) * self._size, self._size)]
-        self._plan = [batch[self._rank :: self._ranks] for batch in whole]
+        self._plan.batches = [batch[self._rank :: self._ranks] for batch in whole]
         return iter(self._loader)
 
 
 class _Plan:
-    """What the loader asks for the next batch; the plan changes each epoch while the workers stay."""
+    """What the loader asks for the next batch; the plan changes each epoch while the workers stay.
 
-    def __init__(self, batches: Batches):
-        self._batches = batches
+    It does not know the `Batches` it is of: in a ring of references workers end only after many seconds.
+    """
+
+    batches: Sequence[list[Draw]] = ()
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        return iter(self._batches._plan)
+        return iter(self.batches)
 
     def __len__(self) -> int:
-        return len(self._batches)
+        return len(self.batches)
 
 
 def _quiet_worker(_number: int) -> None:

@@ -55,13 +55,14 @@ class Splits:
         """Raises ValueError, KeyError or TypeError where `values` are no splits."""
         splits = cls(
             str(values["split_by"]),
-            int(values["seed"]),
+            _whole_number(values["seed"]),
             _read(values["test"]),
             tuple(_read(part) for part in values["folds"]),
-            {str(name): int(count) for name, count in values.get("spleen_slices", {}).items()},
+            {str(name): _whole_number(count) for name, count in dict(values.get("spleen_slices", {})).items()},
         )
         taken = [place for part in (*splits.folds, splits.test) for place in _places(part)]
-        if len(set(taken)) < len(taken):
+        whole = {name for name, i in taken if i is None}
+        if len(set(taken)) < len(taken) or any(i is not None and name in whole for name, i in taken):
             raise ValueError("a case or slice is in two parts")
         return splits
 
@@ -96,15 +97,13 @@ def split(
         if test is None:
             chosen = dict.fromkeys(_draw({name: counts[name] for name in rest}, test_part, seed))
         rest_counts = {name: counts[name] for name in rest if name not in chosen}
-        if len(rest_counts) < fold_count:
-            raise UserError(
-                f"{fold_count} folds need at least as many labeled CTs, but there are {len(rest_counts)} beside the test; "
-                "give more, or fewer folds with --fold-count."
-            )
+        _check_enough("labeled CTs", len(rest_counts), fold_count)
         folds = tuple(dict.fromkeys(names) for names in split_by_volume(rest_counts, fold_count, seed))
     else:
         parts = _split_slices(rest, fold_count, test_part if test is None else 0.0, seed)
         chosen, folds = {**chosen, **parts[0]}, parts[1:]
+        tested = sum(spleen[name][i] for name, slices in parts[0].items() for i in slices)
+        _check_enough("slices with spleen", sum(counts[name] for name in rest) - tested, fold_count)
     return Splits(split_by, seed, chosen, folds, counts)
 
 
@@ -114,12 +113,14 @@ def read_splits(path: Path, spleen: Mapping[str, Sequence[bool]], fold_count: in
         splits = Splits.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise UserError(f'The splits "{path}" cannot be read; check the path.') from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f'"{path}" holds no splits ({error}); give the splits.json of a training.') from error
     if missing := [name for name in splits.cases if name not in spleen]:
         raise UserError(f'The splits "{path}" name the case "{missing[0]}", which the dataset lacks; give its own.')
-    if len(splits.folds) != fold_count or not all(splits.folds):
+    if len(splits.folds) != fold_count:
         raise UserError(f'The splits "{path}" have {len(splits.folds)} folds, not {fold_count}; give --fold-count.')
+    if not all(splits.folds):
+        raise UserError(f'The splits "{path}" have a fold that holds nothing out; correct the file.')
     for name, slices in ((name, slices) for part in (*splits.folds, splits.test) for name, slices in part.items()):
         if slices and not 0 <= min(slices) <= max(slices) < len(spleen[name]):
             raise UserError(f'The splits "{path}" name slices that "{name}" does not have; give those of this dataset.')
@@ -147,7 +148,7 @@ def split_by_volume(spleen_slices: dict[str, int], folds: int, seed: int) -> lis
 
 
 def _draw(spleen_slices: dict[str, int], part: float, seed: int) -> list[str]:
-    """The nearest whole number of cases that is `part` of all, one of each size class, so that the test is like the rest."""
+    """As many cases as come nearest to `part` of all, one of each size class, so that the test is like the rest."""
     number = round(part * len(spleen_slices))
     if not number:
         return []
@@ -173,6 +174,14 @@ def _split_slices(spleen, fold_count: int, test_part: float, seed: int) -> tuple
     return tuple({name: tuple(sorted(part[name])) for name in sorted(part)} for part in parts)
 
 
+def _check_enough(what: str, number: int, fold_count: int) -> None:
+    if number < fold_count:
+        raise UserError(
+            f"{fold_count} folds need at least as many {what}, but there are {number} beside the test; "
+            "give more, or fewer folds with --fold-count."
+        )
+
+
 def _counts(spleen: Mapping[str, Sequence[bool]]) -> dict[str, int]:
     return {name: int(sum(held)) for name, held in spleen.items()}
 
@@ -186,7 +195,21 @@ def _written(part: Part) -> list[str] | dict[str, list[int]]:
 def _read(part: list | dict) -> Part:
     if isinstance(part, list):
         return dict.fromkeys(map(str, part))
-    return {str(name): None if slices is None else tuple(map(int, slices)) for name, slices in part.items()}
+    if not isinstance(part, dict):
+        raise ValueError(f"{part!r} names no cases")
+    return {str(name): None if slices is None else _read_slices(slices) for name, slices in part.items()}
+
+
+def _read_slices(slices: list) -> tuple[int, ...]:
+    if not isinstance(slices, list) or not slices:
+        raise ValueError(f"{slices!r} names no slices")
+    return tuple(map(_whole_number, slices))
+
+
+def _whole_number(value) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{value!r} is no whole number")
+    return value
 
 
 def _places(part: Part) -> list[tuple[str, int | None]]:

@@ -24,16 +24,17 @@ def list_variants(out: Path, recipe: Recipe, compare: bool = False, sweep: str |
     Raises:
         UserError: a control of a training that is plain itself, or a sweep that is none.
     """
-    is_plain = Border.parse(recipe.border) == Border("none")
-    if compare and is_plain:
+    border = _effective(Border.parse(recipe.border))
+    is_plain = border == Border("none")
+    if compare and (is_plain or recipe.border_probability == 0):
         raise UserError("--compare needs a soft border to compare with none; give --border, such as gaussian:1.5mm.")
     plain = recipe.with_changes(border="none")
     variants = [Variant("plain" if is_plain else "smoothed", out, recipe)]
     if compare:
         variants.append(Variant("plain", out / "plain", plain))
-    there = {str(Border.parse(variant.recipe.border)) for variant in variants}
+    there = {border, Border("none")} if compare else {border}
     for border in parse_sweep(sweep) if sweep else ():
-        if str(border) not in there:
+        if border not in there:
             name = str(border).replace(":", "_")
             variants.append(Variant(name, out / "sweep" / name, recipe.with_changes(border=str(border))))
     return variants
@@ -41,13 +42,18 @@ def list_variants(out: Path, recipe: Recipe, compare: bool = False, sweep: str |
 
 def parse_sweep(text: str) -> list[Border]:
     """None and each kernel with each width of a text such as "gaussian,box:1mm,2mm" or "gaussian:1mm,2mm:3d"."""
-    kernels, _, rest = text.partition(":")
+    kernels, _, rest = text.lower().partition(":")
     widths, _, plane = rest.partition(":")
     if not widths or plane not in ("", *PLANES):
         raise UserError(f"{text!r} is no sweep; write kernels, a colon and widths, such as gaussian,box:1mm,2mm.")
     borders = [
-        Border.parse(":".join(filter(None, (kernel, width, plane))))
+        _effective(Border.parse(":".join(filter(None, (kernel, width, plane)))))
         for kernel in kernels.split(",")
         for width in widths.split(",")
     ]
     return list(dict.fromkeys([Border("none"), *borders]))
+
+
+def _effective(border: Border) -> Border:
+    """A border of no width is none, however it is called."""
+    return border if border.width and border.kernel != "none" else Border("none")
