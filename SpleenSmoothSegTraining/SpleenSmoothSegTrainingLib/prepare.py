@@ -1,7 +1,7 @@
 """One pass over the labeled CTs: each is read, checked and cut once; what was done before is taken from the cache."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import SimpleITK as sitk
 
@@ -43,8 +43,7 @@ def _prepared(case: Case, cut: SliceFormat, cache: SliceCache) -> CaseCheck:
     except UserError:  # a file is missing: the check says which
         notes = None
     if notes is not None:
-        found = {name: tuple(value) if isinstance(value, list) else value for name, value in notes.items()}
-        return CaseCheck(**{**found, "name": case.name})
+        return _check_from(notes, case)
     images: list[tuple[sitk.Image, sitk.Image]] = []
 
     def read(case: Case, warn) -> tuple[sitk.Image, sitk.Image]:
@@ -53,5 +52,27 @@ def _prepared(case: Case, cut: SliceFormat, cache: SliceCache) -> CaseCheck:
 
     check = check_case(case, read)
     if not check.problems:
-        cache.keep(case, cut, *images[0], asdict(check))
+        cache.keep(case, cut, *images[0], _notes_of(check, case))
     return check
+
+
+def _notes_of(check: CaseCheck, case: Case) -> dict:
+    """The check without the paths of the case: the same files may be found under others later."""
+    marks = {str(case.label): "{label}", str(case.image): "{image}"}
+    return {name: _replaced(value, marks) for name, value in asdict(check).items()}
+
+
+def _check_from(notes: dict, case: Case) -> CaseCheck:
+    paths = {"{label}": str(case.label), "{image}": str(case.image)}
+    known = {field.name for field in fields(CaseCheck)}
+    found = {name: _replaced(value, paths) for name, value in notes.items() if name in known}
+    return CaseCheck(**{**found, "name": case.name})
+
+
+def _replaced(value, texts: dict[str, str]):
+    """A text, or each of several, with each of `texts` replaced; the longest first, which may hold the others."""
+    if not isinstance(value, str):
+        return tuple(_replaced(each, texts) for each in value)
+    for text in sorted(texts, key=len, reverse=True):
+        value = value.replace(text, texts[text])
+    return value

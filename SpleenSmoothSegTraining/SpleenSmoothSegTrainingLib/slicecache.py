@@ -8,6 +8,7 @@ would write the same.
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from SpleenSmoothSegLib.preprocessing import SliceFormat, axial_grid, ct_slices,
 
 CUT_VERSION = 1  # another number after a change of what is cut
 CHUNK = 1 << 22
+HEADERS = (".mhd", ".nhdr")  # of images whose voxels are in another file
+VOXELS_IN = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 
 Say = Callable[[str], None]
 
@@ -96,7 +99,8 @@ class SliceCache:
 
     def _entry(self, case: Case, slice_format: SliceFormat) -> str:
         """The name of the case's entry. Neighbors are put together later: their number and distance do not matter."""
-        seen = {"size": slice_format.size, "spacing": slice_format.spacing, "window": list(slice_format.window)}
+        window = [float(hu) for hu in slice_format.window]
+        seen = {"size": slice_format.size, "spacing": float(slice_format.spacing), "window": window}
         label_of = {name: value for name, value in sorted(vars(case).items()) if name not in ("name", "image", "label")}
         digest = hashlib.sha256(json.dumps([CUT_VERSION, seen, label_of], default=str).encode())
         for path in (case.image, case.label):
@@ -111,6 +115,7 @@ class SliceCache:
         }
         sums = {name: self._keep(f"{entry}.{name}.npy", array) for name, array in arrays.items()}
         told = {"spacing": [float(length) for length in grid.spacing[::-1]], "sha256": sums, "notes": notes}
+        told["checksum"] = _text_digest(told)
         with written_aside(self.folder / f"{entry}.json") as aside:  # last: an entry without it is no entry
             aside.write_text(json.dumps(told), encoding="utf-8")
         kept = self._kept(entry)
@@ -121,11 +126,13 @@ class SliceCache:
     def _kept(self, entry: str) -> "_Kept | None":
         try:
             told = json.loads((self.folder / f"{entry}.json").read_text(encoding="utf-8"))
+            if told.pop("checksum", None) not in (None, _text_digest(told)):  # None: of an earlier version
+                raise ValueError(f"{entry}.json differs from its checksum")
             ct, label = (self._open(f"{entry}.{name}.npy", told["sha256"][name]) for name in ("ct", "label"))
             return _Kept(tuple(told["spacing"]), ct, label, told["notes"])
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, OSError, EOFError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, OSError, EOFError) as error:
             self._say(f'The cached slices "{entry}" in "{self.folder}" were damaged ({error}); they are cut again.')
             return None
 
@@ -173,12 +180,28 @@ def default_folder() -> Path:
 
 
 def _content_digest(path: Path) -> bytes:
-    """Of a file, or of the files of a DICOM folder; raises UserError where one cannot be read."""
+    """Of all files of an image, whatever their names; raises UserError where one cannot be read."""
     try:
-        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-        return hashlib.sha256(b"".join(_file_digest(file) for file in files)).digest()
+        return hashlib.sha256(b"".join(sorted(map(_file_digest, _files_of(path))))).digest()
     except OSError as error:
-        raise UserError(f'"{error.filename or path}" cannot be read ({str(error.strerror).lower()}).') from error
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f'"{error.filename or path}" cannot be read ({reason}); check that it is there.') from error
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The file itself, a header and that with its voxels, or the files of a DICOM folder."""
+    if path.is_dir():
+        return [file for file in path.rglob("*") if file.is_file()]
+    if path.suffix.lower() not in HEADERS:
+        return [path]
+    named = VOXELS_IN.search(path.read_bytes()[:CHUNK])
+    voxels = path.parent / os.fsdecode(named[1]) if named else path
+    # A header may also list many files: then any change beside it counts.
+    return [path, voxels] if voxels.is_file() else [file for file in path.parent.iterdir() if file.is_file()]
+
+
+def _text_digest(told: dict) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def _file_digest(path: Path) -> bytes:
