@@ -164,6 +164,61 @@ def test_beyond_what_the_networks_see_the_probability_is_0(ct):
     assert probability[:, 0].max() == 0
 
 
+# Neighboring slices as channels.
+
+
+class Looks(nn.Module):
+    """Says what one of its channels shows, brought from the window to a logit that tells it exactly."""
+
+    def __init__(self, channel: int):
+        super().__init__()
+        self.channel = channel
+
+    def forward(self, slices):
+        return torch.logit(slices[:, self.channel : self.channel + 1].clamp(0.001, 0.999))
+
+
+def height_phantom(**grid) -> sitk.Image:
+    """A CT whose HU are its heights, with a body around the middle."""
+    return phantom(lambda p: p[..., 2].astype(np.float32), (60.0, 60.0, 80.0), **grid)
+
+
+@some_orientations
+@pytest.mark.parametrize(("thickness", "distance"), [(2.5, 5.0), (3.0, 5.0), (7.0, 5.0), (1.0, 3.3)])
+def test_a_channel_shows_what_lies_so_many_mm_below_or_above(thickness, distance, orientation):
+    ct = sitk.DICOMOrient(height_phantom(spacing=(3.0, 3.0, thickness)), orientation)
+    seen = SliceFormat(size=20, spacing=3.0, window=(-60.0, 60.0), channels=3, channel_spacing=distance)
+    shown = {
+        channel: array(
+            sitk.DICOMOrient(segment_image(ct, model(Looks(channel), slice_format=seen)).probability, "LPS")
+        )[:, 10, 10]
+        * 120
+        - 60
+        for channel in range(3)
+    }
+    heights = array(sitk.DICOMOrient(ct, "LPS"))[:, 10, 10]
+    for channel, offset in ((0, -distance), (1, 0.0), (2, distance)):
+        wanted = np.clip(heights + offset, heights[0], heights[-1])  # beyond the ends the outermost slice is repeated
+        np.testing.assert_allclose(shown[channel], wanted, atol=0.2)
+
+
+def test_one_channel_sees_as_before_whatever_the_distance(ct):
+    one, other = (
+        segment_image(ct, model(SPLEEN_FINDER, slice_format=SliceFormat(80, 3.0, channel_spacing=mm)))
+        for mm in (5.0, 1.3)
+    )
+    np.testing.assert_array_equal(array(one.probability), array(other.probability))
+
+
+def test_batches_of_slices_do_not_change_what_a_slice_sees(ct, monkeypatch):
+    seen = SliceFormat(80, 3.0, channels=5, channel_spacing=4.4)
+    alone = segment_image(ct, model(Looks(4), slice_format=seen)).probability
+    monkeypatch.setattr(ensemble, "SLICES_PER_BATCH", 7)
+    np.testing.assert_array_equal(
+        array(segment_image(ct, model(Looks(4), slice_format=seen)).probability), array(alone)
+    )
+
+
 # What the folds say together.
 
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from conftest import SMALL_ENCODER
+from conftest import REPOSITORY, SMALL_ENCODER
+from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.modelfolder import load_model, read_card, save_model
+from SpleenSmoothSegLib.modelfolder import FORMAT_VERSION, load_model, read_card, save_model
 from SpleenSmoothSegLib.network import LinkNet
 from SpleenSmoothSegLib.preprocessing import SliceFormat
 
@@ -110,7 +111,7 @@ def test_the_card_tells_format_folds_and_checksums_and_keeps_any_words(small_net
     save_model(tmp_path / "model", {**small_card, "description": "Großmutters Milz – 脾臓"}, small_networks[:1])
     card = read_card(tmp_path / "model")
     data = (tmp_path / "model" / "fold_0.safetensors").read_bytes()
-    assert card["format_version"] == 1
+    assert card["format_version"] == FORMAT_VERSION == 2
     assert card["folds"] == [{"file": "fold_0.safetensors", "sha256": hashlib.sha256(data).hexdigest()}]
     assert card["description"] == "Großmutters Milz – 脾臓"
 
@@ -119,6 +120,56 @@ def test_a_model_may_lie_in_a_folder_with_spaces_and_accents(small_networks, sma
     folder = tmp_path / "mes modèles & $1" / "rate"
     save_model(str(folder), small_card, small_networks[:1])
     assert len(load_model(str(folder)).networks) == 1
+
+
+# Several slices as channels.
+
+
+@pytest.fixture
+def three_channels(small_card, tmp_path) -> tuple[Path, LinkNet]:
+    """A model folder of one fold that sees three slices at once, and its network."""
+    torch.manual_seed(0)
+    network = LinkNet(SMALL_ENCODER, in_channels=3).eval()
+    seen = {**small_card["input"], "channels": 3, "channel_spacing_mm": 4.5}
+    card = {**small_card, "architecture": {**small_card["architecture"], "in_channels": 3}, "input": seen}
+    save_model(tmp_path / "three", card, [network])
+    return tmp_path / "three", network
+
+
+def test_a_model_of_three_channels_comes_back_as_it_was(three_channels):
+    folder, network = three_channels
+    model = load_model(folder)
+    assert model.slice_format == SliceFormat(64, 6.0, (-150.0, 250.0), channels=3, channel_spacing=4.5)
+    stack = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(model.networks[0](stack), network(stack), rtol=0.01, atol=0.01)
+
+
+def test_a_model_of_three_channels_segments(three_channels, sample_ct):
+    ct = sample_ct[:, :, 60:66]
+    assert segment_image(ct, load_model(three_channels[0]), "cpu").mask.GetSize() == ct.GetSize()
+
+
+def test_a_card_of_format_1_knows_no_channels_and_still_loads(change):
+    card = json.loads((change("format_version", 1) / "model.json").read_text())
+    assert "channels" not in card["input"]
+    model = load_model(change("format_version", 1))
+    assert (model.slice_format.channels, model.card["format_version"]) == (1, 1)
+    with torch.inference_mode():
+        assert model.networks[0](SLICE).shape == SLICE.shape
+
+
+def test_the_shipped_models_load():
+    cards = list((REPOSITORY / "SpleenSmoothSeg" / "Resources" / "Models").glob("*/model.json"))
+    assert cards and all(load_model(card.parent, folds=[0]).networks for card in cards)
+
+
+def test_weights_for_other_channels_do_not_fit(three_channels, change):
+    refused(change("input.channels", 3), "does not fit its model.json")
+    card = json.loads((three_channels[0] / "model.json").read_text())
+    del card["input"]["channels"]
+    (three_channels[0] / "model.json").write_text(json.dumps(card))
+    refused(three_channels[0], "does not fit its model.json")
 
 
 # What is not a model is refused.
@@ -192,6 +243,14 @@ def test_a_card_that_lacks_something_says_what(change, path):
         ("input.window_hu", 5),
         ("input.window_hu", [250, -150]),
         ("input.window_hu", [0, 1, 2]),
+        ("input.channels", 2),
+        ("input.channels", 0),
+        ("input.channels", 33),
+        ("input.channels", "three"),
+        ("input.channels", None),
+        ("input.channel_spacing_mm", 0),
+        ("input.channel_spacing_mm", float("nan")),
+        ("input.channel_spacing_mm", None),
         ("threshold", "half"),
         ("threshold", 0),
         ("threshold", float("nan")),
@@ -206,7 +265,9 @@ def test_a_card_with_a_value_that_cannot_be_is_refused(change, path, value):
 
 
 def test_a_newer_format_asks_for_an_update(change):
-    refused(change("format_version", 2), "has format 2, but this SpleenSmoothSeg reads formats up to 1; update")
+    newer = FORMAT_VERSION + 1
+    words = f"has format {newer}, but this SpleenSmoothSeg reads formats up to {FORMAT_VERSION}; update"
+    refused(change("format_version", newer), words)
 
 
 def test_an_unknown_encoder_asks_for_an_update(change):

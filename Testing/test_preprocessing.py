@@ -27,6 +27,7 @@ from SpleenSmoothSegLib.preprocessing import (
     ct_slices,
     label_slices,
     to_grid,
+    with_neighbors,
 )
 
 SPACINGS = [(0.6, 0.6, 8.0), (0.78, 0.78, 5.0), (1.0, 1.0, 3.0), (1.4, 1.4, 7.8), (3.0, 3.0, 1.0)]
@@ -62,6 +63,11 @@ def points(image: sitk.Image) -> np.ndarray:
     indices = np.moveaxis(np.indices(image.GetSize()[::-1]), 0, -1)[..., ::-1]
     step = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     return indices @ step.T + image.GetOrigin()
+
+
+def test_the_sample_is_the_real_one(sample_ct, sample_label):
+    assert sample_ct.GetSize() == sample_label.GetSize() == (122, 101, 112)
+    assert volume_ml(sample_label) == pytest.approx(261, abs=1)
 
 
 # A label comes back to where it was.
@@ -320,9 +326,91 @@ def test_beyond_the_ct_the_network_sees_air():
         {"window": (250.0, -150.0)},
         {"window": (0.0, float("inf"))},
         {"window": (1.0,)},
+        {"channels": 0},
+        {"channels": 2},
+        {"channels": 33},
+        {"channels": 1.5},
+        {"channel_spacing": 0.0},
+        {"channel_spacing": float("nan")},
     ],
     ids=str,
 )
 def test_a_slice_that_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError):
         SliceFormat(**wrong)
+
+
+# Neighboring slices as channels.
+
+
+def test_one_channel_is_the_slice_itself_bit_for_bit():
+    slices = np.random.default_rng(0).random((9, 5, 7), np.float32)
+    for step in (0.3, 1.0, 2.5):
+        stacks = with_neighbors(slices, range(9), 1, step)
+        assert stacks.dtype == np.float32 and stacks.shape == (9, 1, 5, 7)
+        np.testing.assert_array_equal(stacks[:, 0], slices)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.uint8, bool, np.float64])
+def test_slices_of_any_type_become_float32(kind):
+    slices = (np.random.default_rng(0).random((6, 4, 4)) * 2).astype(kind)
+    stacks = with_neighbors(slices, [3], 3, 0.5)
+    assert stacks.dtype == np.float32
+    np.testing.assert_array_equal(stacks[0, 1], slices[3].astype(np.float32))
+    np.testing.assert_allclose(stacks[0, 2], (slices[3].astype(float) + slices[4]) / 2, atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    spacing=st.floats(0.5, 8),
+    distance=st.floats(0.5, 12),
+    channels=st.sampled_from([1, 3, 5, 9]),
+    count=st.integers(1, 40),
+)
+def test_a_channel_shows_the_place_at_its_distance_in_mm_and_beyond_the_ends_the_outermost_slice(
+    spacing, distance, channels, count
+):
+    """Slices that show their own height, whatever the distance of the slices and of the channels."""
+    heights = np.arange(count) * spacing
+    slices = np.broadcast_to(heights[:, None, None], (count, 2, 3)).astype(np.float32)
+    stacks = with_neighbors(slices, range(count), channels, distance / spacing)
+    wanted = heights[:, None] + (np.arange(channels) - channels // 2) * distance
+    shown = np.clip(wanted, 0, heights[-1])
+    np.testing.assert_allclose(stacks, np.broadcast_to(shown[..., None, None], stacks.shape), rtol=1e-4, atol=1e-3)
+    np.testing.assert_array_equal(stacks[:, channels // 2], slices)
+
+
+def test_the_first_channel_is_the_lowest_slice():
+    slices = np.arange(10, dtype=np.float32)[:, None, None]
+    np.testing.assert_array_equal(with_neighbors(slices, [4], 3, 2.0)[0, :, 0, 0], [2, 4, 6])
+    np.testing.assert_array_equal(with_neighbors(slices, [4], 5, 1.0)[0, :, 0, 0], [2, 3, 4, 5, 6])
+
+
+def test_between_two_slices_a_neighbor_is_interpolated():
+    slices = np.array([0, 1, 4, 9], np.float32)[:, None, None]
+    np.testing.assert_allclose(with_neighbors(slices, [1, 2], 3, 0.25)[:, :, 0, 0], [[0.75, 1, 1.75], [3.25, 4, 5.25]])
+
+
+def test_the_ends_are_repeated():
+    slices = np.array([3, 5, 8], np.float32)[:, None, None]
+    np.testing.assert_array_equal(
+        with_neighbors(slices, [0, 2], 5, 10.0)[:, :, 0, 0], [[3, 3, 3, 8, 8], [3, 3, 8, 8, 8]]
+    )
+    np.testing.assert_array_equal(with_neighbors(slices[:1], [0], 3, 1.7)[:, :, 0, 0], [[3, 3, 3]])
+
+
+def test_any_slices_in_any_order_can_be_asked_for_and_the_slices_stay_as_they_are():
+    slices = np.random.default_rng(0).random((8, 4, 4), np.float32)
+    before = slices.copy()
+    some = with_neighbors(slices, (7, 2, 2), 3, 1.5)
+    everything = with_neighbors(slices, range(8), 3, 1.5)
+    np.testing.assert_array_equal(some, everything[[7, 2, 2]])
+    some[:] = 0
+    np.testing.assert_array_equal(slices, before)
+
+
+def test_slices_on_a_disk_are_read_as_those_in_memory(tmp_path):
+    slices = np.random.default_rng(0).random((8, 4, 4)).astype(np.float16)
+    np.save(tmp_path / "slices.npy", slices)
+    mapped = np.load(tmp_path / "slices.npy", mmap_mode="r")
+    np.testing.assert_array_equal(with_neighbors(mapped, [1, 5], 3, 0.7), with_neighbors(slices, [1, 5], 3, 0.7))
