@@ -64,11 +64,17 @@ class ChildProcess:
         process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
         process.start(program, [str(script), *arguments])
 
-    def stop(self) -> None:
-        """End it and all that it started, now; nothing more is heard of it."""
+    def stop(self, graceMs: int = 0) -> None:
+        """End it and all that it started, now; nothing more is heard of it.
+
+        A script that ends by itself when its stdin closes may take ``graceMs`` to tidy up, while this waits for it.
+        """
         process = self._letGo()
         if process is None:
             return
+        if graceMs:
+            process.closeWriteChannel()
+            process.waitForFinished(graceMs)
         self._endTree(process)
         process.kill()  # with it goes the pipe to stdin: a script that has not told its number yet ends at this
         process.waitForFinished(ENDING_MS)
@@ -82,8 +88,9 @@ class ChildProcess:
     def _endTree(self, process) -> None:
         """PythonSlicer is a launcher: to kill it would leave alone the Python that it started."""
         if os.name == "nt":
-            command = ["taskkill", "/F", "/T", "/PID", str(process.processId())]
-            subprocess.run(command, capture_output=True, check=False, creationflags=subprocess.CREATE_NO_WINDOW)
+            if number := process.processId():  # 0, which is Windows itself, once it has ended
+                command = ["taskkill", "/F", "/T", "/PID", str(number)]
+                subprocess.run(command, capture_output=True, check=False, creationflags=subprocess.CREATE_NO_WINDOW)
         elif self._toldPid > 1 and self._toldPid != os.getpgrp():
             with contextlib.suppress(OSError):  # it has gone already
                 if os.getpgid(self._toldPid) == self._toldPid:

@@ -13,6 +13,7 @@ from SpleenSmoothSegLib.errors import UserError
 
 from . import packages
 from .childprocess import PYTHON, ChildProcess
+from .devicequestion import DeviceQuestion
 from .disagreement import DisagreementMap
 from .handover import HandOver
 from .models import STARTER, Models
@@ -64,7 +65,7 @@ class SegmentLogic:
         self.log = ""
         self._run = None
         self._child = ChildProcess(self._onEvent, self._onChildEnd)
-        self._question, self._onDevices = ChildProcess(self._onAnswer, onEnd=lambda: None), None
+        self._question = DeviceQuestion(self._script, python)
         self._disagreement = None
 
     def isRunning(self) -> bool:
@@ -140,13 +141,8 @@ class SegmentLogic:
         ``onDevices`` is called once with a list of {"name", "usable", "reason"}, but not where nobody can tell, and
         not where a segmentation begins before the answer.
         """
-        if self._question.isRunning() or self.packages.missing():
-            return
-        self._onDevices = onDevices
-        try:
-            self._question.start(self._script, ["--devices"], self._python)
-        except UserError as error:  # the button will say so, too, to somebody who wants to know
-            logging.info(str(error))
+        if not self.packages.missing():
+            self._question.ask(onDevices)
 
     def hasSpleen(self, segmentationNode) -> bool:
         """Whether a segment of it is a spleen by terminology, which a new one could replace."""
@@ -163,10 +159,6 @@ class SegmentLogic:
     def disagreementMap(self):
         """A volume node of where the folds of the last run disagree, made when first asked for; None without one."""
         return self._disagreement.node() if self.hasDisagreementMap() else None
-
-    def _onAnswer(self, event: dict) -> None:
-        if event["event"] == "devices":
-            self._onDevices(event["devices"])
 
     def _onEvent(self, event: dict) -> None:
         run, kind, message = self._run, event["event"], event.get("message")

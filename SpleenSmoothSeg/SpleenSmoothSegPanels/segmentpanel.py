@@ -1,6 +1,5 @@
 """The part of the module in which a person segments the spleen with one click."""
 
-import enum
 import time
 from pathlib import Path
 
@@ -14,29 +13,13 @@ from slicer.util import VTKObservationMixin
 
 from SpleenSmoothSegLib.errors import UserError
 
+from .devicechoice import Device, DeviceChoice
 from .models import STARTER, describe
 from .remainingtime import RemainingTime
 from .resultpanel import ResultPanel
 from .segmentlogic import unexpected
 
 TICK_MS = 1000
-
-
-class Device(enum.Enum):
-    """What computes, by the names that ``segment.py`` takes."""
-
-    auto = 0
-    cpu = 1
-    cuda = 2
-    mps = 3
-
-    def label(self) -> str:
-        return {
-            Device.auto: _("Automatic"),
-            Device.cpu: _("CPU"),
-            Device.cuda: _("CUDA (NVIDIA graphics card)"),
-            Device.mps: _("MPS (Mac with Apple chip)"),
-        }[self]
 
 
 @parameterNodeWrapper
@@ -67,8 +50,9 @@ class SegmentPanel(VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(ui)
         self.logic = logic
         self.results = ResultPanel(self.ui, logic)
+        self.devices = DeviceChoice(self.ui.deviceComboBox, self.ui.deviceLabel)
         self.parameters, self._gui, self._isStarting = None, None, False
-        self._entries, self._devices = [], []
+        self._entries = []
         self._warnings = []
         self._remaining, self._step = None, ""
         self._clock = qt.QTimer()
@@ -205,10 +189,6 @@ class SegmentPanel(VTKObservationMixin):
         self.logic.models.remove(removed)
         self._listModels()
 
-    def onDevices(self, devices: list[dict]) -> None:
-        self._devices = devices
-        self._showDevices()
-
     def _choose(self, modelFolder: Path) -> None:
         self.parameters.segmentModel = "" if modelFolder == STARTER else str(modelFolder)
 
@@ -217,8 +197,8 @@ class SegmentPanel(VTKObservationMixin):
         return bool(chosen and chosen.segmentOutput and chosen.segmentReplaceIn is chosen.segmentOutput)
 
     def _askDevices(self) -> None:
-        if not self._devices:
-            self.logic.askDevices(self.onDevices)
+        if not self.devices.isKnown():
+            self.logic.askDevices(self.devices.take)
 
     # What is shown
 
@@ -242,7 +222,7 @@ class SegmentPanel(VTKObservationMixin):
         self.ui.replaceCheckBox.setVisible(self.logic.hasSpleen(chosen.segmentOutput) if chosen else False)
         self.ui.replaceCheckBox.checked = self._mayReplace()
         self._showModel()
-        self._showDevices()
+        self.devices.show()
         self.results.show()
 
     def _say(self, sentence: str, log: str = "") -> None:
@@ -255,6 +235,10 @@ class SegmentPanel(VTKObservationMixin):
         self.ui.logText.setVisible(False)
 
     def _listModels(self) -> None:
+        self._fillModels()
+        self._showModel()
+
+    def _fillModels(self) -> None:
         self._entries = self.logic.models.entries()
         comboBox = self.ui.modelComboBox
         comboBox.blockSignals(True)
@@ -262,12 +246,13 @@ class SegmentPanel(VTKObservationMixin):
         for entry in self._entries:
             comboBox.addItem(entry.name if entry.card else _("{name} (cannot be used)").format(name=entry.name))
         comboBox.blockSignals(False)
-        self._showModel()
 
     def _showModel(self) -> None:
         if not (self.parameters and self._entries):
             return
         chosen = Path(self.parameters.segmentModel or STARTER)
+        if chosen not in [entry.folder for entry in self._entries]:  # the training module may have added it
+            self._fillModels()
         entry = next((entry for entry in self._entries if entry.folder == chosen), None)
         if entry is None:
             gone = _('The model in "{folder}" is not on this computer; the Starter takes its place.')
@@ -277,18 +262,6 @@ class SegmentPanel(VTKObservationMixin):
         self.ui.modelComboBox.setCurrentIndex(self._entries.index(entry))
         self.ui.cardLabel.text = entry.trouble or describe(entry.card)
         self.ui.removeModelButton.enabled = not entry.isShipped and not self.logic.isRunning()
-
-    def _showDevices(self) -> None:
-        usable, reasons = {Device.auto.name, Device.cpu.name}, []
-        for device in self._devices:
-            if device["usable"]:
-                usable.add(device["name"])
-            elif device["name"] in Device.__members__:
-                reasons.append(f"{device['name'].upper()}: {device['reason']}.")
-        for index in range(self.ui.deviceComboBox.count):
-            self.ui.deviceComboBox.model().item(index).setEnabled(list(Device)[index].name in usable)
-        unknown = _("Graphics cards can be chosen once PyTorch has said that it can use them.")
-        self.ui.deviceLabel.text = "\n".join(reasons) if self._devices else unknown
 
 
 def _activeVolume():
