@@ -1,10 +1,12 @@
-"""Tells how to train the ensemble again: training runs for hours and without a window, so it is a command."""
+"""Trains the ensemble again on a person's own labeled CTs: a panel over train.py, which runs beside Slicer.
+
+SpleenSmoothSegTrainingPanel holds the panel and its logic; train.py and SpleenSmoothSegTrainingLib do the work.
+"""
 
 import subprocess
 import sys
 from pathlib import Path
 
-import qt
 import slicer
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -14,8 +16,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
-
-HERE = Path(__file__).resolve().parent
+from slicer.util import VTKObservationMixin
 
 
 class SpleenSmoothSegTraining(ScriptedLoadableModule):
@@ -26,8 +27,8 @@ class SpleenSmoothSegTraining(ScriptedLoadableModule):
         parent.dependencies = ["SpleenSmoothSeg"]
         parent.contributors = ["The SpleenSmoothSeg authors"]
         parent.helpText = _(
-            "Trains the ensemble of Spleen Smooth Segmentation again on your own labeled CTs, headless, by "
-            "the published two-phase recipe. Nothing is sent anywhere: the CTs stay on this computer. "
+            "Trains the ensemble of Spleen Smooth Segmentation again on your own labeled CTs, by the published "
+            "two-phase recipe, beside Slicer or headless. Nothing is sent anywhere: the CTs stay on this computer. "
             "A research tool, not a medical device. "
             'See the <a href="https://github.com/SpleenSmoothSeg/SpleenSmoothSeg">documentation</a>.'
         )
@@ -38,38 +39,63 @@ class SpleenSmoothSegTraining(ScriptedLoadableModule):
         )
 
 
-class SpleenSmoothSegTrainingWidget(ScriptedLoadableModuleWidget):
-    def setup(self) -> None:
-        super().setup()
-        self.logic = SpleenSmoothSegTrainingLogic()
+class SpleenSmoothSegTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    def __init__(self, parent=None, trainingLogic=None):
+        """The logic does the work; without one the real one is made."""
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.givenLogic, self.panel = trainingLogic, None
 
-        explanation = qt.QLabel(
-            _(
-                "Training takes hours, and a graphics card helps. Run this command in a terminal, with the "
-                "folder of your labeled CTs (Medical Segmentation Decathlon layout) and a folder for the "
-                "results as the last two words. Add --help to see all options."
-            )
-        )
-        explanation.wordWrap = True
-        self.commandText = qt.QPlainTextEdit()
-        self.commandText.readOnly = True
-        self.commandText.setPlainText(self.logic.command())
-        self.commandText.toolTip = _("Select and copy.")
-        self.layout.addWidget(explanation)
-        self.layout.addWidget(self.commandText)
-        self.layout.addStretch(1)
+    def setup(self) -> None:
+        from SpleenSmoothSegTrainingPanel.traininglogic import TrainingLogic
+        from SpleenSmoothSegTrainingPanel.trainingpanel import TrainingPanel
+
+        super().setup()
+        widget = slicer.util.loadUI(self.resourcePath("UI/SpleenSmoothSegTraining.ui"))
+        widget.setMRMLScene(slicer.mrmlScene)
+        self.layout.addWidget(widget)
+        self.panel = TrainingPanel(widget, self.givenLogic or TrainingLogic())
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneReady)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneReady)
+        self.useModuleNode()
+
+    def enter(self) -> None:
+        self.useModuleNode()
+        self.panel.enter()
+
+    def exit(self) -> None:
+        self.panel.exit()
+
+    def cleanup(self) -> None:
+        self.removeObservers()
+        if self.panel is not None:
+            self.panel.cleanup()
+
+    def onSceneStartClose(self, _caller, _event) -> None:
+        self.panel.setModuleNode(None)
+
+    def onSceneReady(self, _caller, _event) -> None:
+        self.useModuleNode()
+
+    def useModuleNode(self) -> None:
+        """Let the panel keep what the user chose in the scene's node for this module, which a saved scene brings."""
+        self.panel.setModuleNode(SpleenSmoothSegTrainingLogic().getParameterNode())
 
 
 class SpleenSmoothSegTrainingLogic(ScriptedLoadableModuleLogic):
     def trainScript(self) -> Path:
         """``train.py``: beside this file in the source, one folder deeper in an installed extension."""
-        installed = HERE / "SpleenSmoothSegCommandLine" / "train.py"
-        return installed if installed.is_file() else HERE / "train.py"
+        from SpleenSmoothSegTrainingPanel.traininglogic import trainScript
+
+        return trainScript()
 
     def command(self, dataset: str = "Task09_Spleen", out: str = "results") -> str:
         """The command line that trains on the CTs in the folder ``dataset`` and fills the folder ``out``."""
-        launcher = slicer.app.launcherExecutableFilePath
-        return f'"{launcher}" --no-main-window --python-script "{self.trainScript()}" "{dataset}" "{out}"'
+        from SpleenSmoothSegTrainingPanel.trainingchoices import TrainingChoices
+        from SpleenSmoothSegTrainingPanel.traininglogic import TrainingLogic
+
+        return TrainingLogic().command(TrainingChoices(dataset, out))
 
 
 class SpleenSmoothSegTrainingTest(ScriptedLoadableModuleTest):
@@ -77,8 +103,9 @@ class SpleenSmoothSegTrainingTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        self.setUp()
-        self.test_theCommandIsThereAndTellsItsOptions()
+        for test in (self.test_theCommandIsThereAndTellsItsOptions, self.test_thePanelKeepsItsChoicesInTheScene):
+            self.setUp()
+            test()
 
     def test_theCommandIsThereAndTellsItsOptions(self) -> None:
         script = SpleenSmoothSegTrainingLogic().trainScript()
@@ -89,3 +116,18 @@ class SpleenSmoothSegTrainingTest(ScriptedLoadableModuleTest):
 
         self.assertEqual(told.returncode, 0, told.stderr)
         self.assertIn("usage", told.stdout.lower())
+
+    def test_thePanelKeepsItsChoicesInTheScene(self) -> None:
+        from SpleenSmoothSegTrainingPanel.trainingpanel import TrainingParameters
+
+        widget = slicer.util.getModuleWidget("SpleenSmoothSegTraining")
+        widget.panel.ui.outPath.currentPath = "results"
+        widget.panel.ui.foldsText.text = "0,1"
+
+        node = SpleenSmoothSegTrainingLogic().getParameterNode()
+        self.assertEqual(TrainingParameters(node).trainingOut, "results")
+        self.assertEqual(TrainingParameters(node).trainingFolds, "0,1")
+        self.assertIn("--folds 0,1", widget.panel.ui.commandText.text)
+
+        slicer.mrmlScene.Clear()
+        self.assertEqual(widget.panel.ui.outPath.currentPath, "")
