@@ -17,7 +17,7 @@ from SpleenSmoothSegTrainingLib.slicecache import Slices
 SIZE = 64
 EVERYTHING = "published+body+intensity+organ+noise+thickness"
 forks = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # which Linux does until Python 3.14
-PLAIN = Recipe(augmentation="none", image_size=SIZE, batch_size=4)
+PLAIN = Recipe(augmentation="none", image_size=SIZE, batch_size=4, empty_slices=1.0)
 
 
 def case(name: str, spleen: str, seed: int = 0) -> Slices:
@@ -63,6 +63,17 @@ def test_a_sample_is_the_slice_between_its_neighbors_and_its_label(channels):
         assert ct.shape == (channels, SIZE, SIZE) and label.shape == (1, SIZE, SIZE)
         np.testing.assert_array_equal(ct.numpy(), expected)
         np.testing.assert_array_equal(label[0].numpy(), CASES[number].label[index])
+
+
+def test_channels_are_as_far_apart_as_the_augmentation_says():
+    made = samples(PLAIN.with_changes(channels=3, augmentation="thickness"))
+    distances = set()
+    for seed in range(12):
+        distance = made.augmentation.channel_distance(seed)
+        expected = with_neighbors(CASES[0].ct, [4], 3, distance * 5.0 / 2.5)[0]
+        np.testing.assert_array_equal(made[4, seed][0].numpy(), expected)
+        distances.add(distance)
+    assert len(distances) > 3
 
 
 @pytest.mark.parametrize(("probability", "lowest", "highest"), [(0.0, 0, 0), (0.5, 0.4, 0.6), (1.0, 1, 1)])
@@ -131,7 +142,9 @@ def test_the_order_and_the_seeds_are_others_in_each_epoch():
     assert made.draw(1) == made.draw(1)
     assert made.draw(1) != made.draw(2)
     places, seeds = zip(*made.draw(1), strict=True)
-    assert list(places) != sorted(places) and len(set(seeds)) == len(seeds)
+    spleen = [place in made.with_spleen for place in places]
+    assert not all(spleen[:12]) and any(spleen[:6]) and any(spleen[-6:]), "slices with spleen and without are mixed"
+    assert len(set(seeds)) == len(seeds)
 
 
 # Batches.
