@@ -3,13 +3,14 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help segment train train-starter measure-starter bench bench-quick screenshots test test-slow lint clean
+.PHONY: help segment train train-starter measure-starter bench bench-quick bench-training screenshots test test-slow lint clean
 MAKEFLAGS += --no-print-directory
 
 DATASET ?= ../shared/data/Task09_SpleenOpen
 
 # Values go to the recipes through the shell's environment, so that spaces and accents in paths stay whole.
 export PYTHON CT OUT MODEL DEVICE DATASET
+OPTIONS ?=
 unexport PYTHONPATH PYTHONHOME
 
 python := .venv/bin/python
@@ -26,14 +27,15 @@ segment:  ## Segment the sample CT, or CT=file-or-folder to OUT=file-or-folder [
 	@$(python) SpleenSmoothSeg/segment.py "$${CT:---overwrite}" $${OUT:+-o "$$OUT"} \
 	  $${MODEL:+--model "$$MODEL"} $${DEVICE:+--device "$$DEVICE"}
 
-train:  ## Train on DATASET=Decathlon-folder to OUT=folder by the published recipe; goes on where it stopped
+train:  ## Train on DATASET=folder to OUT=folder by the published recipe [OPTIONS="--compare ..."]; goes on where it stopped
 	$(call ready,train)
-	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/training}" --resume
+	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/training}" --resume $(OPTIONS)
 
-train-starter:  ## Train the starter ensemble again on DATASET=Decathlon-folder to OUT=folder; goes on where it stopped
-	$(call ready,train)
+train-starter:  ## Train the starter ensemble again on DATASET=folder to OUT=folder [OPTIONS=...]; goes on where it stopped
+	$(call ready,starter)
 	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/starter}" --resume \
-	  --recipe SpleenSmoothSegTraining/Resources/Recipes/starter.toml
+	  --recipe SpleenSmoothSegTraining/Resources/Recipes/starter.toml \
+	  --splits SpleenSmoothSegTraining/Resources/Recipes/starter-splits.json $(OPTIONS)
 
 measure-starter:  ## Measure the starter on DATASET, each case by the fold that did not learn from it
 	$(call ready,train)
@@ -42,6 +44,10 @@ measure-starter:  ## Measure the starter on DATASET, each case by the fold that 
 bench:  ## Measure speed and memory beside MONAI's spleen network and nnU-Net; three quarters of an hour
 	$(call ready,bench)
 	@$(python) Testing/Benchmarks/bench.py
+
+bench-training:  ## Measure how fast the training loop is beside bare forward and backward passes
+	$(call ready,starter)
+	@$(python) Testing/Benchmarks/bench_training.py
 
 bench-quick:  ## The same in minutes, with fewer repeats and one patch of nnU-Net
 	$(call ready,bench)

@@ -1,6 +1,6 @@
 """Make the virtual environment .venv ready for one purpose, and do nothing when it already is.
 
-    python Testing/setup_environment.py lint|segment|train|bench|test
+    python Testing/setup_environment.py lint|segment|train|starter|bench|test
 
 Each purpose installs dependency groups of pyproject.toml and no more: linting needs no torch, segmenting no
 pytest. ``.venv/SpleenSmoothSeg.json`` tells what is installed, for which pyproject.toml; by it a run that was
@@ -26,6 +26,7 @@ GROUPS = {
     "lint": ["lint"],
     "segment": ["segment"],
     "train": ["train"],
+    "starter": ["starter"],
     "bench": ["bench", "slicer"],
     "test": ["test", "slicer"],
 }
@@ -33,6 +34,7 @@ CONTENTS = {
     "lint": "ruff",
     "segment": "torch and what segmenting needs",
     "train": "torch and what training needs",
+    "starter": "torch and what training the starter needs",
     "bench": "torch, MONAI and what measuring needs",
     "test": "torch and what the tests need",
     "slicer": "slicer-core, Slicer's own MRML libraries",
@@ -133,7 +135,7 @@ def is_broken(state: dict) -> bool:
 
 
 def check_room(missing: list[str], state: dict) -> None:
-    has_torch = {"segment", "train", "bench", "test"} & set(state.get("installed", {}))
+    has_torch = {"segment", "train", "starter", "bench", "test"} & set(state.get("installed", {}))
     needed = sum(LIGHT_GB.get(group, 1.0 if has_torch else TORCH_GB) for group in missing)
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < needed:

@@ -16,7 +16,7 @@ import numpy as np
 from SpleenSmoothSegLib.errors import UserError
 
 PUBLISHED = "turns+tones"
-ORGAN_HU, MOTTLE_HU = 60.0, 20.0  # between contrast phases, and the arterial phase's stripes
+ORGAN_HU, MOTTLE_HU = 70.0, 60.0  # between contrast phases, and the stripes of the arterial one
 FARTHEST = 1.6  # how much farther apart, or nearer, the channels may come
 
 
@@ -32,7 +32,7 @@ class Augmentation:
     """
 
     def __init__(self, name: str, window_hu: float = 400.0):
-        groups = [] if name == "none" else (PUBLISHED if name == "published" else name).split("+")
+        groups = [] if name == "none" else name.replace("published", PUBLISHED).split("+")
         if wrong := [group for group in groups if group not in (*_STEPS, "organ", "thickness")]:
             known = ", ".join(("published", "none", *_STEPS, "organ", "thickness"))
             raise UserError(f'There is no augmentation "{wrong[0]}"; choose from: {known}.')
@@ -65,8 +65,9 @@ class Augmentation:
         if generator.random() < 0.4:
             return ct
         change = np.full(label.shape, generator.uniform(-self._organ_hu, self._organ_hu), np.float32)
-        if generator.random() < 0.3:
-            coarse = generator.normal(0, self._mottle_hu, (12, 12)).astype(np.float32)
+        if generator.random() < 0.5:
+            points = generator.integers(8, 40, 2)  # stripes and spots of 5 to 50 mm
+            coarse = generator.normal(0, generator.uniform(0, self._mottle_hu), points).astype(np.float32)
             change += cv2.resize(coarse, label.shape[::-1], interpolation=cv2.INTER_CUBIC)
         return np.clip(ct + change * label, 0, 1)
 
