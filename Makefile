@@ -35,7 +35,8 @@ train-starter:  ## Train the starter ensemble again on DATASET=folder to OUT=fol
 	$(call ready,starter)
 	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/starter}" --resume \
 	  --recipe SpleenSmoothSegTraining/Resources/Recipes/starter.toml \
-	  --splits SpleenSmoothSegTraining/Resources/Recipes/starter-splits.json $(OPTIONS)
+	  --splits SpleenSmoothSegTraining/Resources/Recipes/starter-splits.json \
+	  --card SpleenSmoothSegTraining/Resources/Recipes/starter-card.toml $(OPTIONS)
 
 measure-starter:  ## Measure the starter on DATASET, each case by the fold that did not learn from it
 	$(call ready,train)

@@ -132,11 +132,12 @@ def main(arguments: list[str]) -> int:
             console.event("started", pid=os.getpid())
         from SpleenSmoothSegTrainingLib import dataset
         from SpleenSmoothSegTrainingLib.options import make_parser, read_run
-        from SpleenSmoothSegTrainingLib.run import train
 
         layouts = textwrap.indent(dataset.__doc__.partition("\n\n")[2].strip(), "    ")
         run = read_run(make_parser(__doc__.replace("{layouts}", layouts)), arguments)
         run = replace(run, command=shlex.join(["train.py", *arguments]))
+        from SpleenSmoothSegTrainingLib.run import train  # only now: PyTorch takes seconds to load
+
         try:
             results = train(run, console.hear)
         except KeyboardInterrupt:

@@ -82,6 +82,9 @@ def make_parser(description: str) -> Parser:
 
 def _add_run_options(group) -> None:
     group.add_argument("--recipe", type=Path, metavar="FILE", help="TOML file of options; the command line wins")
+    group.add_argument(
+        "--card", type=Path, metavar="FILE", help="TOML file with a table [card]: words for the model's card"
+    )
     yes_or_no = argparse.BooleanOptionalAction  # so that the command line wins over a file that says yes
     group.add_argument("--resume", action=yes_or_no, help="go on with what OUT holds")
     group.add_argument(
@@ -121,6 +124,8 @@ def read_run(parser: Parser, arguments: list[str]) -> Run:
     parsed = vars(parser.parse_args(_with_negative_numbers(arguments)))
     given = {name: value for name, value in parsed.items() if value is not None}
     values, card = read_recipe_file(given["recipe"]) if "recipe" in given else ({}, {})
+    if "card" in given:
+        card = read_recipe_file(given.pop("card"))[1]
     folder = given["recipe"].parent if "recipe" in given else Path()
     values = {name: _from_file(name, value, folder) for name, value in values.items()}
     if "test" in given:  # it says something else than the splits of the file, and the command line wins
@@ -169,7 +174,7 @@ def _from_file(name: str, value, folder: Path):
         "resume": _of(bool),
         "tensorboard": _of(bool),
     }
-    if name in ("dataset", "out", "recipe", "json", "child", "debug"):
+    if name in ("dataset", "out", "recipe", "card", "json", "child", "debug"):
         raise UserError(f'The recipe holds "{name}", which only the command line says; remove it.')
     if name not in readers:
         raise UserError(f'The recipe holds "{name}", which is no option of train.py; --help lists them.')

@@ -128,7 +128,10 @@ def _prepare(run: Run, dataset: Dataset, hear: Hear) -> Splits:
     spleen = {case.name: cache.slices(case, cut, Border("none")).with_spleen.tolist() for case in dataset.cases}
     recipe = run.recipe
     if run.splits:
-        return read_splits(run.splits, spleen, recipe.fold_count)
+        splits = read_splits(run.splits, spleen, recipe.fold_count)
+        if splits.split_by != recipe.split_by:
+            raise UserError(f'The splits "{run.splits}" are by {splits.split_by}; give --split-by {splits.split_by}.')
+        return splits
     return split(spleen, recipe.split_by, recipe.fold_count, recipe.test_part, recipe.seed, run.test)
 
 
