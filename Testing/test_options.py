@@ -56,7 +56,7 @@ OTHER = {
     "tensorboard": (None, True),
 }
 PATHS = ("splits", "cache")  # relative to the place where they are written
-ONLY_THERE = ("recipe", "json", "child", "debug")  # on the command line
+ONLY_THERE = ("card", "recipe", "json", "child", "debug")  # on the command line
 
 
 def read(*arguments: str) -> Run:

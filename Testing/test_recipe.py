@@ -262,7 +262,10 @@ def test_a_written_recipe_that_was_changed_into_none_is_refused_in_one_sentence(
 
 
 def test_the_starter_recipe_is_valid_and_says_what_the_starter_is():
-    run = read_run(make_parser(""), ["data", "out", "--recipe", str(STARTER)])
+    of_others = read_run(make_parser(""), ["data", "out", "--recipe", str(STARTER)])
+    assert of_others.card == {}, "a model that somebody else trains by this recipe is not our starter"
+    card = STARTER.with_name("starter-card.toml")
+    run = read_run(make_parser(""), ["data", "out", "--recipe", str(STARTER), "--card", str(card)])
     assert "no clinical model" in run.card["description"] and run.card["data_license"]
     splits = Splits.from_json(json.loads(STARTER.with_name("starter-splits.json").read_text()))
     assert len(splits.folds) == run.recipe.fold_count == 5

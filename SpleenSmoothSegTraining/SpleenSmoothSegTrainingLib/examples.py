@@ -54,7 +54,7 @@ def _example(rank: str, row: SliceRow, arms: Mapping[str, Training], case: Case)
     return Example(
         f"{rank}: {_shortened(row.case)}, slice {row.slice}\n{_dice_of(row, arms)}",
         sitk.GetArrayViewFromImage(stack)[row.slice].astype(np.float32),
-        {name: sitk.GetArrayViewFromImage(axial(mask))[row.slice] != 0 for name, mask in masks.items()},
+        {name: sitk.GetArrayFromImage(axial(mask))[row.slice] != 0 for name, mask in masks.items()},
         (height, width),
     )
 
