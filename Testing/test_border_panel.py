@@ -274,8 +274,7 @@ def test_what_nobody_expected_is_told_too(preview, wait, monkeypatch):
 
 
 def test_the_settings_are_copied_as_train_py_takes_them(preview, slicer_app):
-
-    from train import parse_arguments
+    from SpleenSmoothSegTrainingLib.options import make_parser, read_run
 
     preview.ui.kernelSelector.setCurrentIndex(2)
     preview.ui.widthSlider.setValue(1)
@@ -285,7 +284,8 @@ def test_the_settings_are_copied_as_train_py_takes_them(preview, slicer_app):
     line = slicer.app.clipboard().text()
     assert line == "--border svls:1px:3d"
     assert line in preview.ui.fileMessage.text
-    assert parse_arguments(["dataset", "out", *line.split()]).border == "svls:1px:3d"
+    run = read_run(make_parser(""), ["dataset", "out", *line.split()])
+    assert run.recipe.border == "svls:1px:3d"
 
 
 def answer(monkeypatch, dialog: str, *answers: str) -> None:
