@@ -27,7 +27,7 @@ def dataset(tmp_path_factory):
 def run(command, tmp_path):
     environment = {**os.environ, "SPLEENSMOOTHSEG_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, check=False, env=environment
+        [sys.executable, *map(str, command)], capture_output=True, encoding="utf-8", check=False, env=environment
     )
 
 

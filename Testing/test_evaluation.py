@@ -330,7 +330,7 @@ def test_evaluate_py_prints_a_table_and_writes_all_measures(cases, model_folder,
         "--device",
         "cpu",
     ]
-    done = subprocess.run([*command, "--out", str(tmp_path / "out")], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, "--out", str(tmp_path / "out")], check=True, capture_output=True, encoding="utf-8")
     lines = done.stdout.splitlines()
     assert lines[0] == "| case | predicted by | Dice | precision | recall | mL, predicted | mL, label |"
     rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][1:]
@@ -344,6 +344,9 @@ def test_evaluate_py_prints_a_table_and_writes_all_measures(cases, model_folder,
 
 def test_evaluate_py_tells_what_is_wrong_without_a_traceback(model_folder, tmp_path):
     done = subprocess.run(
-        [sys.executable, str(EVALUATE), str(model_folder), str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, str(EVALUATE), str(model_folder), str(tmp_path)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     assert done.returncode == 1 and "does not tell its split" in done.stderr and done.stderr.count("\n") == 1

@@ -74,7 +74,11 @@ def same_weights(first, second):
 
 def run_train(*arguments, **options):
     return subprocess.run(
-        [sys.executable, str(TRAIN), *map(str, arguments)], capture_output=True, text=True, check=False, **options
+        [sys.executable, str(TRAIN), *map(str, arguments)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+        **options,
     )
 
 
@@ -264,7 +268,9 @@ def test_a_killed_training_resumes_to_the_same_weights(dataset, tmp_path):
     long = (*OPTIONS, "--epochs", "3,1", "--test", "d")
     assert run_train(dataset, tmp_path / "whole", *long).returncode == 0
     killed = subprocess.Popen(
-        [sys.executable, str(TRAIN), str(dataset), str(tmp_path / "halves"), *long], stdout=subprocess.PIPE, text=True
+        [sys.executable, str(TRAIN), str(dataset), str(tmp_path / "halves"), *long],
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
     )
     for line in killed.stdout:
         if "fold 1  adam   2" in line:
@@ -281,7 +287,7 @@ def test_a_killed_training_resumes_to_the_same_weights(dataset, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_training_says_how_to_go_on(dataset, tmp_path, number):
     command = [sys.executable, str(TRAIN), str(dataset), str(tmp_path), *OPTIONS, "--epochs", "500,1"]
-    stopped = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    stopped = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     for line in stopped.stdout:
         if "adam" in line:
             stopped.send_signal(number)
@@ -297,7 +303,7 @@ def test_as_a_child_it_speaks_in_json_lines(dataset, tmp_path):
         [sys.executable, str(TRAIN), str(dataset), str(tmp_path), *OPTIONS, "--folds", "0", "--child"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
     )
     events = [json.loads(line) for line in child.stdout]
     assert child.wait(timeout=60) == 0
@@ -356,6 +362,6 @@ def test_help_reads_like_documentation():
 
 def test_evaluate_py_prints_the_table_of_a_trained_model(dataset, compared):
     command = [sys.executable, str(TRAIN.with_name("evaluate.py")), str(compared[0] / "model"), str(dataset)]
-    done = subprocess.run([*command, "--device", "cpu"], check=True, capture_output=True, text=True)
+    done = subprocess.run([*command, "--device", "cpu"], check=True, capture_output=True, encoding="utf-8")
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ") and "case" not in line]
     assert [row.split(" | ")[1] for row in rows][-1] == "ensemble" and len(rows) == 4
