@@ -48,8 +48,12 @@ def dataset(tmp_path_factory):
 def cache(tmp_path_factory):
     """One for all trainings of this file, in place of the user's."""
     os.environ["SPLEENSMOOTHSEG_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    # Sums depend on the number of threads, and with them the last digits of the weights that tests compare.
+    os.environ["OMP_NUM_THREADS"], threads = "1", torch.get_num_threads()
+    torch.set_num_threads(1)
     yield
-    del os.environ["SPLEENSMOOTHSEG_CACHE"]
+    torch.set_num_threads(threads)
+    del os.environ["SPLEENSMOOTHSEG_CACHE"], os.environ["OMP_NUM_THREADS"]
 
 
 @pytest.fixture(scope="module")
