@@ -9,11 +9,18 @@ import SimpleITK as sitk
 
 # Before anything draws with Slicer's libraries: where Mesa's LLVM is loaded first, that of PyTorch crashes.
 import torchvision  # noqa: F401
+from torch.utils.data import DataLoader
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SAMPLE_DATA = REPOSITORY / "SpleenSmoothSeg" / "Resources" / "SampleData"
 SHARED_DATA = REPOSITORY.parent / "shared" / "data" / "Task09_SpleenOpen"
 SMALL_ENCODER = "tu-mobilenetv3_small_050"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def qprocess_hears_of_children_after_a_data_loader():
+    """The first loader with workers takes SIGCHLD for itself alone; Qt, when it comes second, passes it on."""
+    next(iter(DataLoader([0], num_workers=1)))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+from torch.utils.data import DataLoader
 
 pytestmark = [pytest.mark.slicer, pytest.mark.usefixtures("slicer_app")]
 
@@ -238,6 +239,15 @@ def test_a_process_gives_what_it_printed_as_bytes():
     assert isinstance(output, qt.QByteArray)
     assert output.data().decode().strip() == "hello"
     assert process.exitCode() == 0
+
+
+def test_a_process_is_heard_to_end_also_after_a_data_loader_had_workers():
+    import qt
+
+    next(iter(DataLoader([0], num_workers=1)))
+    process = qt.QProcess()
+    process.start(sys.executable, ["-c", ""])
+    assert process.waitForFinished(30000), "a test has put PyTorch's handler of SIGCHLD over that of Qt"
 
 
 def test_settings_and_clipboard_keep_what_they_are_given():
