@@ -47,9 +47,9 @@ def main(arguments: list[str]) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """Measure; raises UserError."""
-    from SpleenSmoothSegTrainingLib.dataset import open_dataset
-    from SpleenSmoothSegTrainingLib.evaluation import evaluate, splits_of_model
-    from SpleenSmoothSegTrainingLib.metricsfile import write_metrics
+    from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
+    from SpleenSmoothSegTrainingLib.measuring.evaluation import evaluate, splits_of_model
+    from SpleenSmoothSegTrainingLib.measuring.metricsfile import write_metrics
 
     splits, folds = splits_of_model(options.model)
     cases = {case.name: case for case in open_dataset(options.dataset, options.segment).cases}

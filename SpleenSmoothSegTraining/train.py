@@ -130,7 +130,7 @@ def main(arguments: list[str]) -> int:
         if "--child" in arguments:
             live_as_child()
             console.event("started", pid=os.getpid())
-        from SpleenSmoothSegTrainingLib import dataset
+        from SpleenSmoothSegTrainingLib.data import dataset
         from SpleenSmoothSegTrainingLib.options import make_parser, read_run
 
         layouts = textwrap.indent(dataset.__doc__.partition("\n\n")[2].strip(), "    ")

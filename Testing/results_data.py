@@ -5,8 +5,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from SpleenSmoothSegTrainingLib.casemetrics import SliceRow, VolumeRow
-from SpleenSmoothSegTrainingLib.metricsfile import Metrics, write_metrics
+from SpleenSmoothSegTrainingLib.measuring.casemetrics import SliceRow, VolumeRow
+from SpleenSmoothSegTrainingLib.measuring.metricsfile import Metrics, write_metrics
 
 FOLDS = (("a", "b"), ("c", "d"))
 TEST = ("t",)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegTrainingLib.augmentation import FARTHEST, MOTTLE_HU, ORGAN_HU, Augmentation
+from SpleenSmoothSegTrainingLib.data.augmentation import FARTHEST, MOTTLE_HU, ORGAN_HU, Augmentation
 
 TURNS = ["RandomRotate90", "HorizontalFlip", "VerticalFlip", "Transpose"]
 TONES = ["RandomBrightnessContrast", "RandomGamma"]

@@ -7,7 +7,7 @@ import SimpleITK as sitk
 
 from conftest import SHARED_DATA
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegTrainingLib.dataset import open_dataset
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
 from training_data import CASES, edit_description, write_dataset
 
 # The first lines of the Decathlon's own Task09_Spleen/dataset.json.

@@ -10,8 +10,8 @@ from conftest import SHARED_DATA
 from inputs import cut_short, small_ct, write, write_dicom
 from phantoms import SPLEEN, ellipsoid
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegTrainingLib.checks import CaseCheck, check_case, check_dataset, check_images, report_on
-from SpleenSmoothSegTrainingLib.dataset import open_dataset
+from SpleenSmoothSegTrainingLib.data.checks import CaseCheck, check_case, check_dataset, check_images, report_on
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
 from training_data import CASES, edit_description, write_dataset
 
 GRID = {"spacing": (6.0, 6.0, 6.0), "extent": (220.0, 190.0, 110.0)}  # of `small_ct`

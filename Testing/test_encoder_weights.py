@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from conftest import SMALL_ENCODER
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.network import LinkNet
-from SpleenSmoothSegTrainingLib.encoderweights import load_encoder_weights
-from SpleenSmoothSegTrainingLib.fold import build_network
+from SpleenSmoothSegTrainingLib.learning.encoderweights import load_encoder_weights
+from SpleenSmoothSegTrainingLib.learning.fold import build_network
 from SpleenSmoothSegTrainingLib.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("offline")

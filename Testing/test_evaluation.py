@@ -17,11 +17,11 @@ from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.modelfolder import load_model, read_card, save_model
 from SpleenSmoothSegLib.preprocessing import Grid, SliceFormat, axial_grid
-from SpleenSmoothSegTrainingLib import evaluation
-from SpleenSmoothSegTrainingLib.casemetrics import Who, measure_slices, measure_volume
-from SpleenSmoothSegTrainingLib.evaluation import evaluate, list_jobs, splits_of_model
-from SpleenSmoothSegTrainingLib.metricsfile import Metrics, in_common, read_metrics, write_metrics
-from SpleenSmoothSegTrainingLib.splits import Splits
+from SpleenSmoothSegTrainingLib.data.splits import Splits
+from SpleenSmoothSegTrainingLib.measuring import evaluation
+from SpleenSmoothSegTrainingLib.measuring.casemetrics import Who, measure_slices, measure_volume
+from SpleenSmoothSegTrainingLib.measuring.evaluation import evaluate, list_jobs, splits_of_model
+from SpleenSmoothSegTrainingLib.measuring.metricsfile import Metrics, in_common, read_metrics, write_metrics
 
 WHO = Who("validation", "fold 0", "a")
 VOXEL_ML = 0.002  # of the boxes below

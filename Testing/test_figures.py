@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from results_data import slice_row
-from SpleenSmoothSegTrainingLib.byheight import dice_of_slices, profile
-from SpleenSmoothSegTrainingLib.figures import (
+from SpleenSmoothSegTrainingLib.measuring.byheight import dice_of_slices, profile
+from SpleenSmoothSegTrainingLib.reporting.figures import (
     Example,
     SweepPoint,
     draw_by_height,

@@ -8,11 +8,11 @@ import torch
 
 from SpleenSmoothSegLib.borders import Border
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegTrainingLib.dataset import open_dataset
-from SpleenSmoothSegTrainingLib.fold import ON_THE_CPU, FoldTraining, Means
-from SpleenSmoothSegTrainingLib.prepare import slice_format
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
+from SpleenSmoothSegTrainingLib.data.prepare import slice_format
+from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache
+from SpleenSmoothSegTrainingLib.learning.fold import ON_THE_CPU, FoldTraining, Means
 from SpleenSmoothSegTrainingLib.recipe import Recipe
-from SpleenSmoothSegTrainingLib.slicecache import SliceCache
 from training_data import write_dataset
 
 SMALL = Recipe(

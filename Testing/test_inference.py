@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from SpleenSmoothSegTrainingLib.inference import (
+from SpleenSmoothSegTrainingLib.measuring.inference import (
     VERDICTS,
     by_patient,
     compare_paired,

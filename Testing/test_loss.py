@@ -6,7 +6,7 @@ import torch
 from segmentation_models_pytorch.losses import DiceLoss
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from SpleenSmoothSegTrainingLib.loss import SMOOTH, dice_and_cross_entropy
+from SpleenSmoothSegTrainingLib.learning.loss import SMOOTH, dice_and_cross_entropy
 
 
 def batch(seed: int = 0, number: int = 4) -> tuple[torch.Tensor, torch.Tensor]:

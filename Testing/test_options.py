@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegTrainingLib.encoderweights import find_weights
+from SpleenSmoothSegTrainingLib.learning.encoderweights import find_weights
 from SpleenSmoothSegTrainingLib.options import SWEEP, Run, make_parser, read_run
 from SpleenSmoothSegTrainingLib.recipe import Recipe
 from SpleenSmoothSegTrainingLib.recipefile import write_recipe_file

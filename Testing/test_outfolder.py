@@ -6,10 +6,10 @@ import pytest
 
 from inputs import everything_in
 from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegTrainingLib.data.splits import split
 from SpleenSmoothSegTrainingLib.outfolder import check_free, claim, claimed_splits, fold_folder
 from SpleenSmoothSegTrainingLib.recipe import Recipe
 from SpleenSmoothSegTrainingLib.recipefile import read_recipe
-from SpleenSmoothSegTrainingLib.splits import split
 
 RECIPE = Recipe(fold_count=2, border="box:3px")
 SPLITS = split({name: [True, False, True] for name in "abcde"}, "volume", 2, 0.2, seed=0)

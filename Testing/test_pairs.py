@@ -12,9 +12,9 @@ from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.images import same_grid
 from SpleenSmoothSegLib.spleen import TERMINOLOGY
 from SpleenSmoothSegLib.writing import write_mask
-from SpleenSmoothSegTrainingLib import dataset
-from SpleenSmoothSegTrainingLib.pairs import find_pairs
-from SpleenSmoothSegTrainingLib.segmentlabel import place_on
+from SpleenSmoothSegTrainingLib.data import dataset
+from SpleenSmoothSegTrainingLib.data.pairs import find_pairs
+from SpleenSmoothSegTrainingLib.data.segmentlabel import place_on
 from training_data import sample_stack
 
 LIVER = {**TERMINOLOGY, "type": ["SCT", "10200004", "Liver"]}

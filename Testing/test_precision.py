@@ -8,7 +8,7 @@ from torch import nn
 
 from conftest import SMALL_ENCODER
 from SpleenSmoothSegLib.network import LinkNet
-from SpleenSmoothSegTrainingLib.precision import autocast, computes_mixed, keep_depthwise_full
+from SpleenSmoothSegTrainingLib.learning.precision import autocast, computes_mixed, keep_depthwise_full
 
 CPU = torch.device("cpu")
 

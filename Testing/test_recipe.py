@@ -14,12 +14,12 @@ from torch.optim.lr_scheduler import CyclicLR, ReduceLROnPlateau
 from SpleenSmoothSegLib.borders import Border
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.network import PUBLISHED_ENCODER
+from SpleenSmoothSegTrainingLib.data.prepare import slice_format
+from SpleenSmoothSegTrainingLib.data.splits import Splits
+from SpleenSmoothSegTrainingLib.learning.phases import phases
 from SpleenSmoothSegTrainingLib.options import make_parser, read_run
-from SpleenSmoothSegTrainingLib.phases import phases
-from SpleenSmoothSegTrainingLib.prepare import slice_format
 from SpleenSmoothSegTrainingLib.recipe import Recipe
 from SpleenSmoothSegTrainingLib.recipefile import read_recipe, read_recipe_file, write_recipe_file
-from SpleenSmoothSegTrainingLib.splits import Splits
 from training_data import SAMPLE
 
 STARTER = SAMPLE.parents[2] / "SpleenSmoothSegTraining" / "Resources" / "Recipes" / "starter.toml"

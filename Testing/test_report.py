@@ -13,13 +13,22 @@ import SimpleITK as sitk
 from results_data import FOLDS, metrics_of, write_out, write_training
 from SpleenSmoothSegLib.decathlon import list_cases
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegTrainingLib.claims import answer, claims_table
-from SpleenSmoothSegTrainingLib.document import Answer, Code, Heading, Paragraph, Picture, Table, to_html, to_markdown
-from SpleenSmoothSegTrainingLib.examples import choose_slices
-from SpleenSmoothSegTrainingLib.metricsfile import Metrics
-from SpleenSmoothSegTrainingLib.predictions import prediction_path
-from SpleenSmoothSegTrainingLib.report import write_report
-from SpleenSmoothSegTrainingLib.tables import PAPER_DICE_OF_FOLDS, case_table, measure_table, table_1
+from SpleenSmoothSegTrainingLib.measuring.metricsfile import Metrics
+from SpleenSmoothSegTrainingLib.measuring.predictions import prediction_path
+from SpleenSmoothSegTrainingLib.reporting.claims import answer, claims_table
+from SpleenSmoothSegTrainingLib.reporting.document import (
+    Answer,
+    Code,
+    Heading,
+    Paragraph,
+    Picture,
+    Table,
+    to_html,
+    to_markdown,
+)
+from SpleenSmoothSegTrainingLib.reporting.examples import choose_slices
+from SpleenSmoothSegTrainingLib.reporting.report import write_report
+from SpleenSmoothSegTrainingLib.reporting.tables import PAPER_DICE_OF_FOLDS, case_table, measure_table, table_1
 from training_data import write_dataset
 
 MANY_FOLDS = (("a", "b", "c", "d"), ("e", "f", "g", "h"))

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from SpleenSmoothSegLib.preprocessing import with_neighbors
-from SpleenSmoothSegTrainingLib.fold import dice_of_case
+from SpleenSmoothSegTrainingLib.data.samples import Batches, Samples
+from SpleenSmoothSegTrainingLib.data.slicecache import Slices
+from SpleenSmoothSegTrainingLib.learning.fold import dice_of_case
 from SpleenSmoothSegTrainingLib.recipe import Recipe
-from SpleenSmoothSegTrainingLib.samples import Batches, Samples
-from SpleenSmoothSegTrainingLib.slicecache import Slices
 
 SIZE = 64
 EVERYTHING = "published+body+intensity+organ+noise+thickness"

@@ -18,11 +18,11 @@ from SpleenSmoothSegLib.borders import Border, soften
 from SpleenSmoothSegLib.decathlon import Case
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.preprocessing import SliceFormat, axial_grid, ct_slices, label_slices
-from SpleenSmoothSegTrainingLib import slicecache
-from SpleenSmoothSegTrainingLib.dataset import open_dataset
-from SpleenSmoothSegTrainingLib.prepare import prepare
+from SpleenSmoothSegTrainingLib.data import slicecache
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
+from SpleenSmoothSegTrainingLib.data.prepare import prepare
+from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache, default_folder
 from SpleenSmoothSegTrainingLib.recipe import Recipe
-from SpleenSmoothSegTrainingLib.slicecache import SliceCache, default_folder
 from training_data import CASES, write_dataset
 
 CUT = SliceFormat(size=64, spacing=6.0)
@@ -320,8 +320,8 @@ import hashlib, sys, time
 from pathlib import Path
 from SpleenSmoothSegLib.borders import Border
 from SpleenSmoothSegLib.preprocessing import SliceFormat
-from SpleenSmoothSegTrainingLib.dataset import open_dataset
-from SpleenSmoothSegTrainingLib.slicecache import SliceCache
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
+from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache
 
 data, folder, name = sys.argv[1:]
 cases = open_dataset(data).cases

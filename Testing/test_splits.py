@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegTrainingLib.splits import Splits, read_splits, split, split_by_volume
+from SpleenSmoothSegTrainingLib.data.splits import Splits, read_splits, split, split_by_volume
 
 DECATHLON = {f"spleen_{n}": [False] * (40 + n) + [True] * (10 + 7 * n % 50) + [False] * 5 for n in range(41)}
 

@@ -1,7 +1,9 @@
 """The devices that PyTorch can compute on: which of them work here, and why the others do not."""
 
 import contextlib
+import ctypes
 import gc
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -138,3 +140,15 @@ def _no_warnings():
 
 def _quoted(error: BaseException) -> str:
     return f'it says "{str(error).strip().splitlines()[0][:120]}"' if str(error).strip() else "it says nothing of why"
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep the memory that PyTorch frees, for the next tensor of that size.
+
+    glibc gives large blocks back to the system and gets them anew, page by page, several times a step: a step on a CPU
+    takes up to 1.5 times as long (Testing/Benchmarks/bench_training.py). Elsewhere nothing happens.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
+        for parameter in (-3, -1) if mallopt else ():  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+            mallopt(parameter, 2**31 - 1)

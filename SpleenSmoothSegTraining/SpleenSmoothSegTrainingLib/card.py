@@ -3,9 +3,9 @@
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from .dataset import Dataset
+from .data.dataset import Dataset
+from .data.splits import Splits
 from .recipe import Recipe
-from .splits import Splits
 
 PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "SimpleITK", "numpy")
 

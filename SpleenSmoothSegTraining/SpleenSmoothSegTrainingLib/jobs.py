@@ -11,24 +11,24 @@ from pathlib import Path
 import torch
 
 from SpleenSmoothSegLib.borders import Border
-from SpleenSmoothSegLib.devices import choose_device
+from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.modelfolder import save_model
 
 from .card import model_card
-from .dataset import Dataset, open_dataset
-from .distributed import ALONE, Processes, local_device
-from .evaluation import evaluate
-from .figures import draw_curve
-from .fold import FoldTraining, Means, build_network
-from .metricsfile import write_metrics
+from .data.dataset import Dataset, open_dataset
+from .data.prepare import slice_format
+from .data.slicecache import SliceCache
+from .data.splits import Part
+from .learning.distributed import ALONE, Processes, local_device
+from .learning.fold import FoldTraining, Means, build_network
+from .learning.state import is_finished, load_state
+from .measuring.evaluation import evaluate
+from .measuring.metricsfile import write_metrics
 from .outfolder import MODEL_NAME, RECIPE_NAME, claimed_splits, fold_folder
-from .prepare import slice_format
 from .recipe import Recipe
 from .recipefile import read_recipe
-from .slicecache import SliceCache
-from .splits import Part
-from .state import is_finished, load_state
+from .reporting.figures import draw_curve
 
 Say = Callable[[dict], None]
 
@@ -169,18 +169,3 @@ def _tensorboard_writer(folder: Path) -> Callable[[dict], None]:
         writer.flush()
 
     return write
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep the memory that PyTorch frees, for the next tensor of that size.
-
-    glibc gives large blocks back to the system and gets them anew, page by page, several times a step: a step on a CPU
-    takes up to 1.5 times as long (Testing/Benchmarks/bench_training.py). Elsewhere nothing happens.
-    """
-    import ctypes
-    import sys
-
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        for parameter in (-3, -1) if mallopt else ():  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-            mallopt(parameter, 2**31 - 1)

@@ -6,10 +6,10 @@ from pathlib import Path
 from SpleenSmoothSegLib.atomic import written_aside
 from SpleenSmoothSegLib.errors import UserError
 
+from .data.splits import Splits
+from .learning.state import is_begun
 from .recipe import Recipe
 from .recipefile import read_recipe, write_recipe_file
-from .splits import Splits
-from .state import is_begun
 
 RECIPE_NAME, SPLITS_NAME, MODEL_NAME = "recipe.toml", "splits.json", "model"
 

@@ -14,18 +14,18 @@ from SpleenSmoothSegLib.devices import choose_device
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.scheduling import check_scheduler, raise_failures, run_jobs
 
-from .augmentation import Augmentation
-from .dataset import Dataset, open_dataset
-from .distributed import Processes, check_batch, join_processes
-from .fold import build_network
+from .data.augmentation import Augmentation
+from .data.dataset import Dataset, open_dataset
+from .data.prepare import prepare, slice_format
+from .data.slicecache import SliceCache
+from .data.splits import Splits, read_splits, split
 from .jobs import FoldJob, Job, measure, train_fold
+from .learning.distributed import Processes, check_batch, join_processes
+from .learning.fold import build_network
+from .learning.state import is_begun, load_state
 from .options import Run
 from .outfolder import MODEL_NAME, check_free, claim, fold_folder
-from .prepare import prepare, slice_format
 from .remaining import Work
-from .slicecache import SliceCache
-from .splits import Splits, read_splits, split
-from .state import is_begun, load_state
 from .variants import Variant, list_variants
 
 REPORT_OF_DATA = "dataset.txt"
@@ -84,7 +84,7 @@ def train(run: Run, hear: Hear = lambda event: None) -> Results:
     jobs = [Job(variant.name, variant.folder, **common) for variant in variants]
     outcomes = list(run_jobs(measure, jobs, run.scheduler, lambda job, event: hear(event)))
     raise_failures(outcomes)
-    from .report import write_report
+    from .reporting.report import write_report
 
     hear({"event": "progress", "fraction": 1.0, "step": "Writing the report", "remaining_s": None})
     _, page = write_report(run.out, {case.name: case for case in dataset.cases})

@@ -16,10 +16,10 @@ from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.modelfolder import Model, load_model, read_card
 from SpleenSmoothSegLib.preprocessing import axial_grid
 
+from ..data.splits import Part, Splits
 from .casemetrics import Rows, VolumeRow, Who, measure_slices, measure_volume
 from .metricsfile import Metrics
 from .predictions import kept_mask, mask_origin, prediction_path
-from .splits import Part, Splits
 
 
 class Job(NamedTuple):

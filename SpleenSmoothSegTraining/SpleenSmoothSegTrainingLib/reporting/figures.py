@@ -13,7 +13,7 @@ import numpy as np
 
 from SpleenSmoothSegLib.atomic import written_aside
 
-from .byheight import Profile
+from ..measuring.byheight import Profile
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
     ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222")

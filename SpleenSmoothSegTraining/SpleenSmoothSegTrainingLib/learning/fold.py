@@ -18,14 +18,14 @@ from SpleenSmoothSegLib.measurement import Overlap
 from SpleenSmoothSegLib.network import LinkNet
 from SpleenSmoothSegLib.preprocessing import with_neighbors
 
+from ..data.samples import Batches, Samples
+from ..data.slicecache import Slices
+from ..recipe import Recipe
 from .distributed import ALONE, Processes, check_batch, share_network
 from .encoderweights import load_encoder_weights
 from .loss import dice_and_cross_entropy
 from .phases import Phase, phases
 from .precision import autocast, computes_mixed, keep_depthwise_full
-from .recipe import Recipe
-from .samples import Batches, Samples
-from .slicecache import Slices
 from .state import HISTORY_COLUMNS, FoldState, is_begun, load_state, save_state
 
 Parts = Sequence[tuple[Slices, Sequence[int]]]  # cases, each with some of its slices

@@ -9,9 +9,9 @@ from SpleenSmoothSegLib.decathlon import Case
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.preprocessing import SliceFormat
 
+from ..recipe import Recipe
 from .checks import CaseCheck, DatasetReport, check_case, report_on
 from .dataset import Dataset
-from .recipe import Recipe
 from .slicecache import SliceCache
 
 

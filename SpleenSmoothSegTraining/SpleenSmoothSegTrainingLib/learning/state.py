@@ -10,8 +10,8 @@ import torch
 from SpleenSmoothSegLib.atomic import written_aside
 from SpleenSmoothSegLib.errors import UserError
 
+from ..recipe import Recipe
 from .phases import phases
-from .recipe import Recipe
 
 STATE_NAME = "last.pt"
 HISTORY_NAME = "history.csv"

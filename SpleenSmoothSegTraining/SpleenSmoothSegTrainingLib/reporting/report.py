@@ -10,13 +10,13 @@ from SpleenSmoothSegLib.atomic import written_aside
 from SpleenSmoothSegLib.borders import Border
 from SpleenSmoothSegLib.decathlon import Case
 
-from .byheight import profile
+from ..measuring.byheight import profile
+from ..measuring.inference import RESAMPLES, estimate
+from ..measuring.metricsfile import Metrics, in_common
 from .claims import answer, claims_table
 from .document import Answer, Block, Code, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from .examples import find_examples
 from .figures import SweepPoint, draw_by_height, draw_curves, draw_examples, draw_sweep
-from .inference import RESAMPLES, estimate
-from .metricsfile import Metrics, in_common
 from .reportwords import limits, short_answer, training_facts
 from .results import RECIPE_NAME, Results, Training, read_results
 from .tables import (

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from SpleenSmoothSegLib.preprocessing import with_neighbors
 
+from ..recipe import Recipe
 from .augmentation import Augmentation
-from .recipe import Recipe
 from .slicecache import Slices
 
 Draw = tuple[int, int]  # the number of a place among `Samples.places`, and the seed of its randomness

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from SpleenSmoothSegLib.errors import UserError
 
-from .metricsfile import Metrics, read_metrics
-from .splits import Splits
+from ..data.splits import Splits
+from ..measuring.metricsfile import Metrics, read_metrics
 
 RECIPE_NAME, SPLITS_NAME, HISTORY_NAME, CARD_NAME = "recipe.toml", "splits.json", "history.csv", "model.json"
 PLAIN_NAME, SWEEP_NAME = "plain", "sweep"

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from .byheight import dice_of_slices
+from ..measuring.byheight import dice_of_slices
+from ..measuring.inference import Paired, compare_paired, how_sure, verdict
+from ..measuring.metricsfile import Metrics
 from .document import Answer, Table
-from .inference import Paired, compare_paired, how_sure, verdict
-from .metricsfile import Metrics
 from .tables import HELD_OUT, TESTED, select, select_slices, values
 
 SHORT = {

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
-from .byheight import dice_of_slices
-from .casemetrics import VolumeRow
+from ..measuring.byheight import dice_of_slices
+from ..measuring.casemetrics import VolumeRow
+from ..measuring.inference import Estimate, by_patient, compare_paired, estimate, format_p
+from ..measuring.metricsfile import Metrics
 from .document import Table
-from .inference import Estimate, by_patient, compare_paired, estimate, format_p
-from .metricsfile import Metrics
 
 NOTHING = "–"
 OVERLAP = {"dice": "Dice", "precision": "precision", "recall": "recall"}

@@ -9,9 +9,9 @@ import SimpleITK as sitk
 from SpleenSmoothSegLib.decathlon import Case
 from SpleenSmoothSegLib.images import read_image, same_grid
 
-from .casemetrics import SliceRow, axial
+from ..measuring.casemetrics import SliceRow, axial
+from ..measuring.predictions import prediction_path
 from .figures import Example
-from .predictions import prediction_path
 from .results import Training
 from .tables import HELD_OUT, TESTED, select_slices
 

@@ -1,0 +1,1 @@
+"""Labeled CTs: found, checked, cut into slices, split, and made into training samples."""

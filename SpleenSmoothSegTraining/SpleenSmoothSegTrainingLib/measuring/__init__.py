@@ -1,0 +1,1 @@
+"""What a trained model is worth: masks against labels, and how sure the means are."""
