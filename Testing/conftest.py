@@ -116,3 +116,15 @@ def slicer_app():
     errors = list(standin.errorsInSlots)
     standin.errorsInSlots.clear()
     assert not errors, f"a slot failed: {errors[0]!r}"
+
+
+@pytest.fixture
+def settings(slicer_app):
+    """Slicer's settings, which forget what a test has added."""
+    import qt
+
+    from SpleenSmoothSegPanels.models import SETTING
+
+    qt.QSettings().remove(SETTING)
+    yield qt.QSettings()
+    qt.QSettings().remove(SETTING)

@@ -54,6 +54,19 @@ WAITS = SAYS + 'while True:\n    say("progress", fraction=0.2, step="Waiting")\n
 DEAF = SAYS.rpartition("threading.Thread")[0] + 'say("progress", fraction=0.2, step="Busy")\ntime.sleep(1000)\n'
 
 
+class Packages:
+    """All is there, or what ``trouble`` says."""
+
+    trouble = None
+
+    def ensure(self):
+        if self.trouble:
+            raise self.trouble
+
+    def missing(self):
+        return ["torch"] if self.trouble else []
+
+
 def python_slicer(folder: Path) -> Path:
     """A launcher called PythonSlicer, which as Slicer's starts another program and waits for it."""
     launcher = folder / "PythonSlicer"

@@ -16,7 +16,7 @@ pytest.importorskip("psutil", reason="needs psutil, to see which processes run")
 import slicer
 
 from conftest import SAMPLE_DATA
-from segment_children import FINDS, SAYS, WAITS, WRITES, gone, processes, python_slicer, script
+from segment_children import FINDS, SAYS, WAITS, WRITES, Packages, gone, processes, python_slicer, script
 from SpleenSmoothSegLib.errors import UserError
 
 pytestmark = [
@@ -24,19 +24,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning"),  # VTK 9.6 on NumPy 2.5
 ]
 UI = Path(__file__).resolve().parents[1] / "SpleenSmoothSeg" / "Resources" / "UI" / "Segment.ui"
-
-
-class Packages:
-    """All is there, or what ``trouble`` says."""
-
-    trouble = None
-
-    def ensure(self):
-        if self.trouble:
-            raise self.trouble
-
-    def missing(self):
-        return ["torch"] if self.trouble else []
 
 
 class Opened:
@@ -81,18 +68,6 @@ def moduleNode():
         node.SetSingletonTag("SpleenSmoothSeg")
         node = slicer.mrmlScene.AddNode(node)
     return node
-
-
-@pytest.fixture
-def settings(slicer_app):
-    """Slicer's settings, which forget what a test has added."""
-    import qt
-
-    from SpleenSmoothSegPanels.models import SETTING
-
-    qt.QSettings().remove(SETTING)
-    yield qt.QSettings()
-    qt.QSettings().remove(SETTING)
 
 
 @pytest.fixture

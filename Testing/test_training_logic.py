@@ -14,7 +14,7 @@ pytest.importorskip("psutil", reason="needs psutil, to see which processes run")
 
 import slicer
 
-from segment_children import gone, processes, python_slicer, script
+from segment_children import Packages, gone, processes, python_slicer, script
 from SpleenSmoothSegLib.errors import UserError
 from training_children import DEAF, SAYS, WAITS, ends_with
 
@@ -23,16 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning"),  # VTK 9.6 on NumPy 2.5
 ]
 TRAINING = Path(__file__).resolve().parents[1] / "SpleenSmoothSegTraining"
-
-
-class Packages:
-    """All is there."""
-
-    def ensure(self):
-        pass
-
-    def missing(self):
-        return []
 
 
 class Heard:

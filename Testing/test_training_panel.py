@@ -15,7 +15,7 @@ pytest.importorskip("psutil", reason="needs psutil, to see which processes run")
 
 import slicer
 
-from segment_children import gone, processes, python_slicer, script
+from segment_children import Packages, gone, processes, python_slicer, script
 from training_children import SAYS, TRAINS, WAITS, ends_with
 
 pytestmark = [
@@ -25,19 +25,6 @@ pytestmark = [
 ROOT = Path(__file__).resolve().parents[1]
 MODULE = ROOT / "SpleenSmoothSegTraining" / "SpleenSmoothSegTraining.py"
 UI = MODULE.parent / "Resources" / "UI" / "SpleenSmoothSegTraining.ui"
-
-
-class Packages:
-    """All is there, or what ``trouble`` says."""
-
-    trouble = None
-
-    def ensure(self):
-        if self.trouble:
-            raise self.trouble
-
-    def missing(self):
-        return ["torch"] if self.trouble else []
 
 
 class Opened:
@@ -75,18 +62,6 @@ class Opened:
         self.ui.trainButton.click()
         standin.waitUntil(lambda: self.ui.progressBar.value > 0)
         self.processes = processes()
-
-
-@pytest.fixture
-def settings(slicer_app):
-    """Slicer's settings, which forget what a test has added."""
-    import qt
-
-    from SpleenSmoothSegPanels.models import SETTING
-
-    qt.QSettings().remove(SETTING)
-    yield qt.QSettings()
-    qt.QSettings().remove(SETTING)
 
 
 @pytest.fixture
@@ -603,6 +578,6 @@ def test_every_control_has_a_tooltip_and_a_place_in_the_keyboard_order(slicer_ap
     [(-5, "about 1 s left"), (99.4, "about 99 s left"), (600, "about 10 min left"), (90_000, "about 25 h 0 min left")],
 )
 def test_the_time_that_is_left_is_said_as_a_person_says_it(slicer_app, seconds, words):
-    from SpleenSmoothSegTrainingPanel.trainingpanel import _inWords
+    from SpleenSmoothSegPanels.remainingtime import inWords
 
-    assert _inWords(seconds) == words
+    assert inWords(seconds) == words

@@ -1,5 +1,7 @@
 """How long it will still take: a number of seconds that a person can believe."""
 
+from slicer.i18n import tr as _
+
 SHARE = 0.25  # of the way to the newest estimate that the shown one goes each second
 LEAST_FRACTION = 0.05  # before it nobody can say
 
@@ -29,3 +31,14 @@ class RemainingTime:
         self._shownEnd += share * (self._estimatedEnd - self._shownEnd)
         self._ticked = now
         return max(1, round(self._shownEnd - now))
+
+
+def inWords(seconds: float) -> str:
+    """Such as "about 12 min left"."""
+    seconds = max(1, round(seconds))
+    if seconds < 100:
+        return _("about {seconds} s left").format(seconds=seconds)
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return _("about {minutes} min left").format(minutes=minutes)
+    return _("about {hours} h {minutes} min left").format(hours=minutes // 60, minutes=minutes % 60)

@@ -14,8 +14,9 @@ from slicer.util import VTKObservationMixin
 from SpleenSmoothSegLib.errors import UserError
 
 from .devicechoice import Device, DeviceChoice
+from .message import Message
 from .models import STARTER, describe
-from .remainingtime import RemainingTime
+from .remainingtime import RemainingTime, inWords
 from .resultpanel import ResultPanel
 from .segmentlogic import unexpected
 
@@ -51,6 +52,7 @@ class SegmentPanel(VTKObservationMixin):
         self.logic = logic
         self.results = ResultPanel(self.ui, logic)
         self.devices = DeviceChoice(self.ui.deviceComboBox, self.ui.deviceLabel)
+        self._say = Message(self.ui).say
         self.parameters, self._gui, self._isStarting = None, None, False
         self._entries = []
         self._warnings = []
@@ -60,11 +62,9 @@ class SegmentPanel(VTKObservationMixin):
         self._clock.connect("timeout()", self._tick)
         self.ui.segmentButton.connect("clicked()", self.onSegmentClicked)
         self.ui.replaceCheckBox.connect("clicked(bool)", self.onReplaceClicked)
-        self.ui.logButton.connect("toggled(bool)", self.ui.logText.setVisible)
         self.ui.modelComboBox.connect("currentIndexChanged(int)", self.onModelChosen)
         self.ui.addModelButton.connect("clicked()", self.onAddModel)
         self.ui.removeModelButton.connect("clicked()", self.onRemoveModel)
-        self._say("")
         self._show()
 
     # What the module widget calls
@@ -159,7 +159,7 @@ class SegmentPanel(VTKObservationMixin):
 
     def _tick(self) -> None:
         seconds = self._remaining.seconds(time.monotonic()) if self._remaining else None
-        self.ui.stepLabel.text = self._step if seconds is None else f"{self._step}: {_inWords(seconds)}"
+        self.ui.stepLabel.text = self._step if seconds is None else f"{self._step}: {inWords(seconds)}"
 
     # Choices
 
@@ -225,15 +225,6 @@ class SegmentPanel(VTKObservationMixin):
         self.devices.show()
         self.results.show()
 
-    def _say(self, sentence: str, log: str = "") -> None:
-        """Tell the user something; with a log a button shows that."""
-        self.ui.messageLabel.text = sentence
-        self.ui.messageLabel.setVisible(bool(sentence))
-        self.ui.logText.setPlainText(log)
-        self.ui.logButton.checked = False
-        self.ui.logButton.setVisible(bool(log))
-        self.ui.logText.setVisible(False)
-
     def _listModels(self) -> None:
         self._fillModels()
         self._showModel()
@@ -269,9 +260,3 @@ def _activeVolume():
     selection = slicer.app.applicationLogic().GetSelectionNode()
     node = slicer.mrmlScene.GetNodeByID(selection.GetActiveVolumeID() or "") if selection else None
     return node if node and node.GetClassName() == "vtkMRMLScalarVolumeNode" else None
-
-
-def _inWords(seconds: int) -> str:
-    if seconds < 100:
-        return _("about {seconds} s left").format(seconds=seconds)
-    return _("about {minutes} min left").format(minutes=round(seconds / 60))

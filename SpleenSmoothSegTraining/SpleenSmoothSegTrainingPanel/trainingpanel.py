@@ -12,6 +12,8 @@ from slicer.util import VTKObservationMixin
 
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegPanels.devicechoice import Device, DeviceChoice
+from SpleenSmoothSegPanels.message import Message
+from SpleenSmoothSegPanels.remainingtime import inWords
 
 from . import curvecharts
 from .resultsfolder import ResultsFolder
@@ -85,6 +87,7 @@ class TrainingPanel(VTKObservationMixin):
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         self.logic = logic
         self.devices = DeviceChoice(ui.deviceComboBox, ui.deviceLabel)
+        self._say = Message(ui).say
         self.parameters, self._gui, self._isStarting, self._isOpen = None, None, False, False
         self._isShowing, self._warnings = False, []
         self._step, self._end, self._hasShownCurves = "", None, False
@@ -99,12 +102,10 @@ class TrainingPanel(VTKObservationMixin):
         ui.borderComboBox.connect("currentTextChanged(QString)", self._onTyped)
         ui.copyButton.connect("clicked()", self.onCopy)
         ui.trainButton.connect("clicked()", self.onTrainClicked)
-        ui.logButton.connect("toggled(bool)", ui.logText.setVisible)
         ui.diceButton.connect("clicked()", self.onDice)
         ui.lossButton.connect("clicked()", self.onLoss)
         ui.reportButton.connect("clicked()", self.onReport)
         ui.useButton.connect("clicked()", self.onUse)
-        self._say("")
         self._show()
 
     # What the module widget calls
@@ -199,7 +200,7 @@ class TrainingPanel(VTKObservationMixin):
         self._show()
 
     def _tick(self) -> None:
-        left = "" if self._end is None else f": {_inWords(self._end - time.monotonic())}"
+        left = "" if self._end is None else f": {inWords(self._end - time.monotonic())}"
         self.ui.stepLabel.text = self._step + left
 
     def _askDevices(self) -> None:
@@ -343,15 +344,6 @@ class TrainingPanel(VTKObservationMixin):
             warnings = [_("There are {count} warnings; the log lists them.").format(count=len(warnings))]
         self._say(" ".join(filter(None, [sentence, *warnings])), log)
 
-    def _say(self, sentence: str, log: str = "") -> None:
-        """Tell the user something; with a log a button shows that."""
-        self.ui.messageLabel.text = sentence
-        self.ui.messageLabel.setVisible(bool(sentence))
-        self.ui.logText.setPlainText(log)
-        self.ui.logButton.checked = False
-        self.ui.logButton.setVisible(bool(log))
-        self.ui.logText.setVisible(False)
-
 
 def _state(folder: ResultsFolder) -> str:
     if folder.isTrained():
@@ -368,13 +360,3 @@ def _whatCameOut(trained) -> str:
 def _open(report) -> bool:
     """Show a page in the user's browser; whether there is one."""
     return bool(qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(report))))
-
-
-def _inWords(seconds: float) -> str:
-    seconds = max(1, round(seconds))
-    if seconds < 100:
-        return _("about {seconds} s left").format(seconds=seconds)
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return _("about {minutes} min left").format(minutes=minutes)
-    return _("about {hours} h {minutes} min left").format(hours=minutes // 60, minutes=minutes % 60)

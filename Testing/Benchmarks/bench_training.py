@@ -33,21 +33,11 @@ from SpleenSmoothSegTrainingLib.learning.loss import dice_and_cross_entropy  # n
 from SpleenSmoothSegTrainingLib.learning.phases import phases  # noqa: E402
 from SpleenSmoothSegTrainingLib.learning.precision import autocast  # noqa: E402
 from SpleenSmoothSegTrainingLib.recipe import Recipe  # noqa: E402
+from SpleenSmoothSegTrainingLib.recipefile import read_recipe  # noqa: E402
 
 SAMPLE = REPOSITORY / "SpleenSmoothSeg" / "Resources" / "SampleData"
-RECIPES = {
-    "published": Recipe(),
-    "starter": Recipe(
-        encoder="tu-tf_efficientnet_lite0",
-        decoder_reduction=6,
-        image_size=192,
-        spacing=2.0,
-        channels=3,
-        augmentation="body+intensity+organ+noise+thickness",
-        batch_size=8,
-        averaging=0.98,
-    ),
-}
+STARTER = REPOSITORY / "SpleenSmoothSegTraining" / "Resources" / "Recipes" / "starter.toml"
+RECIPES = {"published": Recipe(), "starter": read_recipe(STARTER)[0]}
 PAPER_SLICES, PAPER_FOLDS = 3650, 5
 STEP = "--step"
 
