@@ -82,7 +82,7 @@ def script(folder: Path, text: str) -> Path:
 
 
 def processes() -> list[psutil.Process]:
-    """What this process has started, and what that has."""
+    """What this process has started, and what that has; not the helper that multiprocessing keeps until the end."""
     return [process for process in psutil.Process().children(recursive=True) if _runs(process)]
 
 
@@ -98,6 +98,6 @@ def gone(started: list[psutil.Process], seconds: float = 1.0) -> bool:
 
 def _runs(process: psutil.Process) -> bool:
     try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
+        return process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:  # a zombie's command line is none, either
         return False

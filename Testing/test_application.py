@@ -128,7 +128,7 @@ def test_a_hidden_node_gets_no_item(slicer_app):
 
 
 def test_python_slicer_runs_a_script(slicer_app):
-    said = subprocess.run([shutil.which("PythonSlicer"), "-c", "print(6 * 7)"], capture_output=True, text=True)
+    said = subprocess.run([shutil.which("PythonSlicer"), "-c", "print(6 * 7)"], capture_output=True, encoding="utf-8")
     assert said.stdout.strip() == "42"
 
 

@@ -330,5 +330,5 @@ def test_growth_begins_at_the_standard_ct():
 def test_the_command_line_needs_no_torch_to_say_what_it_does():
     import subprocess
 
-    run = subprocess.run([sys.executable, bench.__file__, "--help"], capture_output=True, text=True, check=True)
+    run = subprocess.run([sys.executable, bench.__file__, "--help"], capture_output=True, encoding="utf-8", check=True)
     assert "--quick" in run.stdout

@@ -147,7 +147,7 @@ def cmake_lists(text: str) -> dict[str, list[str]]:
 def files_of(folder: Path) -> set[str]:
     """The files under a folder that git has or would add (without git: all files), less CMakeLists.txt."""
     command = ["git", "-C", folder, "ls-files", "-z", "-co", "--exclude-standard"]
-    git = subprocess.run(command, capture_output=True, text=True)
+    git = subprocess.run(command, capture_output=True, encoding="utf-8")
     if git.returncode == 0:
         names = [name for name in git.stdout.split("\0") if name and (folder / name).exists()]
     else:
@@ -180,7 +180,7 @@ def run_installed(build: Path, script: str, *arguments) -> subprocess.CompletedP
     """Run a command line of the installed extension, where nothing leads back to the repository."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, build / "installed" / INSTALLED / COMMAND_LINE_FOLDER / script, *arguments]
-    return subprocess.run(command, cwd=build, env=environment, capture_output=True, text=True)
+    return subprocess.run(command, cwd=build, env=environment, capture_output=True, encoding="utf-8")
 
 
 def cmake(*arguments) -> subprocess.CompletedProcess:
@@ -191,4 +191,5 @@ def cmake(*arguments) -> subprocess.CompletedProcess:
         pytest.skip("cmake is not installed")
     if not any(map(shutil.which, ("c++", "g++", "clang++", "cl"))):
         pytest.skip("CMake configures an extension only where there is a C++ compiler")
-    return subprocess.run([program, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    command, both = [program, *map(str, arguments)], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.run(command, encoding="utf-8", **both)

@@ -26,7 +26,7 @@ from SpleenSmoothSegTrainingLib.measuring.metricsfile import Metrics, in_common,
 WHO = Who("validation", "fold 0", "a")
 VOXEL_ML = 0.002  # of the boxes below
 BY_VOLUME = Splits("volume", 0, {"d": None}, ({"a": None}, {"b": None, "c": None}), {})
-EVALUATE = Path(evaluation.__file__).resolve().parents[1] / "evaluate.py"
+EVALUATE = Path(evaluation.__file__).resolve().parents[2] / "evaluate.py"
 
 
 def box(first: int, last: int, columns: int = 10) -> sitk.Image:

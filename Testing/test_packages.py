@@ -288,9 +288,9 @@ def test_pip_itself_keeps_numpy_where_a_package_wants_another(slicer_app, tmp_pa
     wheel(tmp_path, "numpy", "0.1")
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--find-links", tmp_path, "greedy"]
 
-    free = subprocess.run(command, capture_output=True, text=True, check=False)
+    free = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
     with _nothingReplaced():
-        bound = subprocess.run(command, capture_output=True, text=True, check=False)
+        bound = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
 
     assert free.returncode == 0 and "numpy-0.1" in free.stdout
     assert bound.returncode != 0 and "constraint" in (bound.stdout + bound.stderr).lower()

@@ -210,7 +210,7 @@ def test_a_folder_without_a_training_and_a_damaged_one_are_told_in_one_sentence(
 
 def test_a_split_by_slice_is_warned_of(tmp_path):
     out = write_out(tmp_path, PLAIN, SMOOTHED)
-    splits = json.loads((out / "splits.json").read_text())
+    splits = json.loads((out / "splits.json").read_text("utf-8"))
     (out / "splits.json").write_text(json.dumps({**splits, "split_by": "slice"}))
     _, page = written(out)
     assert "The split is by slice: slices of one patient are on both sides" in page.text

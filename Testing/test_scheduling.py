@@ -181,7 +181,7 @@ def test_an_address_where_nobody_answers_is_told_in_one_sentence(tmp_path, monke
 def test_neither_dask_nor_torch_is_imported_before_a_scheduler_is_asked_for():
     heavy = ("dask", "distributed", "numpy", "torch")
     code = f"import sys, SpleenSmoothSegLib.scheduling; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ENGINE, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ENGINE, capture_output=True, encoding="utf-8")
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
@@ -373,7 +373,7 @@ def address(tmp_path_factory):
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
     ) as process:
         yield process.stdout.readline().strip()
 

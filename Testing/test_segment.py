@@ -529,7 +529,7 @@ def start(pristine_model_folder):
         command += map(str, arguments)
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
-        started.append(subprocess.Popen(command, text=True, env=environment, **{**pipes, **options}))
+        started.append(subprocess.Popen(command, encoding="utf-8", env=environment, **{**pipes, **options}))
         return started[-1]
 
     yield program
@@ -607,6 +607,24 @@ def test_a_child_whose_stdin_is_closed_from_the_start_ends_at_once(start, place)
     assert everything_in(place) == before
 
 
+def test_what_a_library_makes_of_being_stopped_is_still_told_as_that():
+    code = """if True:
+        import signal, sys
+        from SpleenSmoothSegLib.console import PersonConsole, exit_code, stop_on_signals
+
+        def work():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt as interrupt:
+                raise ImportError("numpy.core failed to import") from interrupt
+
+        stop_on_signals()
+        sys.exit(exit_code(work, PersonConsole(debug=False)))
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (130, "Cancelled; nothing half-written is left.\n")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no process groups to signal")
 def test_a_child_leads_a_process_group_of_its_own(start):
     process = start("ct.nii.gz", "--child", stdin=subprocess.PIPE)
@@ -633,7 +651,7 @@ def test_a_child_ends_soon_after_the_program_that_started_it_was_killed(start, p
     before = everything_in(place)
     command = [sys.executable, str(SCRIPT), "ct.nii.gz", "-o", "new/out", "--child", "--device", "cpu"]
     parent = f"import subprocess; subprocess.Popen({command!r}, stdin=subprocess.PIPE).wait()"
-    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, encoding="utf-8")
     lines_until(process, "Starting PyTorch")
     process.kill()
     killed = time.monotonic()
@@ -660,7 +678,7 @@ with written_aside(Path("result.txt")) as aside:
     before = everything_in(place)
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parent)}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code], text=True, env=environment, **pipes) as process:
+    with subprocess.Popen([sys.executable, "-c", code], encoding="utf-8", env=environment, **pipes) as process:
         assert process.stdout.readline() == "ready\n"
         assert everything_in(place) != before
         process.stdin.close()
@@ -767,7 +785,7 @@ def test_importing_it_imports_nothing_heavy():
     heavy = ("torch", "segmentation_models_pytorch", "SimpleITK", "numpy", "scipy", "matplotlib", "slicerio", "tqdm")
     code = f"import sys, segment; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, text=True, env={**os.environ}
+        [sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, encoding="utf-8", env={**os.environ}
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
@@ -789,7 +807,7 @@ def test_it_works_from_where_an_installed_extension_has_it(tmp_path, pristine_mo
     found = runpy.run_path(str(script))
     assert found["STARTER_MODEL"] == modules / "Resources" / "Models" / "Starter"
     done = subprocess.run(
-        [sys.executable, str(script), "--model", str(pristine_model_folder)], capture_output=True, text=True
+        [sys.executable, str(script), "--model", str(pristine_model_folder)], capture_output=True, encoding="utf-8"
     )
     assert done.returncode == 1
     assert done.stderr == ("No CT was given and the sample CT is not here; give a CT file or a DICOM folder.\n")

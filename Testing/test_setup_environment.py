@@ -22,7 +22,7 @@ def find_python(folder: Path, **variables: str) -> subprocess.CompletedProcess:
     """Run find_python.sh where ``folder`` holds all the Pythons that there are."""
     environment = {"PATH": str(folder), **variables}
     script = ROOT / "Testing" / "find_python.sh"
-    return subprocess.run(["/bin/sh", script], cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(["/bin/sh", script], cwd=folder, env=environment, capture_output=True, encoding="utf-8")
 
 
 def put_python(folder: Path, name: str, version=(3, 12), complete: bool = True, works: bool = True) -> None:

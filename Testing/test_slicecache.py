@@ -344,7 +344,7 @@ def test_processes_that_fill_the_same_cache_at_once_all_get_whole_entries(pristi
     script = f"import sys\nsys.path[:0] = {path!r}\n{FILL}"
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", script, str(pristine), str(tmp_path), name], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", script, str(pristine), str(tmp_path), name], stdout=subprocess.PIPE, encoding="utf-8"
         )
         for name in ("first", "second")
     ]

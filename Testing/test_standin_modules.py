@@ -343,6 +343,6 @@ def test_scenes_saved_with_either_parameter_node_load_in_the_other(tmp_path, wri
             "import standin; standin.start(); standin.newScene(); import slicer; from test_standin_modules import *\n"
             "values = parameters(); " + code.format(path=path)
         )
-        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, encoding="utf-8")
         assert done.returncode == 0, done.stderr
     assert done.stdout.split()[-5:] == ["7.5", "GAUSSIAN", "ct", "spleen", "None"]

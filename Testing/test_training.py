@@ -118,14 +118,14 @@ def test_the_control_differs_in_nothing_but_the_border(compared):
     out = compared[0]
     smoothed, plain = (read_recipe(folder / "recipe.toml")[0] for folder in (out, out / "plain"))
     assert smoothed.border == "gaussian:1.5mm" and plain == smoothed.with_changes(border="none")
-    assert (out / "splits.json").read_text() == (out / "plain" / "splits.json").read_text()
+    assert (out / "splits.json").read_text("utf-8") == (out / "plain" / "splits.json").read_text("utf-8")
     assert not same_weights(out, out / "plain")
 
 
 def test_every_case_is_measured_by_the_fold_that_did_not_learn_from_it(compared):
     out = compared[0]
-    splits = json.loads((out / "splits.json").read_text())
-    rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
+    splits = json.loads((out / "splits.json").read_text("utf-8"))
+    rows = list(csv.DictReader((out / "metrics.csv").read_text("utf-8").splitlines()))
     held_out = {row["case"]: row["predicted_by"] for row in rows if row["set"] == "validation"}
     assert held_out == {name: f"fold {number}" for number, names in enumerate(splits["folds"]) for name in names}
     assert {row["predicted_by"] for row in rows if row["case"] == "d"} == {"fold 0", "fold 1", "ensemble"}
@@ -186,7 +186,7 @@ def test_all_problems_of_a_dataset_are_told_before_anything_is_trained(tmp_path)
     (dataset / "imagesTr" / "c.nii.gz").write_bytes(b"")
     with pytest.raises(UserError, match="2 problems"):
         train(Run(dataset, out, SMALL, device="cpu"))
-    told = (out / "dataset.txt").read_text()
+    told = (out / "dataset.txt").read_text("utf-8")
     assert "a.nii.gz" in told and "c.nii.gz" in told
     assert not list(out.glob("fold_*")) and not (out / "recipe.toml").exists()
 
@@ -200,13 +200,13 @@ def test_a_training_is_not_resumed_on_a_dataset_that_has_changed(tmp_path):
     dataset, out = write_dataset(tmp_path / "Task"), tmp_path / "out"
     recipe = SMALL.with_changes(epochs=(1, 0))
     train(Run(dataset, out, recipe, folds=(0,), device="cpu"))
-    before = (out / "splits.json").read_text()
+    before = (out / "splits.json").read_text("utf-8")
     label = sitk.ReadImage(str(dataset / "labelsTr" / "b.nii.gz"))
     label[:, :, 0:4] = 0
     sitk.WriteImage(label, str(dataset / "labelsTr" / "b.nii.gz"))
     with pytest.raises(UserError, match="not those of"):
         train(Run(dataset, out, recipe, device="cpu", resume=True))
-    assert (out / "splits.json").read_text() == before
+    assert (out / "splits.json").read_text("utf-8") == before
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -231,8 +231,8 @@ def test_folds_trained_one_by_one_end_in_the_same_model(dataset, tmp_path):
 def test_a_training_by_slice_measures_only_slices_that_a_fold_has_not_seen(dataset, tmp_path):
     recipe = SMALL.with_changes(split_by="slice", epochs=(1, 0))
     train(Run(dataset, tmp_path, recipe, device="cpu"))
-    splits = json.loads((tmp_path / "splits.json").read_text())
-    rows = list(csv.DictReader((tmp_path / "metrics_by_slice.csv").read_text().splitlines()))
+    splits = json.loads((tmp_path / "splits.json").read_text("utf-8"))
+    rows = list(csv.DictReader((tmp_path / "metrics_by_slice.csv").read_text("utf-8").splitlines()))
     for row in (row for row in rows if row["set"] == "validation"):
         assert int(row["slice"]) in splits["folds"][int(row["predicted_by"][-1])][row["case"]]
     assert (tmp_path / "report.html").is_file()
@@ -244,7 +244,7 @@ def test_a_sweep_trains_each_border_on_the_folds_asked_for(dataset, tmp_path):
     names = sorted(folder.name for folder in (tmp_path / "sweep").iterdir())
     assert names == ["box_1.5mm", "box_6mm", "gaussian_6mm", "none"], "gaussian:1.5mm is the training itself"
     assert all((tmp_path / "sweep" / name / "metrics.csv").is_file() for name in names)
-    assert "box" in (tmp_path / "report.md").read_text()
+    assert "box" in (tmp_path / "report.md").read_text("utf-8")
 
 
 def test_folds_trained_side_by_side_are_those_trained_one_after_another(dataset, compared, tmp_path):
@@ -325,7 +325,7 @@ def test_in_slicer_it_hands_on_its_exit_code_and_slicer_leaves(dataset, tmp_path
     try:
         for arguments in ([str(dataset), str(tmp_path / "out"), *OPTIONS, "--folds", "0"], ["nowhere", str(tmp_path)]):
             monkeypatch.setattr(sys, "argv", [str(TRAIN), *arguments])
-            exec(compile(TRAIN.read_text(), str(TRAIN), "exec"), {"__name__": "__main__", "__file__": str(TRAIN)})
+            exec(compile(TRAIN.read_bytes(), str(TRAIN), "exec"), {"__name__": "__main__", "__file__": str(TRAIN)})
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)

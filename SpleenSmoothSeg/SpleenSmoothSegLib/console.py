@@ -33,6 +33,7 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.prog}: {message}; --help lists what it takes.")
 
 
+_was_stopped = threading.Event()
 NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment")  # so say torch and Linux
 
 
@@ -145,6 +146,9 @@ def exit_code(work: Callable[[], int], console: Console) -> int:
             console.error(interrupt)
             return 130
         except Exception as error:
+            if _was_stopped.is_set():  # a library that was being loaded has made an error of its own of it
+                console.error(KeyboardInterrupt())
+                return 130
             console.error(error)
             return 1
     except BrokenPipeError:  # nobody reads what we say any more
@@ -162,6 +166,7 @@ def stop_on_signals() -> None:
     def stop(number, frame):
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
+        _was_stopped.set()
         raise KeyboardInterrupt
 
     for number in numbers:

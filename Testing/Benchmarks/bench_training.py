@@ -113,7 +113,7 @@ def measure_recipe(name: str, recipe: Recipe, rounds: int, workers: int) -> None
 def steps_in_own_process(how: str) -> float:
     """Seconds of some steps of the starter in a process that does it `how`: C libraries keep their settings."""
     command = [sys.executable, __file__, STEP, how]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=os.environ)
     return float(done.stdout.splitlines()[-1])
 
 
