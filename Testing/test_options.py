@@ -11,7 +11,7 @@ from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegTrainingLib.learning.encoderweights import find_weights
 from SpleenSmoothSegTrainingLib.options import SWEEP, Run, make_parser, read_run
 from SpleenSmoothSegTrainingLib.recipe import Recipe
-from SpleenSmoothSegTrainingLib.recipefile import write_recipe_file
+from SpleenSmoothSegTrainingLib.recipefile import read_recipe, write_recipe_file
 
 # Another value than the default for each option: as on the command line and as in a TOML file.
 OTHER = {
@@ -181,6 +181,28 @@ def test_the_recipe_that_a_training_writes_repeats_it(tmp_path):
     write_recipe_file(tmp_path / "recipe.toml", first.recipe, {"name": "Ours"})
     again = read("--recipe", tmp_path / "recipe.toml")
     assert again.recipe == first.recipe and again.card == {"name": "Ours"}
+
+
+def test_resume_alone_says_again_what_the_training_was_begun_with(tmp_path):
+    out, begun = tmp_path / "out", read("--seed", "3", "--border", "box:3px")
+    write_recipe_file(out / "recipe.toml", begun.recipe, {"name": "Ours"}, segment="Milz")
+    run = read_run(make_parser(""), ["data", str(out), "--resume", "--folds", "1"])
+    assert (run.recipe, run.card, run.segment) == (begun.recipe, {"name": "Ours"}, "Milz")
+    assert (run.splits, run.folds) == (out / "splits.json", (1,))
+    assert read_recipe(out / "recipe.toml") == (begun.recipe, {"name": "Ours"})
+
+
+def test_what_is_given_beside_resume_is_not_forgotten(tmp_path):
+    """Where it contradicts the training, `claim` says so."""
+    write_recipe_file(tmp_path / "out" / "recipe.toml", Recipe(), {})
+    run = read_run(make_parser(""), ["data", str(tmp_path / "out"), "--resume", "--seed", "3", "--test", "a"])
+    assert (run.recipe.seed, run.test, run.splits) == (3, ("a",), None)
+
+
+def test_resume_where_there_is_nothing_begins(tmp_path):
+    (tmp_path / "splits.json").touch()
+    run = read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--seed", "3"])
+    assert (run.recipe, run.splits, run.resume) == (Recipe(seed=3), None, True)
 
 
 @pytest.mark.parametrize("window", [["--window", "-150,250"], ["--window=-150,250"], ["--window", "-1.5e2,2.5e2"]])

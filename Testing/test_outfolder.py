@@ -86,7 +86,7 @@ def test_folds_of_an_unknown_recipe_are_left_alone(tmp_path, resume):
 def test_the_recipe_of_another_training_is_refused_and_nothing_changes(out, changes, words):
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     sentence = refusal(claim, out, RECIPE.with_changes(**changes), CARD, SPLITS)
-    assert f"holds another recipe ({words})" in sentence and "give the same options" in sentence
+    assert f"holds another recipe ({words})" in sentence and "leave that option out" in sentence
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 

@@ -25,9 +25,9 @@ from .learning.fold import FoldTraining, Means, build_network
 from .learning.state import is_finished, load_state
 from .measuring.evaluation import evaluate
 from .measuring.metricsfile import write_metrics
-from .outfolder import MODEL_NAME, RECIPE_NAME, claimed_splits, fold_folder
+from .outfolder import MODEL_NAME, claimed_splits, fold_folder
 from .recipe import Recipe
-from .recipefile import read_recipe
+from .recipefile import RECIPE_NAME, read_recipe
 from .reporting.figures import draw_curve
 
 Say = Callable[[dict], None]

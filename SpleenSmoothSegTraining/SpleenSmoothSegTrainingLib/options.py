@@ -12,7 +12,7 @@ from SpleenSmoothSegLib.console import Parser
 from SpleenSmoothSegLib.errors import UserError
 
 from .recipe import Recipe
-from .recipefile import read_recipe_file
+from .recipefile import RECIPE_NAME, SPLITS_NAME, read_recipe_file
 
 SWEEP = "gaussian,box:1mm,1.5mm,3mm"
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -86,7 +86,7 @@ def _add_run_options(group) -> None:
         "--card", type=Path, metavar="FILE", help="TOML file with a table [card]: words for the model's card"
     )
     yes_or_no = argparse.BooleanOptionalAction  # so that the command line wins over a file that says yes
-    group.add_argument("--resume", action=yes_or_no, help="go on with what OUT holds")
+    group.add_argument("--resume", action=yes_or_no, help="go on with what OUT holds, by its own recipe and splits")
     group.add_argument(
         "--compare",
         action=yes_or_no,
@@ -123,6 +123,8 @@ def read_run(parser: Parser, arguments: list[str]) -> Run:
     """What the command line, and the file of --recipe below it, say; raises UserError, or SystemExit after --help."""
     parsed = vars(parser.parse_args(_with_negative_numbers(arguments)))
     given = {name: value for name, value in parsed.items() if value is not None}
+    if given.get("resume"):
+        given = _of_training(given["out"], given) | given
     values, card = read_recipe_file(given["recipe"]) if "recipe" in given else ({}, {})
     if "card" in given:
         card = read_recipe_file(given.pop("card"))[1]
@@ -141,6 +143,14 @@ def read_run(parser: Parser, arguments: list[str]) -> Run:
     recipe = Recipe.from_dict({name: value for name, value in values.items() if name in recipe_names})
     names = {each.name for each in fields(Run)} - {"recipe", "card"}
     return Run(recipe=recipe, card=card, **{name: value for name, value in values.items() if name in names})
+
+
+def _of_training(out: Path, given: dict) -> dict:
+    """The options that say again what the training in `out` was begun with, where it holds one."""
+    if not (out / RECIPE_NAME).is_file():  # splits without a recipe are what a power failure left
+        return {}
+    says_test = {"test", "splits"} & set(given)
+    return {"recipe": out / RECIPE_NAME} | ({} if says_test else {"splits": out / SPLITS_NAME})
 
 
 def _with_negative_numbers(arguments: list[str]) -> list[str]:

@@ -9,9 +9,9 @@ from SpleenSmoothSegLib.errors import UserError
 from .data.splits import Splits
 from .learning.state import is_begun
 from .recipe import Recipe
-from .recipefile import read_recipe, write_recipe_file
+from .recipefile import RECIPE_NAME, SPLITS_NAME, read_recipe, write_recipe_file
 
-RECIPE_NAME, SPLITS_NAME, MODEL_NAME = "recipe.toml", "splits.json", "model"
+MODEL_NAME = "model"
 
 
 def fold_folder(out: Path, number: int) -> Path:
@@ -28,8 +28,8 @@ def check_free(out: Path, resume: bool) -> None:
         raise UserError(f'"{out}" holds folds but no {RECIPE_NAME} that tells how they came; choose another folder.')
 
 
-def claim(out: Path, recipe: Recipe, card: dict, splits: Splits) -> None:
-    """Write the recipe and the splits into `out`, or check that they are those of the training in it.
+def claim(out: Path, recipe: Recipe, card: dict, splits: Splits, segment: str | None = None) -> None:
+    """Write the recipe, with the segment of the labels, and the splits, or check that they are those already in `out`.
 
     Raises:
         UserError: `out` holds a training of another recipe or another dataset, or it cannot be read or written.
@@ -37,14 +37,14 @@ def claim(out: Path, recipe: Recipe, card: dict, splits: Splits) -> None:
     if not (out / RECIPE_NAME).is_file():
         with written_aside(out / SPLITS_NAME) as aside:
             aside.write_text(json.dumps(splits.to_json(), indent=2) + "\n", encoding="utf-8")
-        write_recipe_file(out / RECIPE_NAME, recipe, card)
+        write_recipe_file(out / RECIPE_NAME, recipe, card, segment)
         return
     old = read_recipe(out / RECIPE_NAME)[0]
     if old != recipe:
         name = next(name for name, value in recipe.as_dict().items() if getattr(old, name) != value)
         raise UserError(
             f'"{out / RECIPE_NAME}" holds another recipe ({name} is {getattr(old, name)}); '
-            "give the same options or choose another folder."
+            "leave that option out or choose another folder."
         )
     if claimed_splits(out) != splits:
         raise UserError(

@@ -8,6 +8,7 @@ from SpleenSmoothSegLib.errors import UserError
 
 from .recipe import Recipe
 
+RECIPE_NAME, SPLITS_NAME = "recipe.toml", "splits.json"  # in the folder of a training
 CARD_KEYS = ("name", "description", "data_license")
 
 
@@ -31,11 +32,17 @@ def read_recipe_file(path: Path) -> tuple[dict, dict]:
     return {name.replace("-", "_"): value for name, value in content.items()}, card
 
 
-def write_recipe_file(path: Path, recipe: Recipe, card: dict) -> None:
-    """Write the whole recipe, so that --recipe with this file repeats it; raises UserError where that fails."""
+def write_recipe_file(path: Path, recipe: Recipe, card: dict, segment: str | None = None) -> None:
+    """Write the whole recipe, so that --recipe with this file repeats it; raises UserError where that fails.
+
+    Args:
+        path: of the TOML file.
+        recipe, card: what it says.
+        segment: of the labels, which a training goes on with; None where that need not be told.
+    """
     lines = [
         "# The whole recipe of this training; `train.py DATASET OUT --recipe` takes this file.",
-        *_lines(recipe.as_dict()),
+        *_lines(recipe.as_dict() | ({"segment": segment} if segment else {})),
     ]
     if card:
         lines += ["", "[card]", *_lines(card)]
@@ -46,6 +53,7 @@ def write_recipe_file(path: Path, recipe: Recipe, card: dict) -> None:
 def read_recipe(path: Path) -> tuple[Recipe, dict]:
     """The recipe and card of a file that `write_recipe_file` wrote; raises UserError where it is damaged."""
     values, card = read_recipe_file(path)
+    values.pop("segment", None)
     return Recipe.from_dict(values), card
 
 

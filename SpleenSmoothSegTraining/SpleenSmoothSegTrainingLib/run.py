@@ -65,7 +65,7 @@ def train(run: Run, hear: Hear = lambda event: None) -> Results:
         dataset = _opened(run)
         splits = _prepare(run, dataset, hear)
         for variant in variants:
-            claim(variant.folder, variant.recipe, run.card, splits)
+            claim(variant.folder, variant.recipe, run.card, splits, run.segment)
         if device.type == "cpu":
             hear({"event": "warning", "message": NO_GPU})
     processes.wait()

@@ -9,7 +9,6 @@ class ResultsFolder:
     def __init__(self, path: str | Path):
         self.path = Path(path).expanduser()
         self.recipe = self.path / "recipe.toml"
-        self.splits = self.path / "splits.json"
         self.model = self.path / "model"
         self.report = self.path / "report.html"
 

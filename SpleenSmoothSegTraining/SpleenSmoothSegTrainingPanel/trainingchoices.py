@@ -63,12 +63,11 @@ class TrainingChoices:
     def arguments(self) -> list[str]:
         """For train.py; DATASET, OUT and FILE stand for what is not chosen yet."""
         words = [_path(self.dataset) or "DATASET", _path(self.out) or "OUT"]
-        path = self.recipePath()
-        if path:
-            words += ["--recipe", str(path) if path != Path() else "FILE"]
         if self.isResumed():
-            words += ["--splits", str(ResultsFolder(self.out).splits), "--resume"]
+            words += ["--resume"]
         else:
+            path = self.recipePath()
+            words += ["--recipe", str(path) if path != Path() else "FILE"] if path else []
             words += _option("--border", self.borderText()) + _option("--epochs", self.epochs)
         words += _option("--folds", self.folds)
         words += ["--compare"] if self.isCompared else []

@@ -13,12 +13,13 @@ from SpleenSmoothSegLib.decathlon import Case
 from ..measuring.byheight import profile
 from ..measuring.inference import RESAMPLES, estimate
 from ..measuring.metricsfile import Metrics, in_common
+from ..recipefile import RECIPE_NAME
 from .claims import answer, claims_table
 from .document import Answer, Block, Code, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from .examples import find_examples
 from .figures import SweepPoint, draw_by_height, draw_curves, draw_examples, draw_sweep
 from .reportwords import limits, short_answer, training_facts
-from .results import RECIPE_NAME, Results, Training, read_results
+from .results import Results, Training, read_results
 from .tables import (
     HELD_OUT,
     TESTED,

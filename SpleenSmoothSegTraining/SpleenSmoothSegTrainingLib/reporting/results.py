@@ -10,8 +10,9 @@ from SpleenSmoothSegLib.errors import UserError
 
 from ..data.splits import Splits
 from ..measuring.metricsfile import Metrics, read_metrics
+from ..recipefile import RECIPE_NAME, SPLITS_NAME
 
-RECIPE_NAME, SPLITS_NAME, HISTORY_NAME, CARD_NAME = "recipe.toml", "splits.json", "history.csv", "model.json"
+HISTORY_NAME, CARD_NAME = "history.csv", "model.json"
 PLAIN_NAME, SWEEP_NAME = "plain", "sweep"
 SMOOTHED = "smoothed"
 
