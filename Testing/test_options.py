@@ -199,6 +199,14 @@ def test_what_is_given_beside_resume_is_not_forgotten(tmp_path):
     assert (run.recipe.seed, run.test, run.splits) == (3, ("a",), None)
 
 
+def test_resume_goes_on_with_the_control_too_where_there_is_one(tmp_path):
+    write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
+    assert not read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).compare
+    write_recipe_file(tmp_path / "plain" / "recipe.toml", Recipe(border="none"), {})
+    assert read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).compare
+    assert not read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--no-compare"]).compare
+
+
 def test_resume_where_there_is_nothing_begins(tmp_path):
     (tmp_path / "splits.json").touch()
     run = read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--seed", "3"])

@@ -149,8 +149,12 @@ def _of_training(out: Path, given: dict) -> dict:
     """The options that say again what the training in `out` was begun with, where it holds one."""
     if not (out / RECIPE_NAME).is_file():  # splits without a recipe are what a power failure left
         return {}
-    says_test = {"test", "splits"} & set(given)
-    return {"recipe": out / RECIPE_NAME} | ({} if says_test else {"splits": out / SPLITS_NAME})
+    own = {"recipe": out / RECIPE_NAME}
+    if not {"test", "splits"} & set(given):
+        own["splits"] = out / SPLITS_NAME
+    if (out / "plain" / RECIPE_NAME).is_file():
+        own["compare"] = True
+    return own
 
 
 def _with_negative_numbers(arguments: list[str]) -> list[str]:
