@@ -67,6 +67,13 @@ def test_an_empty_folder_and_one_with_other_files_are_free(tmp_path):
 
 
 @pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("name", ["model", "report.md", "metrics.csv", "predictions"])
+def test_results_of_somebody_else_are_refused_before_anything_is_trained(tmp_path, name, resume):
+    (tmp_path / name).mkdir()
+    assert "would be overwritten" in refusal(check_free, tmp_path, resume)
+
+
+@pytest.mark.parametrize("resume", [False, True])
 def test_folds_of_an_unknown_recipe_are_left_alone(tmp_path, resume):
     put_state(tmp_path)
     assert "no recipe.toml" in refusal(check_free, tmp_path, resume)

@@ -12,6 +12,7 @@ from .recipe import Recipe
 from .recipefile import RECIPE_NAME, SPLITS_NAME, read_recipe, write_recipe_file
 
 MODEL_NAME = "model"
+RESULTS = (MODEL_NAME, "report.md", "report.html", "metrics.csv", "metrics_by_slice.csv", "predictions")
 
 
 def fold_folder(out: Path, number: int) -> Path:
@@ -26,6 +27,8 @@ def check_free(out: Path, resume: bool) -> None:
         raise UserError(f'"{out}" already holds a training; add --resume to go on with it or choose another folder.')
     if not has_recipe and any(is_begun(folder) for folder in out.glob("fold_*")):
         raise UserError(f'"{out}" holds folds but no {RECIPE_NAME} that tells how they came; choose another folder.')
+    if not has_recipe and (others := [name for name in RESULTS if (out / name).exists()]):
+        raise UserError(f'"{out / others[0]}" is of no training and would be overwritten; choose another folder.')
 
 
 def claim(out: Path, recipe: Recipe, card: dict, splits: Splits, segment: str | None = None) -> None:
