@@ -13,6 +13,7 @@ from SpleenSmoothSegLib.errors import UserError
 
 from .recipe import Recipe
 from .recipefile import RECIPE_NAME, SPLITS_NAME, read_recipe_file
+from .variants import PLAIN_NAME
 
 SWEEP = "gaussian,box:1mm,1.5mm,3mm"
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -152,7 +153,7 @@ def _of_training(out: Path, given: dict) -> dict:
     own = {"recipe": out / RECIPE_NAME}
     if not {"test", "splits"} & set(given):
         own["splits"] = out / SPLITS_NAME
-    if (out / "plain" / RECIPE_NAME).is_file():
+    if (out / PLAIN_NAME / RECIPE_NAME).is_file():
         own["compare"] = True
     return own
 

@@ -8,6 +8,8 @@ from SpleenSmoothSegLib.errors import UserError
 
 from .recipe import Recipe
 
+PLAIN_NAME, SWEEP_NAME = "plain", "sweep"  # of the control and its folder, of the folder of the sweep
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -29,14 +31,14 @@ def list_variants(out: Path, recipe: Recipe, compare: bool = False, sweep: str |
     if compare and (is_plain or recipe.border_probability == 0):
         raise UserError("--compare needs a soft border to compare with none; give --border, such as gaussian:1.5mm.")
     plain = recipe.with_changes(border="none")
-    variants = [Variant("plain" if is_plain else "smoothed", out, recipe)]
+    variants = [Variant(PLAIN_NAME if is_plain else "smoothed", out, recipe)]
     if compare:
-        variants.append(Variant("plain", out / "plain", plain))
+        variants.append(Variant(PLAIN_NAME, out / PLAIN_NAME, plain))
     there = {border, Border("none")} if compare else {border}
     for border in parse_sweep(sweep) if sweep else ():
         if border not in there:
             name = str(border).replace(":", "_")
-            variants.append(Variant(name, out / "sweep" / name, recipe.with_changes(border=str(border))))
+            variants.append(Variant(name, out / SWEEP_NAME / name, recipe.with_changes(border=str(border))))
     return variants
 
 

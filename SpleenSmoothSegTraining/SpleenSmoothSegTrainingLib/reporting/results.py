@@ -11,9 +11,9 @@ from SpleenSmoothSegLib.errors import UserError
 from ..data.splits import Splits
 from ..measuring.metricsfile import Metrics, read_metrics
 from ..recipefile import RECIPE_NAME, SPLITS_NAME
+from ..variants import PLAIN_NAME, SWEEP_NAME
 
 HISTORY_NAME, CARD_NAME = "history.csv", "model.json"
-PLAIN_NAME, SWEEP_NAME = "plain", "sweep"
 SMOOTHED = "smoothed"
 
 
