@@ -149,6 +149,19 @@ def test_a_training_goes_on_by_its_own_recipe_and_splits_whatever_the_panel_says
     assert run.splits == out / "splits.json" and run.compare
 
 
+def test_a_control_that_is_not_asked_for_does_not_go_on(choices):
+    from SpleenSmoothSegTrainingLib.options import make_parser, read_run
+    from SpleenSmoothSegTrainingLib.recipe import Recipe
+    from SpleenSmoothSegTrainingLib.recipefile import write_recipe_file
+
+    out = Path(choices.out)
+    write_recipe_file(out / "recipe.toml", Recipe(), {})
+    write_recipe_file(out / "plain" / "recipe.toml", Recipe(border="none"), {})
+    for isCompared in (False, True):
+        run = read_run(make_parser(""), with_changes(choices, isCompared=isCompared).arguments())
+        assert run.resume and run.compare == isCompared
+
+
 def test_the_border_that_the_panel_shows_is_that_of_the_recipe(choices, tmp_path):
     from SpleenSmoothSegTrainingLib.recipe import Recipe
 

@@ -71,6 +71,8 @@ class TrainingChoices:
             words += _option("--border", self.borderText()) + _option("--epochs", self.epochs)
         words += _option("--folds", self.folds)
         words += ["--compare"] if self.isCompared else []
+        if self.isResumed() and not self.isCompared and ResultsFolder(self.out).hasControl():
+            words += ["--no-compare"]  # train.py by itself goes on with the control, too
         words += ["--device", self.device] if self.device != "auto" else []
         return words + _split(self.options)
 
