@@ -67,7 +67,10 @@ def assert_reads(case, stack) -> None:
 
 def refusal(folder, segment=None) -> str:
     with pytest.raises(UserError) as caught:
-        for case in find_pairs(folder, segment):
+        cases, problems = find_pairs(folder, segment)
+        for problem in problems:
+            raise UserError(problem)
+        for case in cases:
             case.read()
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -98,7 +101,7 @@ def refusal(folder, segment=None) -> str:
 def test_a_ct_finds_its_label(tmp_path, add, stack, files, names):
     for name, kind in files.items():
         add(name, kind)
-    cases = find_pairs(tmp_path)
+    cases = find_pairs(tmp_path).cases
     assert [case.name for case in cases] == names
     for case in cases:
         assert_reads(case, stack)
@@ -107,7 +110,7 @@ def test_a_ct_finds_its_label(tmp_path, add, stack, files, names):
 def test_dicom_files_beside_their_label_are_a_patient(tmp_path, stack):
     write_dicom(stack[0], tmp_path / "p1")
     write(stack[1], tmp_path / "p1" / "label.nii.gz")
-    (case,) = find_pairs(tmp_path)
+    (case,) = find_pairs(tmp_path).cases
     assert_reads(case, stack)
 
 
@@ -117,7 +120,7 @@ def test_what_macos_leaves_behind_and_other_files_do_not_matter(tmp_path, add, s
     for name in ("p1/._ct.nii.gz", "p1/.DS_Store", "p1/notes.txt", "readme.txt", "figures/a.png", "__MACOSX/._p1"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"no image")
-    (case,) = find_pairs(tmp_path)
+    (case,) = find_pairs(tmp_path).cases
     assert_reads(case, stack)
 
 
@@ -281,7 +284,7 @@ def test_a_segmentation_cropped_to_the_spleen_is_put_back_in_its_place(tmp_path,
     assert cropped.GetNumberOfPixels() < stack[1].GetNumberOfPixels() / 10
     write(stack[0], tmp_path / "a.nrrd")
     write_mask(cropped, tmp_path / "a.seg.nrrd")
-    (case,) = find_pairs(tmp_path)
+    (case,) = find_pairs(tmp_path).cases
     assert_reads(case, stack)
 
 
@@ -338,7 +341,7 @@ def test_what_slicer_itself_saves_is_read(tmp_path, stack):
     assert storage.WriteData(node) == 1
     write(stack[0], tmp_path / "a.nrrd")
 
-    (case,) = find_pairs(tmp_path)
+    (case,) = find_pairs(tmp_path).cases
 
     voxels = slicerio.read_segmentation(str(case.label))["voxels"]
     assert voxels.ndim == 4 and np.prod(voxels.shape[1:]) < stack[0].GetNumberOfPixels() / 4

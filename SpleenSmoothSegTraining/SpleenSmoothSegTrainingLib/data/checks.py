@@ -77,7 +77,7 @@ def check_dataset(dataset: Dataset, report: Report = lambda fraction, step: None
 def report_on(dataset: Dataset, checks: Iterable[CaseCheck]) -> DatasetReport:
     """The report of a dataset whose cases were checked: what was found in each, and what shows between them."""
     checks = list(checks)
-    problems = [sentence for check in checks for sentence in check.problems]
+    problems = [*dataset.problems, *(sentence for check in checks for sentence in check.problems)]
     warnings = [sentence for check in checks for sentence in check.warnings]
     if not dataset.license:
         warnings.append(

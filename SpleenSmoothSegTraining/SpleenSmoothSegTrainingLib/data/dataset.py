@@ -30,6 +30,7 @@ class Dataset:
         name, description: as dataset.json has it, or made from the folder's name.
         license: of the data; "" where it is not stated.
         cases: at least one, in the order of dataset.json or of their names.
+        problems: a sentence on each CT or label that stands alone, and so is in no case.
     """
 
     folder: Path
@@ -37,6 +38,7 @@ class Dataset:
     description: str
     license: str
     cases: tuple[Case, ...]
+    problems: tuple[str, ...] = ()
 
 
 def open_dataset(folder: Path | str, segment: str | None = None) -> Dataset:
@@ -47,15 +49,15 @@ def open_dataset(folder: Path | str, segment: str | None = None) -> Dataset:
         segment: name of the segment, or value in the labelmaps, that means spleen, where that is not plain.
 
     Raises:
-        UserError: no such folder, no cases, or files that cannot be told apart.
+        UserError: no such folder, or no cases.
     """
     folder = Path(folder)
     check_there(folder)
     if not folder.is_dir():
         raise UserError(f'"{folder}" is a file; give the folder of the dataset.')
     if not (folder / DESCRIPTION).is_file():
-        cases, name = find_pairs(folder, segment), folder.resolve().name
-        return Dataset(folder, name, f"{len(cases)} labeled CTs", "", tuple(cases))
+        (cases, problems), name = find_pairs(folder, segment), folder.resolve().name
+        return Dataset(folder, name, f"{len(cases)} labeled CTs", "", tuple(cases), tuple(problems))
     cases, told = list_cases(folder, segment), read_description(folder)
 
     def word(*keys: str) -> str:

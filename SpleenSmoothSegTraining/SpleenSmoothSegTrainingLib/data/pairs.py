@@ -19,6 +19,7 @@ from .segmentlabel import choose_value, place_on, read_segment
 
 TWO_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 LABEL_WORDS = ("label", "labels", "seg", "segmentation", "spleen", "mask")
+Trouble = dict[str, list[str]]  # what is the matter, with the names of whom
 _LABEL_ENDINGS = (r"\.seg$", rf"[-_. ]({'|'.join(LABEL_WORDS)})$")
 
 
@@ -50,33 +51,39 @@ class NamedCT(NamedTuple):
     path: Path
 
 
-def find_pairs(folder: Path, segment: str | None = None) -> list[PairCase]:
-    """The CTs of a folder with their labels, in the order of their names; ``dataset.__doc__`` tells the layouts.
+class Pairs(NamedTuple):
+    """CTs with their labels, in the order of their names; and a sentence on what has no partner, or several."""
 
-    Raises:
-        UserError: no CT, or CTs or labels that have no partner or several.
-    """
+    cases: list[PairCase]
+    problems: list[str]
+
+
+def find_pairs(folder: Path, segment: str | None = None) -> Pairs:
+    """The labeled CTs of a folder; ``dataset.__doc__`` tells the layouts. Raises UserError where there are none."""
     for images, labels in TWO_FOLDERS:
         if (folder / images).is_dir() and (folder / labels).is_dir():
             cts = _named(_image_files(folder / images)) + _dicom_cts(folder / images)
-            cases = _matched(folder, cts, _image_files(folder / labels))
+            cases, trouble = _matched(cts, _image_files(folder / labels))
             break
     else:
         if files := _image_files(folder):
             cts, labels = _told_apart(files)
-            cases = _matched(folder, _named(cts) + _dicom_cts(folder), labels)
+            cases, trouble = _matched(_named(cts) + _dicom_cts(folder), labels)
         else:
-            cases = _one_a_patient(folder)
-    if not cases:
+            cases, trouble = _one_a_patient(folder)
+    problems = _sentences(folder, trouble)
+    if not cases and not problems:
         raise UserError(
             f'"{folder}" holds no labeled CTs in a layout that is known, such as {TWO_FOLDERS[0][0]} and '
             f"{TWO_FOLDERS[0][1]}; --help shows them all."
         )
-    return [PairCase(ct.name, ct.path, label, segment=segment) for ct, label in cases]
+    if not cases:
+        raise UserError(problems[0])
+    return Pairs([PairCase(ct.name, ct.path, label, segment=segment) for ct, label in cases], problems)
 
 
-def _matched(folder: Path, cts: list[NamedCT], labels: list[Path]) -> list[tuple[NamedCT, Path]]:
-    """Each CT with the label of its name."""
+def _matched(cts: list[NamedCT], labels: list[Path]) -> tuple[list[tuple[NamedCT, Path]], Trouble]:
+    """Each CT with the one label of its name, and those of which there is another number."""
     ct_count = Counter(ct.name for ct in cts)
     labels_of, without_ct = defaultdict(list), []
     for label in labels:
@@ -88,11 +95,11 @@ def _matched(folder: Path, cts: list[NamedCT], labels: list[Path]) -> list[tuple
         "several labels for": [name for name, found in labels_of.items() if len(found) > 1],
         "several CTs called": [name for name, count in ct_count.items() if count > 1],
     }
-    _complain(folder, trouble)
-    return [(ct, labels_of[ct.name][0]) for ct in sorted(cts)]
+    clear = [ct for ct in sorted(cts) if ct_count[ct.name] == len(labels_of.get(ct.name, ())) == 1]
+    return [(ct, labels_of[ct.name][0]) for ct in clear], trouble
 
 
-def _one_a_patient(folder: Path) -> list[tuple[NamedCT, Path]]:
+def _one_a_patient(folder: Path) -> tuple[list[tuple[NamedCT, Path]], Trouble]:
     """The one CT and the one label in each folder; folders without either are left out."""
     cases, trouble = [], defaultdict(list)
     for patient in _folders(folder):
@@ -106,8 +113,7 @@ def _one_a_patient(folder: Path) -> list[tuple[NamedCT, Path]]:
                 trouble[f"{'several ' + kind + 's' if found else 'no ' + kind} in"].append(patient.name)
         if len(cts) == len(labels) == 1:
             cases.append((NamedCT(patient.name, cts[0]), labels[0]))
-    _complain(folder, trouble)
-    return cases
+    return cases, trouble
 
 
 def _told_apart(files: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -137,11 +143,10 @@ def _is_called_label(file: Path) -> bool:
     return len(_ct_names(file)) > 1 or image_name(file).casefold() in LABEL_WORDS
 
 
-def _complain(folder: Path, trouble: dict[str, list[str]]) -> None:
-    """Raise UserError, one sentence, if there is any trouble."""
+def _sentences(folder: Path, trouble: Trouble) -> list[str]:
+    """One for all trouble, or none."""
     parts = [f"{what} {', '.join(names)}" for what, names in trouble.items() if names]
-    if parts:
-        raise UserError(f'"{folder}" has {", ".join(parts)}; give each CT one label, in a layout that --help shows.')
+    return [f'"{folder}" has {", ".join(parts)}; give each CT one label, in a layout that --help shows.'] * bool(parts)
 
 
 def _named(files: Iterable[Path]) -> list[NamedCT]:
