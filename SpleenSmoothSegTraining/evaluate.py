@@ -81,7 +81,8 @@ def print_means(rows: list) -> None:
     for name in ("dice", "precision", "recall"):
         if known := [value for row in rows if (value := getattr(row, name)) is not None]:
             mean = statistics.mean(known)
-            print(f"\nMean {name} of the {len(known)} cases that a fold had not learned from: {mean:.3f}")
+            of = "the one case" if len(known) == 1 else f"the {len(known)} cases"
+            print(f"\nMean {name} of {of} that a fold had not learned from: {mean:.3f}")
 
 
 if __name__ == "__main__":

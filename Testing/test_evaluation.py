@@ -182,12 +182,13 @@ def test_each_case_is_measured_by_the_fold_that_held_it_out_and_test_cases_by_al
     ]
 
 
-def test_a_model_of_one_fold_is_no_ensemble():
+def test_a_model_of_one_fold_is_an_ensemble_of_one():
     jobs = list_jobs(BY_VOLUME, [1])
     assert [(*job.who, job.networks) for job in jobs] == [
         ("validation", "fold 1", "b", (0,)),
         ("validation", "fold 1", "c", (0,)),
         ("test", "fold 1", "d", (0,)),
+        ("test", "ensemble", "d", (0,)),
     ]
 
 

@@ -81,8 +81,8 @@ def list_jobs(splits: Splits, numbers: Sequence[int], test_by_fold: bool = True)
         for number, (name, network) in zip(numbers, single, strict=True)
         for job in _jobs("validation", name, network, splits.folds[number])
     ]
-    together = [("ensemble", tuple(range(len(numbers))))] if len(numbers) > 1 else single
-    for name, networks in (single if test_by_fold and len(numbers) > 1 else []) + together:
+    together = [("ensemble", tuple(range(len(numbers))))]
+    for name, networks in (single if test_by_fold else []) + together:
         jobs.extend(_jobs("test", name, networks, splits.test))
     return jobs
 

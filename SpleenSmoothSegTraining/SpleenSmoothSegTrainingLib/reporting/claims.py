@@ -82,8 +82,8 @@ def _surface(change) -> str:
 def _folds_and_ensemble(plain: Metrics, smoothed: Metrics, fold_count: int) -> str:
     """Distance of the single folds from the ensemble, which needs test cases."""
     by_arm = [_test_dice(metrics, fold_count) for metrics in (plain, smoothed)]
-    if not all(folds and ensemble for folds, ensemble in by_arm):
-        return "Cannot be said: it needs test cases, measured by every fold and by the ensemble of both variants."
+    if not all(len(folds) > 1 and ensemble for folds, ensemble in by_arm):
+        return "Cannot be said: it needs test cases, measured by several folds and by the ensemble of both variants."
     (plain_folds, plain_ensemble), (smoothed_folds, smoothed_ensemble) = by_arm
     shared = plain_folds.keys() & smoothed_folds.keys()
     risen = sum(fmean(smoothed_folds[fold].values()) > fmean(plain_folds[fold].values()) for fold in shared)

@@ -10,10 +10,10 @@ from SpleenSmoothSegLib.atomic import written_aside
 from SpleenSmoothSegLib.borders import Border
 from SpleenSmoothSegLib.decathlon import Case
 
+from ..layout import RECIPE_NAME
 from ..measuring.byheight import profile
 from ..measuring.inference import RESAMPLES, estimate
 from ..measuring.metricsfile import Metrics, in_common
-from ..recipefile import RECIPE_NAME
 from .claims import answer, claims_table
 from .document import Answer, Block, Code, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from .examples import find_examples

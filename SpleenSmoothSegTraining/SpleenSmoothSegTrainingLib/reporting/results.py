@@ -9,9 +9,8 @@ from pathlib import Path
 from SpleenSmoothSegLib.errors import UserError
 
 from ..data.splits import Splits
+from ..layout import PLAIN_NAME, RECIPE_NAME, SPLITS_NAME, SWEEP_NAME
 from ..measuring.metricsfile import Metrics, read_metrics
-from ..recipefile import RECIPE_NAME, SPLITS_NAME
-from ..variants import PLAIN_NAME, SWEEP_NAME
 
 HISTORY_NAME, CARD_NAME = "history.csv", "model.json"
 SMOOTHED = "smoothed"
@@ -44,7 +43,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Results:
-    """All of OUT. `arms` are the variants to compare by name: "plain" and "smoothed", or the only one there is."""
+    """All of OUT. `arms` are the variants to compare by name: "plain" and "smoothed", or the only one there is.
+
+    The plain one is the control of --compare, or else the point of a sweep that has no border.
+    """
 
     arms: Mapping[str, Training]
     main: Training
@@ -66,8 +68,8 @@ def read_results(out: Path) -> Results:
     """What a training has left in its folder so far; raises UserError where there is none or a file is damaged."""
     out = Path(out)
     main = _read_training(out)
-    has_plain = main.border != "none" and (out / PLAIN_NAME / RECIPE_NAME).is_file()
-    arms = {PLAIN_NAME: _read_training(out / PLAIN_NAME)} if has_plain else {}
+    plain = [folder for folder in (out / PLAIN_NAME, out / SWEEP_NAME / "none") if (folder / RECIPE_NAME).is_file()]
+    arms = {PLAIN_NAME: _read_training(plain[0])} if plain and main.border != "none" else {}
     arms[PLAIN_NAME if main.border == "none" else SMOOTHED] = main
     points = sorted(path.parent for path in (out / SWEEP_NAME).glob(f"*/{RECIPE_NAME}"))
     return Results(arms, main, _read_splits(out / SPLITS_NAME), {point.name: _read_training(point) for point in points})
@@ -110,7 +112,7 @@ def _read_history(path: Path) -> list[dict]:
 
 
 def _number(column: str, cell: str):
-    if column == "phase":
+    if column in ("phase", "device"):
         return cell
     return int(cell) if column == "epoch" else float(cell or "nan")
 
