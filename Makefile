@@ -16,6 +16,8 @@ unexport PYTHONPATH PYTHONHOME
 python := .venv/bin/python
 # $(call ready,purpose): .venv has what the purpose needs, or one sentence says why not.
 ready = @python=$$(sh Testing/find_python.sh) && "$$python" Testing/setup_environment.py $(1)
+# $(call resume,name): --resume where OUT, or runs/name, holds a training already.
+resume = $$(test ! -f "$${OUT:-runs/$(1)}/recipe.toml" || echo --resume)
 
 help:  ## This list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -29,11 +31,11 @@ segment:  ## Segment the sample CT, or CT=file-or-folder to OUT=file-or-folder [
 
 train:  ## Train on DATASET=folder to OUT=folder by the published recipe [OPTIONS="--compare ..."]; goes on where it stopped
 	$(call ready,train)
-	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/training}" --resume $(OPTIONS)
+	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/training}" $(call resume,training) $(OPTIONS)
 
 train-starter:  ## Train the starter ensemble again on DATASET=folder to OUT=folder [OPTIONS=...]; goes on where it stopped
 	$(call ready,starter)
-	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/starter}" --resume \
+	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/starter}" $(call resume,starter) \
 	  --recipe SpleenSmoothSegTraining/Resources/Recipes/starter.toml \
 	  --splits SpleenSmoothSegTraining/Resources/Recipes/starter-splits.json \
 	  --card SpleenSmoothSegTraining/Resources/Recipes/starter-card.toml $(OPTIONS)

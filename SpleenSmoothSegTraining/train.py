@@ -1,7 +1,8 @@
 """Train SpleenSmoothSeg on labeled CTs, without a window.
 
     python train.py Task09_Spleen results
-    python train.py Task09_Spleen results --compare --resume
+    python train.py Task09_Spleen results --compare
+    python train.py Task09_Spleen results --resume
     python train.py my_labeled_cts results --border box:3px --folds 0,1 --epochs 10,2
     torchrun --nproc-per-node 4 train.py Task09_Spleen results
     Slicer --no-main-window --python-script train.py Task09_Spleen results
@@ -13,6 +14,7 @@ DATASET is a folder of labeled CTs:
 All of it is checked before anything is trained. OUT receives
 
     recipe.toml, splits.json    every number of the training, and who learned from what
+    dataset_check.txt           what was found when the data was checked last
     fold_0 ...                  state after the last epoch, history.csv, curve.png
     model                       the folder that Segment Spleen uses
     metrics.csv                 each volume by the folds that had not learned from it, test cases by the ensemble, too
@@ -21,8 +23,8 @@ All of it is checked before anything is trained. OUT receives
     plain, sweep                with --compare and --sweep: trainings with another border, the same inside
 
 Without options this is the published recipe: LinkNet with se_resnext50_32x4d, five folds, 100 epochs of Adam, 20 of
-SGD. What was interrupted, at whatever moment, goes on with --resume, to the same result on the same device. Research
-software, not a medical device.
+SGD. What was interrupted, at whatever moment, goes on with DATASET OUT --resume, as it was begun, to the same result on
+the same device. Research software, not a medical device.
 """
 
 import json
@@ -96,11 +98,11 @@ class TrainingConsole(PersonConsole):
         else:
             self._bar.write(text, file=stream or sys.stdout)
 
-    def results(self, out: Path, model: Path | None, report: Path | None) -> None:
+    def results(self, out: Path, results) -> None:
         self._close()
-        for what, path in (("Model folder", model), ("Report", report)):
-            if path:
-                print(f"{what}: {path}", flush=True)
+        print(f"Model folder: {results.model}\nReport: {results.report}", flush=True)
+        if missing := ", ".join(map(str, results.missing_folds)):
+            print(f"The model lacks fold {missing}; --resume --folds all trains the rest.", flush=True)
 
 
 class TrainingJsonConsole(JsonConsole):
@@ -109,8 +111,9 @@ class TrainingJsonConsole(JsonConsole):
     def hear(self, event: dict) -> None:
         print(json.dumps(event), flush=True)
 
-    def results(self, out: Path, model: Path | None, report: Path | None) -> None:
-        self.event("result", out=str(out), model=model and str(model), report=report and str(report))
+    def results(self, out: Path, results) -> None:
+        model, report = str(results.model), str(results.report)
+        self.event("result", out=str(out), model=model, report=report, missing_folds=results.missing_folds)
 
 
 def duration(seconds: float) -> str:
@@ -142,7 +145,8 @@ def main(arguments: list[str]) -> int:
             results = train(run, console.hear)
         except KeyboardInterrupt:
             raise KeyboardInterrupt("Stopped; --resume goes on from the last epoch.") from None
-        console.results(run.out, results.model, results.report)
+        if results:
+            console.results(run.out, results)
         return 0
 
     return exit_code(work, console)

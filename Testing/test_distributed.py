@@ -46,6 +46,7 @@ def test_two_processes_draw_the_curve_of_one(dataset, tmp_path):
     together = torchrun(dataset, tmp_path / "two", tmp_path, *epochs)
     assert alone.returncode == 0, alone.stderr
     assert together.returncode == 0, together.stderr
+    assert "Warning" not in together.stderr and together.stderr.count("Training on the CPU") == 1
     one, two = (history(tmp_path / name) for name in ("one", "two"))
     assert len(one) == len(two) == 5
     for row, other in zip(one, two, strict=True):
@@ -54,6 +55,14 @@ def test_two_processes_draw_the_curve_of_one(dataset, tmp_path):
         assert float(other["validation_dice"]) == pytest.approx(float(row["validation_dice"]), abs=0.02)
     assert together.stdout.count("fold 0  adam   1") == 1, "only the first process speaks"
     assert (tmp_path / "two" / "model" / "model.json").is_file() and (tmp_path / "two" / "report.html").is_file()
+
+
+def test_a_dataset_that_is_not_there_is_told_once_and_by_one_process(tmp_path):
+    done = torchrun(tmp_path / "nowhere", tmp_path / "out", tmp_path)
+    assert done.returncode != 0
+    told = [line for line in done.stderr.splitlines() if "nowhere" in line]
+    assert len(told) == 1 and told[0].startswith('"') and told[0].endswith("check the path."), done.stderr
+    assert "went wrong" not in done.stderr and "FutureWarning" not in done.stderr
 
 
 def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(dataset, tmp_path):

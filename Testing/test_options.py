@@ -12,6 +12,7 @@ from SpleenSmoothSegTrainingLib.learning.encoderweights import find_weights
 from SpleenSmoothSegTrainingLib.options import SWEEP, Run, make_parser, read_run
 from SpleenSmoothSegTrainingLib.recipe import Recipe
 from SpleenSmoothSegTrainingLib.recipefile import read_recipe, write_recipe_file
+from SpleenSmoothSegTrainingLib.variants import parse_sweep
 
 # Another value than the default for each option: as on the command line and as in a TOML file.
 OTHER = {
@@ -188,7 +189,7 @@ def test_resume_alone_says_again_what_the_training_was_begun_with(tmp_path):
     write_recipe_file(out / "recipe.toml", begun.recipe, {"name": "Ours"}, segment="Milz")
     run = read_run(make_parser(""), ["data", str(out), "--resume", "--folds", "1"])
     assert (run.recipe, run.card, run.segment) == (begun.recipe, {"name": "Ours"}, "Milz")
-    assert (run.splits, run.folds) == (out / "splits.json", (1,))
+    assert (run.splits, run.folds) == (None, (1,)), "splits that are not given are those of the folder"
     assert read_recipe(out / "recipe.toml") == (begun.recipe, {"name": "Ours"})
 
 
@@ -205,6 +206,47 @@ def test_resume_goes_on_with_the_control_too_where_there_is_one(tmp_path):
     write_recipe_file(tmp_path / "plain" / "recipe.toml", Recipe(border="none"), {})
     assert read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).compare
     assert not read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--no-compare"]).compare
+
+
+def test_resume_goes_on_with_the_folds_that_were_asked_for(tmp_path):
+    write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
+    assert read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).folds == (), "all"
+    for name in ("fold_1", "fold_3", "fold_x"):
+        (tmp_path / name).mkdir()
+    assert read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).folds == (1, 3)
+    assert read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--folds", "all"]).folds == ()
+
+
+def test_resume_goes_on_with_the_sweep_too_where_there_is_one(tmp_path):
+    borders = {"none", "gaussian:3px:3d", "box:1.5mm"}
+    write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
+    for border in borders:
+        write_recipe_file(tmp_path / "sweep" / border.replace(":", "_") / "recipe.toml", Recipe(border=border), {})
+    run = read_run(make_parser(""), ["data", str(tmp_path), "--resume"])
+    assert {str(border) for border in parse_sweep(run.sweep)} == borders
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_folder_is_not_the_current_one(empty):
+    """As of a variable of the shell that is not set."""
+    for arguments in (["data", empty], [empty, "out"]):
+        with pytest.raises(UserError, match="it is empty"):
+            read_run(make_parser(""), arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--epochs", "1"], "--epochs: '1' is not understood; give 2 numbers, as in 100,20"),
+        (["--window", "a,b"], "--window: 'a,b' is not understood; give 2 numbers, as in -150,250"),
+        (["--workers", "-3"], "-3 is less than none"),
+        (["--seed", "-1"], "give 0 to 2147483648"),
+    ],
+)
+def test_what_is_no_number_is_told_with_one_that_is(arguments, words):
+    with pytest.raises(UserError) as caught:
+        read_run(make_parser(""), ["data", "out", *arguments])
+    assert words in str(caught.value)
 
 
 def test_resume_where_there_is_nothing_begins(tmp_path):
@@ -252,7 +294,7 @@ def test_splits_and_test_cases_of_one_place_contradict_each_other(toml):
         (["--image-size", "192.5"], "--image-size"),
         (["--image-size", "7"], "image_size"),
         (["--image-size"], "--image-size"),
-        (["--epochs", "100"], "--epochs: invalid 2 numbers with a comma between value"),
+        (["--epochs", "100"], "--epochs: '100' is not understood; give 2 numbers, as in 100,20"),
         (["--epochs", "100,20,3"], "--epochs"),
         (["--epochs", "a,b"], "--epochs"),
         (["--epochs", "0,0"], "epochs"),

@@ -7,12 +7,14 @@ import signal
 import subprocess
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import SimpleITK as sitk
 import torch
 
+from inputs import everything_in
 from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.modelfolder import load_model, read_card
@@ -186,9 +188,62 @@ def test_all_problems_of_a_dataset_are_told_before_anything_is_trained(tmp_path)
     (dataset / "imagesTr" / "c.nii.gz").write_bytes(b"")
     with pytest.raises(UserError, match="2 problems"):
         train(Run(dataset, out, SMALL, device="cpu"))
-    told = (out / "dataset.txt").read_text("utf-8")
+    told = (out / "dataset_check.txt").read_text("utf-8")
     assert "a.nii.gz" in told and "c.nii.gz" in told
     assert not list(out.glob("fold_*")) and not (out / "recipe.toml").exists()
+
+
+def test_a_label_too_many_does_not_hide_a_damaged_file(tmp_path):
+    dataset, out = write_dataset(tmp_path / "Task"), tmp_path / "out"
+    (dataset / "dataset.json").unlink()
+    (dataset / "labelsTr" / "z.nii.gz").write_bytes(b"")
+    (dataset / "imagesTr" / "c.nii.gz").write_bytes(b"")
+    with pytest.raises(UserError, match="2 problems"):
+        train(Run(dataset, out, SMALL, device="cpu"))
+    told = (out / "dataset_check.txt").read_text("utf-8")
+    assert "no CT for z.nii.gz" in told and "c.nii.gz" in told
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"test": ("z",)}, 'no case "z"'),
+        ({"recipe": SMALL.with_changes(fold_count=5)}, "at least as many"),
+        ({"splits": SAMPLE / "ct.nii.gz"}, "holds no splits"),
+        ({"out": TRAIN}, "is a file"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_at_first_sight_is_told_before_any_ct_is_read(dataset, tmp_path, changes, words, monkeypatch):
+    monkeypatch.setattr("SpleenSmoothSegTrainingLib.run.prepare", None)
+    with pytest.raises(UserError, match=words):
+        train(Run(**{"dataset": dataset, "out": tmp_path / "out", "recipe": SMALL, "device": "cpu", **changes}))
+    assert everything_in(tmp_path) == []
+
+
+def test_a_training_that_fails_before_its_first_epoch_is_begun_anew_without_resume(dataset, tmp_path):
+    run = Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), compare=True)
+    with pytest.raises(UserError, match="No dask scheduler answers"):
+        train(replace(run, scheduler="tcp://127.0.0.1:9"))
+    assert everything_in(tmp_path) == ["dataset_check.txt"]
+    train(replace(run, compare=False, recipe=replace(run.recipe, seed=3)))
+
+
+def test_a_folder_with_nothing_to_resume_is_told(dataset, tmp_path):
+    told = []
+    train(Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), resume=True), told.append)
+    assert f'"{tmp_path}" holds no training to resume; a new one begins.' in [event.get("message") for event in told]
+
+
+def test_the_card_tells_the_command_that_began_and_where_it_was_trained(dataset, tmp_path):
+    run = Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), command="train.py first")
+    assert train(run).missing_folds == (1,)
+    results = train(replace(run, folds=(), resume=True, command="train.py again"))
+    training = read_card(results.model)["training"]
+    assert (training["command"], training["device"]) == ("train.py first", "cpu")
+    assert results.missing_folds == () and "train.py first" in (tmp_path / "report.md").read_text("utf-8")
+    rows = list(csv.DictReader((tmp_path / "fold_0" / "history.csv").read_text("utf-8").splitlines()))
+    assert [row["device"] for row in rows] == ["cpu"]
 
 
 def test_a_training_is_not_resumed_with_another_recipe(dataset, compared):
@@ -244,7 +299,8 @@ def test_a_sweep_trains_each_border_on_the_folds_asked_for(dataset, tmp_path):
     names = sorted(folder.name for folder in (tmp_path / "sweep").iterdir())
     assert names == ["box_1.5mm", "box_6mm", "gaussian_6mm", "none"], "gaussian:1.5mm is the training itself"
     assert all((tmp_path / "sweep" / name / "metrics.csv").is_file() for name in names)
-    assert "box" in (tmp_path / "report.md").read_text("utf-8")
+    report = (tmp_path / "report.md").read_text("utf-8")
+    assert "box" in report and "does border smoothing help?" in report, "none is the control of gaussian:1.5mm"
 
 
 def test_folds_trained_side_by_side_are_those_trained_one_after_another(dataset, compared, tmp_path):

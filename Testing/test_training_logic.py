@@ -146,7 +146,32 @@ def test_a_training_goes_on_by_its_own_recipe_and_splits_whatever_the_panel_says
     run = read_run(make_parser(""), chosen.arguments())
 
     assert run.resume and run.recipe == recipe and run.card == {"name": "Mine"}
-    assert run.splits == out / "splits.json" and run.compare
+    assert run.splits is None and run.compare, "the splits of the folder are the training's own"
+
+
+def test_empty_folds_are_all_also_of_a_training_of_which_only_some_were_asked_for(choices):
+    from SpleenSmoothSegTrainingLib.options import make_parser, read_run
+    from SpleenSmoothSegTrainingLib.recipe import Recipe
+    from SpleenSmoothSegTrainingLib.recipefile import write_recipe_file
+
+    out = Path(choices.out)
+    write_recipe_file(out / "recipe.toml", Recipe(), {})
+    (out / "fold_1").mkdir()
+    assert read_run(make_parser(""), choices.arguments()).folds == ()
+    assert read_run(make_parser(""), with_changes(choices, folds="0,1").arguments()).folds == (0, 1)
+
+
+def test_a_training_lacks_the_folds_that_its_model_lacks(choices):
+    from SpleenSmoothSegTrainingPanel.resultsfolder import ResultsFolder
+
+    out = Path(choices.out)
+    (out / "model").mkdir(parents=True)
+    (out / "report.html").touch()
+    for folds, missing in (([0], [1, 2]), ([0, 1, 2], [])):
+        card = {"training": {"recipe": {"fold_count": 3}, "folds": folds}}
+        (out / "model" / "model.json").write_text(json.dumps(card))
+        folder = ResultsFolder(out)
+        assert folder.missingFolds() == missing and folder.isTrained() == (not missing)
 
 
 def test_a_control_that_is_not_asked_for_does_not_go_on(choices):

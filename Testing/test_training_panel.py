@@ -432,6 +432,16 @@ def test_at_the_end_the_report_opens_and_the_model_can_be_used(trained, out, pag
     assert len(pages) == 2
 
 
+def test_folds_that_were_left_out_are_told(open_panel, dataset, out, model_folder):
+    lacks = ends_with(model_folder).replace('say("result",', 'say("result", missing_folds=[2, 3],')
+    opened = open_panel(lacks)
+    opened.choose(dataset, out)
+
+    opened.train()
+
+    assert "to train fold 2, 3, too, empty Folds and click Resume." in opened.message
+
+
 def test_nobody_who_works_elsewhere_is_disturbed_by_the_report(open_panel, dataset, out, model_folder, pages):
     opened = open_panel(ends_with(model_folder))
     opened.choose(dataset, out)
@@ -492,17 +502,6 @@ def test_a_report_that_is_gone_is_said(trained, out, pages):
     trained.ui.reportButton.click()
 
     assert "report.html" in trained.message and len(pages) == 1
-
-
-def test_after_a_part_of_the_folds_the_panel_says_what_is_missing(open_panel, dataset, out, pages):
-    opened = open_panel(SAYS + TRAINS + 'begin()\nepoch(0, 0)\nsay("result", out=str(out), model=None, report=None)')
-    opened.choose(dataset, out)
-    opened.ui.foldsText.text = "0"
-
-    opened.train()
-
-    assert "empty Folds and click Resume" in opened.message
-    assert not opened.ui.useButton.enabled and pages == []
 
 
 # What is remembered

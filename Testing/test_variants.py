@@ -7,7 +7,8 @@ import pytest
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegTrainingLib.options import SWEEP
 from SpleenSmoothSegTrainingLib.recipe import Recipe
-from SpleenSmoothSegTrainingLib.variants import list_variants, parse_sweep
+from SpleenSmoothSegTrainingLib.recipefile import write_recipe_file
+from SpleenSmoothSegTrainingLib.variants import list_variants, parse_sweep, sweep_of
 
 OUT = Path("out")
 SMOOTHED = Recipe(border="gaussian:1.5mm", seed=7)
@@ -51,7 +52,16 @@ def test_plain_is_not_compared_with_plain(changes):
 def test_a_sweep_has_every_kernel_with_every_width_and_none():
     assert names("gaussian,box:1mm,2mm") == ["none", "gaussian:1mm", "gaussian:2mm", "box:1mm", "box:2mm"]
     assert names("gaussian:1mm,3px:3d") == ["none", "gaussian:1mm:3d", "gaussian:3px:3d"]
+    assert names("gaussian:1mm,2mm+box:3px") == ["none", "gaussian:1mm", "gaussian:2mm", "box:3px"]
     assert len(parse_sweep(SWEEP)) == 7
+
+
+def test_the_sweep_of_a_folder_is_known_again(tmp_path):
+    assert sweep_of(tmp_path) is None
+    for variant in (variants := list_variants(tmp_path, SMOOTHED, sweep="gaussian,box:1mm,3px:3d")):
+        write_recipe_file(variant.folder / "recipe.toml", variant.recipe, {})
+    again = list_variants(tmp_path, SMOOTHED, sweep=sweep_of(tmp_path))
+    assert {variant.folder for variant in again} == {variant.folder for variant in variants}
 
 
 @pytest.mark.parametrize("text", ["Gaussian,BOX:1MM,2mm:3D", " gaussian , box : 1mm , 2 mm :3d"])

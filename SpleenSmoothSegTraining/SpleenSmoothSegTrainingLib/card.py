@@ -11,7 +11,7 @@ PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "S
 
 
 def model_card(
-    recipe: Recipe, dataset: Dataset, splits: Splits, words: dict, folds: list[int], device: str, command: str = ""
+    recipe: Recipe, dataset: Dataset, splits: Splits, words: dict, folds: list[int], devices: list[str]
 ) -> dict:
     """What a person, and a program that loads the model, must know of it.
 
@@ -19,10 +19,9 @@ def model_card(
         recipe: of the training.
         dataset: that it learned from.
         splits: what each fold held out and what none has seen.
-        words: "name", "description" and "data_license", as far as given.
+        words: "name", "description", "data_license" and "command" (that began the training), as far as given.
         folds: numbers of the folds that are trained.
-        device: name of the device on which they were.
-        command: the command line that did it.
+        devices: names of those on which they were.
     """
     some = (
         f"{recipe.fold_count} folds"
@@ -56,8 +55,8 @@ def model_card(
                 "description": dataset.description,
                 "license": words.get("data_license", dataset.license or "not stated"),
             },
-            "device": device,
-            "command": command,
+            "device": ", ".join(devices),
+            "command": words.get("command", ""),
             "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
         },
     }

@@ -4,6 +4,7 @@ A job finds all it needs in the folder of its training (recipe, splits, states),
 folder can do it, and can take it up again after another one died.
 """
 
+import importlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,14 +21,15 @@ from .data.dataset import Dataset, open_dataset
 from .data.prepare import slice_format
 from .data.slicecache import SliceCache
 from .data.splits import Part
+from .layout import MODEL_NAME, RECIPE_NAME, fold_folder
 from .learning.distributed import ALONE, Processes, local_device
 from .learning.fold import FoldTraining, Means, build_network
 from .learning.state import is_finished, load_state
 from .measuring.evaluation import evaluate
 from .measuring.metricsfile import write_metrics
-from .outfolder import MODEL_NAME, claimed_splits, fold_folder
+from .outfolder import claimed_splits
 from .recipe import Recipe
-from .recipefile import RECIPE_NAME, read_recipe
+from .recipefile import read_recipe
 from .reporting.figures import draw_curve
 
 Say = Callable[[dict], None]
@@ -40,7 +42,7 @@ class Job:
     Attributes:
         variant: name of the training.
         folder: of the training.
-        dataset, segment, cache, device, workers, tensorboard, command: as in `options.Run`.
+        dataset, segment, cache, device, workers, tensorboard: as in `options.Run`.
     """
 
     variant: str
@@ -51,7 +53,6 @@ class Job:
     device: str = "auto"
     workers: int = 0
     tensorboard: bool = False
-    command: str = ""
 
     @property
     def title(self) -> str:
@@ -116,8 +117,10 @@ def measure(job: Job, say: Say) -> None:
     folds = finished_folds(job.folder, recipe)
     if not folds:
         raise UserError(f'No fold of "{job.folder}" is finished; train one first.')
-    card = model_card(recipe, dataset, splits, words, folds, choose_device(job.device).type, job.command)
-    networks = [_best_network(recipe, fold_folder(job.folder, number)) for number in folds]
+    states = [load_state(fold_folder(job.folder, number)) for number in folds]
+    devices = {row.get("device", "") for state in states for row in state.history} - {""}
+    card = model_card(recipe, dataset, splits, words, folds, sorted(devices))
+    networks = [_network(recipe, state.best_network) for state in states]
     save_model(job.folder / MODEL_NAME, card, networks)
     metrics = evaluate(
         job.folder / MODEL_NAME,
@@ -148,18 +151,24 @@ def _parts(part: Part, dataset: Dataset, recipe: Recipe, cache: SliceCache) -> l
     return parts
 
 
-def _best_network(recipe: Recipe, folder: Path):
+def _network(recipe: Recipe, weights: dict):
     network = build_network(recipe.with_changes(encoder_weights="none"))
-    network.load_state_dict(load_state(folder).best_network)
+    network.load_state_dict(weights)
     return network.eval()
 
 
-def _tensorboard_writer(folder: Path) -> Callable[[dict], None]:
-    """Writes rows of the history as TensorBoard events; raises UserError where TensorBoard is not installed."""
+def check_tensorboard() -> None:
+    """Raise UserError where TensorBoard is not installed."""
     try:
-        from torch.utils.tensorboard import SummaryWriter
+        importlib.import_module("torch.utils.tensorboard")
     except ImportError as error:
         raise UserError("--tensorboard needs the package tensorboard; install it, or leave the option out.") from error
+
+
+def _tensorboard_writer(folder: Path) -> Callable[[dict], None]:
+    """Writes rows of the history as TensorBoard events."""
+    from torch.utils.tensorboard import SummaryWriter
+
     writer = SummaryWriter(folder / "tensorboard")
 
     def write(row: dict) -> None:

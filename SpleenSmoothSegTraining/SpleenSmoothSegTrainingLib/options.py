@@ -11,9 +11,10 @@ from pathlib import Path
 from SpleenSmoothSegLib.console import Parser
 from SpleenSmoothSegLib.errors import UserError
 
+from .layout import PLAIN_NAME, RECIPE_NAME, claimed_folds, holds_training
 from .recipe import Recipe
-from .recipefile import RECIPE_NAME, SPLITS_NAME, read_recipe_file
-from .variants import PLAIN_NAME
+from .recipefile import read_recipe_file
+from .variants import sweep_of
 
 SWEEP = "gaussian,box:1mm,1.5mm,3mm"
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -28,7 +29,7 @@ class Run:
         dataset, out: folders.
         recipe: every number of the training.
         card: "name", "description" and "data_license" for the model's card.
-        folds: which folds to train now; None means all.
+        folds: which folds to train now; none named means all.
         test: names of the cases for the test; None draws them.
         splits: file of splits to use again.
         segment: name or value of the spleen in the labels.
@@ -40,14 +41,14 @@ class Run:
         sweep: kernels and widths to train as well, KERNEL,...:WIDTH,...
         scheduler: None, "local", "local:N" or the address of a Dask cluster.
         tensorboard: write its events.
-        command: the command line, for the model's card.
+        command: the command line, for the model's card where this run begins a training.
     """
 
     dataset: Path
     out: Path
     recipe: Recipe = Recipe()
     card: dict = field(default_factory=dict)
-    folds: tuple[int, ...] | None = None
+    folds: tuple[int, ...] = ()
     test: tuple[str, ...] | None = None
     splits: Path | None = None
     segment: str | None = None
@@ -65,8 +66,8 @@ class Run:
 def make_parser(description: str) -> Parser:
     """The parser of train.py; options that are not given are None."""
     parser = Parser("train.py", description)
-    parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder of labeled CTs")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the results")
+    parser.add_argument("dataset", type=_folder, metavar="DATASET", help="folder of labeled CTs")
+    parser.add_argument("out", type=_folder, metavar="OUT", help="folder for the results")
     _add_run_options(parser.add_argument_group("This run"))
     recipe = parser.add_argument_group(
         "Recipe", "Every number of the training, also as keys of a TOML file (image_size = 192) for --recipe."
@@ -87,7 +88,7 @@ def _add_run_options(group) -> None:
         "--card", type=Path, metavar="FILE", help="TOML file with a table [card]: words for the model's card"
     )
     yes_or_no = argparse.BooleanOptionalAction  # so that the command line wins over a file that says yes
-    group.add_argument("--resume", action=yes_or_no, help="go on with what OUT holds, by its own recipe and splits")
+    group.add_argument("--resume", action=yes_or_no, help="go on with what OUT holds, as it was begun")
     group.add_argument(
         "--compare",
         action=yes_or_no,
@@ -98,15 +99,15 @@ def _add_run_options(group) -> None:
         nargs="?",
         const=SWEEP,
         metavar="KERNELS:WIDTHS",
-        help=f"train with each of these borders, too, in OUT/sweep (without a value: {SWEEP})",
+        help=f"train with each of these borders, too, in OUT/sweep; + joins several (without a value: {SWEEP})",
     )
-    group.add_argument("--folds", type=_whole_numbers, metavar="0,1", help="folds to train now (default: all)")
+    group.add_argument("--folds", type=_fold_numbers, metavar="0,1", help="folds to train now, or all (default)")
     group.add_argument("--test", type=_names, metavar="NAME,NAME", help="cases for the test (default: drawn by --seed)")
     group.add_argument("--splits", type=Path, metavar="FILE", help="use the splits.json of an earlier training again")
     group.add_argument("--segment", metavar="NAME", help="name, or value, of the spleen in labels that hold more")
     group.add_argument("--device", choices=DEVICES, help="(default: auto)")
     group.add_argument(
-        "--workers", type=int, metavar="N", help="processes that make batches (default: up to 8 with a GPU, else 0)"
+        "--workers", type=_count, metavar="N", help="processes that make batches (default: up to 8 with a GPU, else 0)"
     )
     group.add_argument("--cache", type=Path, metavar="FOLDER", help="cut slices (default: the user's cache folder)")
     group.add_argument(
@@ -125,7 +126,7 @@ def read_run(parser: Parser, arguments: list[str]) -> Run:
     parsed = vars(parser.parse_args(_with_negative_numbers(arguments)))
     given = {name: value for name, value in parsed.items() if value is not None}
     if given.get("resume"):
-        given = _of_training(given["out"], given) | given
+        given = _of_training(given["out"]) | given
     values, card = read_recipe_file(given["recipe"]) if "recipe" in given else ({}, {})
     if "card" in given:
         card = read_recipe_file(given.pop("card"))[1]
@@ -146,16 +147,17 @@ def read_run(parser: Parser, arguments: list[str]) -> Run:
     return Run(recipe=recipe, card=card, **{name: value for name, value in values.items() if name in names})
 
 
-def _of_training(out: Path, given: dict) -> dict:
+def _of_training(out: Path) -> dict:
     """The options that say again what the training in `out` was begun with, where it holds one."""
-    if not (out / RECIPE_NAME).is_file():  # splits without a recipe are what a power failure left
+    if not holds_training(out):
         return {}
-    own = {"recipe": out / RECIPE_NAME}
-    if not {"test", "splits"} & set(given):
-        own["splits"] = out / SPLITS_NAME
-    if (out / PLAIN_NAME / RECIPE_NAME).is_file():
-        own["compare"] = True
-    return own
+    own = {
+        "recipe": out / RECIPE_NAME,
+        "folds": tuple(claimed_folds(out)),
+        "compare": holds_training(out / PLAIN_NAME),
+        "sweep": sweep_of(out),
+    }
+    return {name: value for name, value in own.items() if value}
 
 
 def _with_negative_numbers(arguments: list[str]) -> list[str]:
@@ -180,7 +182,7 @@ def _from_file(name: str, value, folder: Path):
         "test": _list_of(str),
         "segment": lambda value: str(_of(str, int)(value)),
         "device": _device,
-        "workers": _of(int),
+        "workers": lambda value: _count(_of(int)(value)),
         "scheduler": _of(str),
         "sweep": lambda value: {True: SWEEP, False: None}[value] if isinstance(value, bool) else _of(str)(value),
         "splits": folder.joinpath,
@@ -195,7 +197,7 @@ def _from_file(name: str, value, folder: Path):
         raise UserError(f'The recipe holds "{name}", which is no option of train.py; --help lists them.')
     try:
         return readers[name](value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, argparse.ArgumentTypeError) as error:
         raise UserError(f"The recipe's {name} is {value!r}, which is not understood; correct it.") from error
 
 
@@ -237,12 +239,17 @@ def _reader(default):
         return type(default)
 
     def read(text: str) -> tuple:
-        values = tuple(type(default[0])(part) for part in text.split(","))
+        try:
+            values = tuple(type(default[0])(part) for part in text.split(","))
+        except ValueError:
+            values = ()
         if len(values) != len(default):
-            raise ValueError(text)
+            example = _shown(default)
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not understood; give {len(default)} numbers, as in {example}"
+            )
         return values
 
-    read.__name__ = f"{len(default)} numbers with a comma between"
     return read
 
 
@@ -254,7 +261,22 @@ def _shown(default) -> str:
     return ",".join(f"{value:g}" for value in default) if isinstance(default, tuple) else str(default)
 
 
-def _whole_numbers(text: str) -> tuple[int, ...]:
+def _folder(text: str) -> Path:
+    if not text.strip():  # as of a variable of the shell that is not set; it would be the current folder
+        raise argparse.ArgumentTypeError("it is empty")
+    return Path(text)
+
+
+def _count(text: str | int) -> int:
+    if (number := int(text)) < 0:
+        raise argparse.ArgumentTypeError(f"{number} is less than none")
+    return number
+
+
+def _fold_numbers(text: str) -> tuple[int, ...]:
+    """None named means all."""
+    if text.strip().lower() == "all":
+        return ()
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:

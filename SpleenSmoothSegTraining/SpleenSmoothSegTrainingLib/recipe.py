@@ -140,7 +140,7 @@ def _check(field: dataclasses.Field, value) -> None:
         raise UserError(f"The recipe's {field.name} is {value!r}; give something like {field.default!r}.")
     lowest, highest = field.metadata.get("bounds", (value, value))
     if not lowest <= value <= highest:
-        raise UserError(f"The recipe's {field.name} is {value!r}; give {lowest:g} to {highest:g}.")
+        raise UserError(f"The recipe's {field.name} is {value!r}; give {lowest:.10g} to {highest:.10g}.")
     if value not in (choices := field.metadata.get("choices", (value,))):
         raise UserError(f"The recipe's {field.name} is {value!r}; give one of: {', '.join(choices)}.")
 

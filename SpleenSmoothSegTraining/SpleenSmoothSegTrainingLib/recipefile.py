@@ -8,8 +8,7 @@ from SpleenSmoothSegLib.errors import UserError
 
 from .recipe import Recipe
 
-RECIPE_NAME, SPLITS_NAME = "recipe.toml", "splits.json"  # in the folder of a training
-CARD_KEYS = ("name", "description", "data_license")
+CARD_KEYS = ("name", "description", "data_license", "command")
 
 
 def read_recipe_file(path: Path) -> tuple[dict, dict]:

@@ -6,9 +6,9 @@ from pathlib import Path
 from SpleenSmoothSegLib.borders import PLANES, Border
 from SpleenSmoothSegLib.errors import UserError
 
+from .layout import PLAIN_NAME, RECIPE_NAME, SWEEP_NAME
 from .recipe import Recipe
-
-PLAIN_NAME, SWEEP_NAME = "plain", "sweep"  # of the control and its folder, of the folder of the sweep
+from .recipefile import read_recipe
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,30 @@ def list_variants(out: Path, recipe: Recipe, compare: bool = False, sweep: str |
 
 
 def parse_sweep(text: str) -> list[Border]:
-    """None and each kernel with each width of a text such as "gaussian,box:1mm,2mm" or "gaussian:1mm,2mm:3d"."""
-    kernels, _, rest = text.lower().partition(":")
+    """None and each kernel with each width of a text such as "gaussian,box:1mm,2mm" or "gaussian:1mm:3d+box:3px"."""
+    borders = [border for part in text.lower().split("+") for border in _each_with_each(part)]
+    return list(dict.fromkeys([Border("none"), *borders]))
+
+
+def sweep_of(out: Path) -> str | None:
+    """The sweep that was begun in a results folder, as `parse_sweep` reads it; None where there was none.
+
+    Raises UserError where a recipe of it is damaged.
+    """
+    recipes = [read_recipe(path)[0] for path in sorted((out / SWEEP_NAME).glob(f"*/{RECIPE_NAME}"))]
+    return "+".join(recipe.border for recipe in recipes if recipe.border != "none") or None
+
+
+def _each_with_each(text: str) -> list[Border]:
+    kernels, _, rest = text.partition(":")
     widths, _, plane = rest.partition(":")
     if not widths or plane not in ("", *PLANES):
         raise UserError(f"{text!r} is no sweep; write kernels, a colon and widths, such as gaussian,box:1mm,2mm.")
-    borders = [
+    return [
         _effective(Border.parse(":".join(filter(None, (kernel, width, plane)))))
         for kernel in kernels.split(",")
         for width in widths.split(",")
     ]
-    return list(dict.fromkeys([Border("none"), *borders]))
 
 
 def _effective(border: Border) -> Border:

@@ -1,5 +1,6 @@
 """What the results folder of a training holds, seen from outside: train.py alone writes into it."""
 
+import json
 from pathlib import Path
 
 
@@ -26,9 +27,17 @@ class ResultsFolder:
         """Whether a control without border smoothing was begun."""
         return _isFile(self.path / "plain" / "recipe.toml")
 
+    def missingFolds(self) -> list[int]:
+        """Those that the model in it lacks, as its card tells; none where there is no such card."""
+        try:
+            training = json.loads((self.model / "model.json").read_text(encoding="utf-8"))["training"]
+            return [number for number in range(training["recipe"]["fold_count"]) if number not in training["folds"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
+
     def isTrained(self) -> bool:
         """Whether nothing but --compare would add to it."""
-        return self.hasModel() and self.hasReport()
+        return self.hasModel() and self.hasReport() and not self.missingFolds()
 
 
 def _isFile(path: Path) -> bool:

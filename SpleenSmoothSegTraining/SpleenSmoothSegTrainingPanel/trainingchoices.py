@@ -69,7 +69,7 @@ class TrainingChoices:
             path = self.recipePath()
             words += ["--recipe", str(path) if path != Path() else "FILE"] if path else []
             words += _option("--border", self.borderText()) + _option("--epochs", self.epochs)
-        words += _option("--folds", self.folds)
+        words += _option("--folds", self.folds or ("all" if self.isResumed() else ""))  # by itself: those of before
         words += ["--compare"] if self.isCompared else []
         if self.isResumed() and not self.isCompared and ResultsFolder(self.out).hasControl():
             words += ["--no-compare"]  # train.py by itself goes on with the control, too

@@ -27,10 +27,11 @@ GRACE_MS = 900  # for train.py to take away what it has half written
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training that came to its end has made: None where only a part of the folds was asked for."""
+    """What a training that came to its end has made, and which folds the model still lacks."""
 
     model: Path | None
     report: Path | None
+    missingFolds: tuple[int, ...] = ()
 
 
 @dataclass
@@ -179,7 +180,8 @@ class TrainingLogic:
             )
             sentence = run.error or early
         else:
-            trained = Trained(*(_file(run.result.get(name)) for name in ("model", "report")))
+            made = [_file(run.result.get(name)) for name in ("model", "report")]
+            trained = Trained(*made, tuple(run.result.get("missing_folds") or ()))
         self._endRun(trained, sentence, self._child.log)
 
     def _endRun(self, trained: Trained | None, sentence: str, log: str) -> None:

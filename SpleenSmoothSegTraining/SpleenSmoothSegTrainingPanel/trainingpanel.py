@@ -352,8 +352,10 @@ def _state(folder: ResultsFolder) -> str:
 
 
 def _whatCameOut(trained) -> str:
-    if trained.model is None:
-        return _("These folds are trained; the model is made when all are, so empty Folds and click Resume.")
+    if missing := ", ".join(map(str, trained.missingFolds)):
+        return _(
+            "These folds are trained and can be tried; to train fold {missing}, too, empty Folds and click Resume."
+        ).format(missing=missing)
     return _("The model is trained; read the report, then let Segment Spleen use the model.")
 
 

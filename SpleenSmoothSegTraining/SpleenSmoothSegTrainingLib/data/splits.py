@@ -88,8 +88,7 @@ def split(
     Raises:
         UserError: `test` names a case that is not there, or too few are left for the folds.
     """
-    if wrong := [name for name in test or () if name not in spleen]:
-        raise UserError(f'The dataset has no case "{wrong[0]}" to test on; it has {", ".join(spleen)}.')
+    check_possible(list(spleen), split_by, fold_count, test_part, test)
     counts = _counts(spleen)
     chosen: Part = dict.fromkeys(sorted(test)) if test is not None else {}
     rest = {name: spleen[name] for name in spleen if name not in chosen}
@@ -97,7 +96,6 @@ def split(
         if test is None:
             chosen = dict.fromkeys(_draw({name: counts[name] for name in rest}, test_part, seed))
         rest_counts = {name: counts[name] for name in rest if name not in chosen}
-        _check_enough("labeled CTs", len(rest_counts), fold_count)
         folds = tuple(dict.fromkeys(names) for names in split_by_volume(rest_counts, fold_count, seed))
     else:
         parts = _split_slices(rest, fold_count, test_part if test is None else 0.0, seed)
@@ -107,24 +105,47 @@ def split(
     return Splits(split_by, seed, chosen, folds, counts)
 
 
-def read_splits(path: Path, spleen: Mapping[str, Sequence[bool]], fold_count: int) -> Splits:
-    """The splits in a file that an earlier training wrote; raises UserError where they do not fit this dataset."""
+def check_possible(
+    names: Sequence[str], split_by: str, fold_count: int, test_part: float, test: Sequence[str] | None = None
+) -> None:
+    """Raise UserError where `split` would, as far as the names of the cases alone tell."""
+    if wrong := [name for name in test or () if name not in names]:
+        raise UserError(f'The dataset has no case "{wrong[0]}" to test on; it has {", ".join(names)}.')
+    if split_by == "volume":
+        tested = round(test_part * len(names)) if test is None else len(set(test))
+        _check_enough("labeled CTs", len(names) - tested, fold_count)
+
+
+def load_splits(path: Path) -> Splits:
+    """The splits in a file, of whatever dataset; raises UserError where it holds none."""
     try:
-        splits = Splits.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        return Splits.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise UserError(f'The splits "{path}" cannot be read; check the path.') from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f'"{path}" holds no splits ({error}); give the splits.json of a training.') from error
+
+
+def read_splits(path: Path, spleen: Mapping[str, Sequence[bool]], fold_count: int) -> Splits:
+    """The splits in a file that an earlier training wrote; raises UserError where they do not fit this dataset."""
+    splits = load_splits(path)
     if missing := [name for name in splits.cases if name not in spleen]:
         raise UserError(f'The splits "{path}" name the case "{missing[0]}", which the dataset lacks; give its own.')
     if len(splits.folds) != fold_count:
         raise UserError(f'The splits "{path}" have {len(splits.folds)} folds, not {fold_count}; give --fold-count.')
     if not all(splits.folds):
         raise UserError(f'The splits "{path}" have a fold that holds nothing out; correct the file.')
-    for name, slices in ((name, slices) for part in (*splits.folds, splits.test) for name, slices in part.items()):
-        if slices and not 0 <= min(slices) <= max(slices) < len(spleen[name]):
+    for name, slices in _slices(splits):
+        if not 0 <= min(slices) <= max(slices) < len(spleen[name]):
             raise UserError(f'The splits "{path}" name slices that "{name}" does not have; give those of this dataset.')
     return replace(splits, spleen_slices=_counts(spleen))
+
+
+def are_of(splits: Splits, spleen: Mapping[str, Sequence[bool]]) -> bool:
+    """Whether the dataset is still the one that was split: the same cases, with spleen in as many slices."""
+    return splits.spleen_slices == _counts(spleen) and all(
+        max(slices) < len(spleen[name]) for name, slices in _slices(splits)
+    )
 
 
 def split_by_volume(spleen_slices: dict[str, int], folds: int, seed: int) -> list[list[str]]:
@@ -184,6 +205,11 @@ def _check_enough(what: str, number: int, fold_count: int) -> None:
 
 def _counts(spleen: Mapping[str, Sequence[bool]]) -> dict[str, int]:
     return {name: int(sum(held)) for name, held in spleen.items()}
+
+
+def _slices(splits: Splits) -> list[tuple[str, tuple[int, ...]]]:
+    """The cases of which only some slices are in a part, with those."""
+    return [(name, slices) for part in (*splits.folds, splits.test) for name, slices in part.items() if slices]
 
 
 def _written(part: Part) -> list[str] | dict[str, list[int]]:

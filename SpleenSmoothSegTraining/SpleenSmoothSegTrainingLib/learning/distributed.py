@@ -4,13 +4,21 @@ The same global batch gives the same curve: each process takes its share of ever
 gradients are those of the whole batch.
 """
 
+import contextlib
 import os
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from SpleenSmoothSegLib.errors import UserError
+
+T = TypeVar("T")
+LONGEST_WAIT = timedelta(days=1)  # for the first process, which cuts and measures CTs
 
 
 @dataclass(frozen=True)
@@ -28,26 +36,54 @@ class Processes:
         """The sum over all processes; gradients flow back to each."""
         if self.count == 1:
             return sums
-        from torch.distributed.nn.functional import all_reduce
+        return _Sum.apply(sums)
 
-        return all_reduce(sums)
+    def first_does(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns in the first process, None in the others, which wait for it.
 
-    def wait(self) -> None:
-        """Return when all processes are here."""
-        if self.count > 1:
-            torch.distributed.barrier()
+        Where it fails there, the others end without a word of their own (SystemExit).
+        """
+        result, done = None, [False]
+        try:
+            if self.is_first:
+                result = work()
+                done = [True]
+        finally:
+            if self.count > 1:
+                torch.distributed.broadcast_object_list(done)
+        if not self.is_first and not done[0]:
+            raise SystemExit(1)
+        return result
 
 
 ALONE = Processes()
 
 
-def join_processes(device: torch.device) -> Processes:
-    """Find the other processes that torchrun has started; alone without torchrun."""
+def is_first_process() -> bool:
+    """Whether this process speaks for all that torchrun has started; also before they have joined."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextlib.contextmanager
+def joined_processes(device: torch.device) -> Iterator[Processes]:
+    """The processes that torchrun has started, until they part; alone without torchrun.
+
+    Raises UserError in those that are left when another one ends.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
-        return ALONE
-    if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    return Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+        yield ALONE
+        return
+    if device.type == "cuda":
+        torch.cuda.set_device(local_device(device))
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    try:
+        yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    except RuntimeError as error:
+        if "peer" not in str(error).lower():  # so gloo and NCCL tell of a connection that is gone
+            raise
+        raise UserError("Another process of this training has ended; read what it says, then --resume.") from error
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def local_device(device: torch.device) -> torch.device:
@@ -74,7 +110,28 @@ def share_network(network: nn.Module, processes: Processes) -> nn.Module:
             kind = type(module)
             module.__class__ = type(f"Shared{kind.__name__}", (_SharedBatchNorm, kind), {})
             module.processes = processes
-    return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # The newest PyTorch calls it by another name, the older ones know this one only.
+        warnings.simplefilter("ignore", FutureWarning)
+        return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
+
+
+class _Sum(torch.autograd.Function):
+    """The sum over all processes; each one's share counts in every other one's loss, so gradients are summed, too."""
+
+    @staticmethod
+    def forward(ctx, sums: torch.Tensor) -> torch.Tensor:
+        return _summed(sums)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
+        return _summed(gradient)
+
+
+def _summed(tensor: torch.Tensor) -> torch.Tensor:
+    total = tensor.clone(memory_format=torch.contiguous_format)
+    torch.distributed.all_reduce(total)
+    return total
 
 
 class _SharedBatchNorm:

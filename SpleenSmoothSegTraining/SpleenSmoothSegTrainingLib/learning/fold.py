@@ -117,7 +117,8 @@ class FoldTraining:
             if not phase.steps_each_batch:
                 scheduler.step(dice)
             seconds = round(time.monotonic() - start, 2)
-            row = dict(zip(HISTORY_COLUMNS, (phase.name, epoch, rate, loss, dice, seconds), strict=True))
+            values = (phase.name, epoch, rate, loss, dice, seconds, self.device.type)
+            row = dict(zip(HISTORY_COLUMNS, values, strict=True))
             state = self._next_state(state, row, index, epoch, optimizer, scheduler)
             if self.processes.is_first:
                 save_state(self.folder, state)

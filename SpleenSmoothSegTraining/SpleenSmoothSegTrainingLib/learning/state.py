@@ -15,7 +15,7 @@ from .phases import phases
 
 STATE_NAME = "last.pt"
 HISTORY_NAME = "history.csv"
-HISTORY_COLUMNS = ("phase", "epoch", "rate", "loss", "validation_dice", "seconds")
+HISTORY_COLUMNS = ("phase", "epoch", "rate", "loss", "validation_dice", "seconds", "device")
 
 
 @dataclass
