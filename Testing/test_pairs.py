@@ -168,7 +168,7 @@ def labeled(tmp_path, stack, label: sitk.Image, name="a_label.nii.gz"):
 
 
 def test_whatever_its_one_value_a_binary_label_is_spleen(tmp_path, stack):
-    (case,) = find_pairs(labeled(tmp_path, stack, stack[1] * 255))
+    (case,) = find_pairs(labeled(tmp_path, stack, stack[1] * 255)).cases
     assert_reads(case, stack)
 
 
@@ -183,7 +183,7 @@ def two_organs(tmp_path, stack):
 
 
 def test_of_several_values_the_chosen_one_is_spleen(two_organs, stack):
-    (case,) = find_pairs(two_organs, segment="2")
+    (case,) = find_pairs(two_organs, segment="2").cases
     assert_reads(case, stack)
 
 
@@ -202,7 +202,7 @@ def test_an_interpolated_label_is_refused(tmp_path, stack):
 
 
 def test_whole_numbers_stored_as_floats_are_a_label(tmp_path, stack):
-    (case,) = find_pairs(labeled(tmp_path, stack, sitk.Cast(stack[1], sitk.sitkFloat32)))
+    (case,) = find_pairs(labeled(tmp_path, stack, sitk.Cast(stack[1], sitk.sitkFloat32))).cases
     assert_reads(case, stack)
 
 
@@ -247,7 +247,7 @@ def value_2(stack) -> np.ndarray:
     ids=["by name", "by terminology", "as told", "the only one"],
 )
 def test_the_spleen_is_found_among_segments(tmp_path, stack, value_2, segments, wanted):
-    (case,) = find_pairs(segmented(tmp_path, stack, segments, value_2), wanted)
+    (case,) = find_pairs(segmented(tmp_path, stack, segments, value_2), wanted).cases
     assert_reads(case, stack)
 
 
@@ -268,7 +268,7 @@ def test_segments_that_overlap_lie_in_layers(tmp_path, stack):
     spleen = sitk.GetArrayFromImage(stack[1]).transpose()
     layers = np.stack([np.ones_like(spleen), spleen])
     folder = segmented(tmp_path, stack, [segment("Body", 1, 0), segment("Spleen", 1, 1)], layers)
-    (case,) = find_pairs(folder)
+    (case,) = find_pairs(folder).cases
     assert_reads(case, stack)
 
 
