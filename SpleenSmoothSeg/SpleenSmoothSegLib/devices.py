@@ -146,7 +146,7 @@ def keep_freed_memory() -> None:
     """Let the C library keep the memory that PyTorch frees, for the next tensor of that size.
 
     glibc gives large blocks back to the system and gets them anew, page by page, several times a step: a step on a CPU
-    takes up to 1.5 times as long (Testing/Benchmarks/bench_training.py). Elsewhere nothing happens.
+    takes a seventh longer (Testing/Benchmarks/bench_training.py). Elsewhere nothing happens.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
