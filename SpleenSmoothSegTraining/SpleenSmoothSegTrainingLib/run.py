@@ -78,6 +78,7 @@ def train(run: Run, hear: Hear = lambda event: None) -> Results | None:
     if not processes.is_first:
         return None
     jobs = [Job(variant.name, variant.folder, **common) for variant in variants]
+    hear({"event": "progress", "fraction": 1.0, "step": "Measuring the model on the CTs", "remaining_s": None})
     raise_failures(list(run_jobs(measure, jobs, run.scheduler, lambda job, event: hear(event))))
     from .reporting.report import write_report
 
