@@ -8,7 +8,8 @@ from torch import nn
 
 from conftest import SMALL_ENCODER
 from SpleenSmoothSegLib.network import LinkNet
-from SpleenSmoothSegTrainingLib.learning.precision import autocast, computes_mixed, keep_depthwise_full
+from SpleenSmoothSegLib.precision import autocast
+from SpleenSmoothSegTrainingLib.learning.precision import computes_mixed, keep_depthwise_full
 
 CPU = torch.device("cpu")
 

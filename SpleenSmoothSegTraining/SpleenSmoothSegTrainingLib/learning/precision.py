@@ -1,23 +1,16 @@
 """Mixed precision: bfloat16 where a device computes faster in it, full precision where that is not safe or slower."""
 
-import contextlib
-
 import torch
 from torch import nn
+
+from SpleenSmoothSegLib.precision import computes_in_bfloat16
 
 
 def computes_mixed(precision: str, device: torch.device) -> bool:
     """Whether a recipe's precision, "auto", "mixed" or "full", means bfloat16 on this device."""
     if precision != "auto":
         return precision == "mixed"
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device)[0] >= 8  # older ones only emulate it
-    return device.type == "cpu" and _cpu_computes_in_bfloat16()
-
-
-def autocast(mixed: bool, device: torch.device):
-    """The context in which the network is called; gradients need no scaling, bfloat16 has the range of float32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16) if mixed else contextlib.nullcontext()
+    return computes_in_bfloat16(device)
 
 
 def keep_depthwise_full(network: nn.Module, device: torch.device) -> None:
@@ -37,8 +30,3 @@ class _InFullPrecision:
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float())
-
-
-def _cpu_computes_in_bfloat16() -> bool:
-    capability = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch >= 2.9
-    return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))

@@ -1,0 +1,99 @@
+"""The folds of a model on one device, looking at slices of one CT, a few at a time.
+
+So memory does not grow with folds x volume.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from .components import parts_that_touch
+from .modelfolder import Model
+from .preprocessing import with_neighbors
+
+SLICES_PER_BATCH = 8
+
+
+class Folds:
+    """What the folds say of the slices that they have looked at; of the others, nothing.
+
+    Args:
+        model: its networks stay on the CPU.
+        slices: float32 (slice, row, column), as the networks see them.
+        step: from one channel of the network to the next, in slices.
+        device: torch device.
+        exact: compute in float32; else in bfloat16 where the device is faster in it.
+
+    Attributes:
+        mean: float32 (slice, row, column), mean probability over the folds.
+        deviation: of the probabilities from that, float32.
+        masks: (fold, slice, row, columns / 8), eight voxels a byte.
+        seen: for each slice whether the folds have looked at it.
+    """
+
+    def __init__(self, model: Model, slices: np.ndarray, step: float, device, exact: bool = False):
+        from .precision import computes_in_bfloat16
+
+        count, rows, columns = slices.shape
+        self.device, self._model, self._slices, self._step = device, model, slices, step
+        self._networks = [_on(device, network) for network in model.networks]
+        self._mixed = not exact and computes_in_bfloat16(device)
+        self.mean, self.deviation = np.zeros_like(slices), np.zeros_like(slices)
+        self.masks = np.zeros((len(self._networks), count, rows, -(-columns // 8)), np.uint8)
+        self.seen = np.zeros(count, bool)
+
+    def look(self, indices: Sequence[int]) -> Iterator[int]:
+        """Look at those of these slices that are new; before each batch yields how many have been seen so far."""
+        import torch
+
+        new = [index for index in indices if not self.seen[index]]
+        for start in range(0, len(new), SLICES_PER_BATCH):
+            yield int(self.seen.sum())
+            batch = new[start : start + SLICES_PER_BATCH]
+            stacks = with_neighbors(self._slices, batch, self._model.slice_format.channels, self._step)
+            stacks = torch.from_numpy(stacks).to(self.device, memory_format=torch.channels_last)
+            with torch.inference_mode():
+                folds = torch.stack([self._probability(network, stacks) for network in self._networks])
+                self.mean[batch] = folds.mean(0).cpu()
+                self.deviation[batch] = folds.std(0, correction=0).cpu()
+                self.masks[:, batch] = np.packbits((folds >= self._model.threshold).cpu().numpy(), axis=-1)
+            self.seen[batch] = True
+
+    def forget(self, indices: Iterable[int]) -> None:
+        """As if nobody had looked at these slices."""
+        indices = list(indices)
+        self.mean[indices] = self.deviation[indices] = 0
+        self.masks[:, indices] = 0
+        self.seen[indices] = False
+
+    def found(self) -> np.ndarray:
+        """Voxels of each slice that the folds together take for spleen."""
+        return (self.mean >= self._model.threshold).sum(axis=(1, 2))
+
+    def overlap(self, within: np.ndarray) -> np.ndarray:
+        """Voxels in the masks of both fold i and fold j, of their parts that touch `within`; of all if it is empty."""
+        masks = self.masks
+        if within.any():
+            masks = [
+                np.packbits(parts_that_touch(np.unpackbits(mask, axis=-1, count=within.shape[-1]) > 0, within), axis=-1)
+                for mask in masks
+            ]
+        return np.array([[np.unpackbits(first & second).sum() for second in masks] for first in masks], float)
+
+    def _probability(self, network, stacks):
+        import torch
+
+        from .precision import autocast
+
+        with autocast(self._mixed, self.device):
+            logits = network(stacks)
+        return torch.sigmoid(logits[:, 0].float())
+
+
+def _on(device, network):
+    """The network on a device; the one of the model stays on the CPU, to be had when the device fails."""
+    import torch
+
+    network = network if device.type == "cpu" else copy.deepcopy(network)
+    return network.to(device, memory_format=torch.channels_last)
