@@ -126,10 +126,11 @@ def load(options: argparse.Namespace, wait: Wait, warn: Callable[[str], None]):
     importlib.import_module("torch")
     wait.step("Starting PyTorch", 0.5)
     importlib.import_module("SpleenSmoothSegLib.network")
-    from SpleenSmoothSegLib.devices import choose_device
+    from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory
     from SpleenSmoothSegLib.modelfolder import load_model
 
     wait.step("Loading the ensemble")
+    keep_freed_memory()
     device = choose_device(options.device, warn).type
     return load_model(options.model), device
 

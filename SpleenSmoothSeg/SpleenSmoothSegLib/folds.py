@@ -55,8 +55,9 @@ class Folds:
             stacks = torch.from_numpy(stacks).to(self.device, memory_format=torch.channels_last)
             with torch.inference_mode():
                 folds = torch.stack([self._probability(network, stacks) for network in self._networks])
-                self.mean[batch] = folds.mean(0).cpu()
-                self.deviation[batch] = folds.std(0, correction=0).cpu()
+                mean = folds.mean(0)
+                self.mean[batch] = mean.cpu()
+                self.deviation[batch] = (folds - mean).square_().mean(0).sqrt_().cpu()  # torch's std takes far longer
                 self.masks[:, batch] = np.packbits((folds >= self._model.threshold).cpu().numpy(), axis=-1)
             self.seen[batch] = True
 

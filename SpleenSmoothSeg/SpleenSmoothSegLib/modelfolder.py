@@ -4,6 +4,7 @@
 used, the training data with its license, the metrics, and the sha256 of each fold.
 """
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -66,11 +67,10 @@ def load_model(folder: Path | str, folds: list[int] | None = None) -> Model:
             f'"{folder / CARD_NAME}" is incomplete or damaged ({error!r}); '
             "copy the whole model folder again from where it came."
         ) from error
-    networks = []
-    for name, sha256 in chosen:
-        network = LinkNet(encoder, slice_format.channels, decoder_reduction)
+    first = LinkNet(encoder, slice_format.channels, decoder_reduction).eval()
+    networks = [first, *(copy.deepcopy(first) for _ in chosen[1:])]  # quicker than to make each anew
+    for network, (name, sha256) in zip(networks, chosen, strict=True):
         _load_weights(network, folder, name, sha256)
-        networks.append(network.eval())
     return Model(card, slice_format, threshold, networks)
 
 
@@ -137,6 +137,7 @@ def _float16_state(network) -> dict:
 
 
 def _load_weights(network, folder: Path, name: str, sha256: str) -> None:
+    import torch
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -150,8 +151,9 @@ def _load_weights(network, folder: Path, name: str, sha256: str) -> None:
     if hashlib.sha256(data).hexdigest() != sha256:
         raise UserError(f'The fold "{name}" in "{folder}" differs from its checksum; {again}')
     try:
-        counters = {key: value for key, value in network.state_dict().items() if _only_for_training(key)}
-        network.load_state_dict(load(data) | counters)
+        weights = {key: value.float() if value.is_floating_point() else value for key, value in load(data).items()}
+        counters = {key: torch.tensor(0) for key in network.state_dict() if _only_for_training(key)}
+        network.load_state_dict(weights | counters, assign=True)
     except (SafetensorError, RuntimeError) as error:
         raise UserError(f'The fold "{name}" in "{folder}" does not fit its {CARD_NAME}; {again}') from error
 

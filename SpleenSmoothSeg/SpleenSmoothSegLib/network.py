@@ -6,12 +6,18 @@ segmentation"; LinkNet itself: Chaurasia and Culurciello, 2017.
 
 from collections import OrderedDict
 
-import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 from torch.nn import functional
 
 from .errors import UserError
+from .withoutcompiler import without_compiler
+
+try:
+    with without_compiler():
+        import segmentation_models_pytorch as smp
+except (AttributeError, ImportError):  # a version of theirs that takes more of it
+    import segmentation_models_pytorch as smp
 
 PUBLISHED_ENCODER = "se_resnext50_32x4d"
 
@@ -98,7 +104,8 @@ def _build_encoder(name: str, in_channels: int, weights: str | None) -> nn.Modul
     try:
         if ":" in name:  # timm fetches "hf-hub:..." and opens "local-dir:...", and a model may come from a stranger
             raise ValueError(name)
-        return smp.encoders.get_encoder(name, in_channels=in_channels, depth=5, weights=weights)
+        with without_compiler():
+            return smp.encoders.get_encoder(name, in_channels=in_channels, depth=5, weights=weights)
     except (KeyError, RuntimeError, ValueError) as error:
         if weights is None:
             raise UserError(
