@@ -92,8 +92,10 @@ def segment_image(
     folds = _predict(slices, grid, model, chosen, plain, everywhere, progress, cancelled, warn)
 
     progress(PREDICTED, "Returning to the CT's grid")
-    probability = to_grid(grid.with_voxels(folds.mean), Grid.of(ct), outside=0.0)
-    disagreement_map = to_grid(grid.with_voxels(folds.deviation), Grid.of(ct), outside=0.0)
+    seen = folds.span()
+    slab = grid.part((0, 0, seen.start), (*grid.size[:2], seen.stop - seen.start))
+    probability = to_grid(slab.with_voxels(folds.mean[seen]), Grid.of(ct), outside=0.0)
+    disagreement_map = to_grid(slab.with_voxels(folds.deviation[seen]), Grid.of(ct), outside=0.0)
     mask = probability >= model.threshold
     if largest_component:
         mask = keep_largest_component(mask)

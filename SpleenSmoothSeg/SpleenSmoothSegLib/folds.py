@@ -68,6 +68,11 @@ class Folds:
         self.masks[:, indices] = 0
         self.seen[indices] = False
 
+    def span(self) -> slice:
+        """From the first to the last slice that has been seen."""
+        seen = np.flatnonzero(self.seen)
+        return slice(int(seen[0]), int(seen[-1]) + 1)
+
     def found(self) -> np.ndarray:
         """Voxels of each slice that the folds together take for spleen."""
         return (self.mean >= self._model.threshold).sum(axis=(1, 2))

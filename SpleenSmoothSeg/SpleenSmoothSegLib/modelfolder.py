@@ -4,7 +4,6 @@
 used, the training data with its license, the metrics, and the sha256 of each fold.
 """
 
-import copy
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -42,7 +41,7 @@ def load_model(folder: Path | str, folds: list[int] | None = None) -> Model:
         UserError: no model folder, an unreadable or newer ``model.json``, a missing or altered fold, an encoder that
             the installed packages do not know.
     """
-    from .network import LinkNet
+    from .network import LinkNet, Undrawn
 
     folder = Path(folder)
     card = read_card(folder)
@@ -67,10 +66,12 @@ def load_model(folder: Path | str, folds: list[int] | None = None) -> Model:
             f'"{folder / CARD_NAME}" is incomplete or damaged ({error!r}); '
             "copy the whole model folder again from where it came."
         ) from error
-    first = LinkNet(encoder, slice_format.channels, decoder_reduction).eval()
-    networks = [first, *(copy.deepcopy(first) for _ in chosen[1:])]  # quicker than to make each anew
-    for network, (name, sha256) in zip(networks, chosen, strict=True):
+    networks = []
+    for name, sha256 in chosen:
+        with Undrawn():
+            network = LinkNet(encoder, slice_format.channels, decoder_reduction)
         _load_weights(network, folder, name, sha256)
+        networks.append(network.eval())
     return Model(card, slice_format, threshold, networks)
 
 

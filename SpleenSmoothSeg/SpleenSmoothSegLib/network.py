@@ -9,6 +9,7 @@ from collections import OrderedDict
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from .errors import UserError
 from .withoutcompiler import without_compiler
@@ -98,6 +99,25 @@ class LinkNet(nn.Module):
         for module in self.blocks.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+DRAWING = (
+    *(torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.normal_, nn.init.uniform_),
+    *(nn.init.kaiming_normal_, nn.init.kaiming_uniform_, nn.init.trunc_normal_),
+)
+
+
+class Undrawn(TorchFunctionMode):
+    """While it lasts, the first weights of networks are whatever lies in memory: those that are read from a file next.
+
+    To draw them takes longer than to read them, above all without a device, as smp first makes a network.
+    """
+
+    def __torch_function__(self, function, _types, arguments=(), keywords=None):
+        keywords = keywords or {}
+        if function in DRAWING:
+            return arguments[0] if arguments else keywords["tensor"]
+        return function(*arguments, **keywords)
 
 
 def _build_encoder(name: str, in_channels: int, weights: str | None) -> nn.Module:

@@ -5,6 +5,7 @@ The network's grid is aligned with the patient: columns run to the left (L), row
 along its axis nearest to the patient's, so an input that is not oblique keeps its own slices.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -16,6 +17,7 @@ AIR_HU = -1024.0
 SOFT_TISSUE_HU = -200.0
 BODY_POINTS = 100
 MOST_SAMPLES = 4
+TOLERANCE = 1e-3  # of a voxel
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ class Grid(NamedTuple):
         """The grid moved along its own axes by (column, row, slice) `voxels`."""
         step = np.reshape(self.direction, (3, 3)) @ np.multiply(self.spacing, voxels)
         return self._replace(origin=tuple((self.origin + step).tolist()))
+
+    def part(self, lowest: Sequence[int], size: Sequence[int]) -> "Grid":
+        """The box of `size` voxels of the grid that begins at the voxel `lowest`."""
+        return self.shifted(tuple(lowest))._replace(size=tuple(size))
 
     def with_voxels(self, array: np.ndarray) -> sitk.Image:
         """The image of `array` (slice, row, column) on this grid."""
@@ -117,7 +123,28 @@ def to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
 
     Where `grid` is coarser than the image, each voxel is the mean of samples spread evenly over it, about one for each
     voxel of the image, so that noise and fine structure do not alias and the last voxels of the image count too.
+    Nothing is computed beyond the image, which makes a difference where it is a small part of `grid`.
     """
+    lowest, size = _part_within(grid, image)
+    part = _interpolated(image, grid.part(lowest, size), outside)
+    if tuple(size) == tuple(grid.size):
+        return part
+    above = np.subtract(np.subtract(grid.size, size), lowest)
+    return sitk.ConstantPad(part, lowest, above.tolist(), outside)
+
+
+def _part_within(grid: Grid, image: sitk.Image) -> tuple[list[int], list[int]]:
+    """The first voxel and the size of the smallest box of `grid` that holds all of its voxels that meet the image."""
+    edges = product(*((-0.5, size - 0.5) for size in image.GetSize()))
+    corners = np.array([image.TransformContinuousIndexToPhysicalPoint(corner) for corner in edges])
+    indices = (corners - grid.origin) @ np.reshape(grid.direction, (3, 3)) / grid.spacing
+    lowest = np.clip(np.ceil(indices.min(axis=0) - 0.5 - TOLERANCE), 0, np.subtract(grid.size, 1)).astype(int)
+    highest = np.clip(np.floor(indices.max(axis=0) + 0.5 + TOLERANCE), lowest, np.subtract(grid.size, 1)).astype(int)
+    return lowest.tolist(), (highest - lowest + 1).tolist()
+
+
+def _interpolated(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+    """As `to_grid`, everywhere."""
     cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)).T @ np.reshape(grid.direction, (3, 3)))
     finest = np.array(image.GetSpacing())[cosines.argmax(axis=0)]
     counts = np.clip(np.round(np.array(grid.spacing) / finest), 1, MOST_SAMPLES).astype(int)

@@ -1,0 +1,49 @@
+"""How long the libraries of networks take to load without PyTorch's compiler, and the starter without drawn weights.
+
+    python Testing/Benchmarks/bench_import.py [--rounds 5]
+
+Each is done in a process of its own, in turns with the plain way; prints seconds (median) and their ratio. PyTorch
+itself is loaded before.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+MODULE = Path(__file__).resolve().parents[2] / "SpleenSmoothSeg"
+START = f"import contextlib, sys, time\nsys.path.insert(0, {str(MODULE)!r})\nimport torch\n"
+PLAIN_LIBRARIES = "import SpleenSmoothSegLib.withoutcompiler as way\nway.without_compiler = contextlib.nullcontext\n"
+LIBRARIES = "start = time.perf_counter()\nimport SpleenSmoothSegLib.network\nprint(time.perf_counter() - start)\n"
+PLAIN_MODEL = "SpleenSmoothSegLib.network.Undrawn = contextlib.nullcontext\n"
+MODEL = (
+    "import SpleenSmoothSegLib.network, safetensors.torch\n{plain}"
+    "from SpleenSmoothSegLib.modelfolder import load_model\n"
+    f"start = time.perf_counter()\nload_model({str(MODULE / 'Resources' / 'Models' / 'Starter')!r})\n"
+    "print(time.perf_counter() - start)\n"
+)
+PAIRS = {
+    "libraries of networks": (LIBRARIES, PLAIN_LIBRARIES + LIBRARIES),
+    "the starter's five folds": (MODEL.format(plain=""), PLAIN_LIBRARIES + MODEL.format(plain=PLAIN_MODEL)),
+}
+
+
+def seconds(code: str) -> float:
+    done = subprocess.run([sys.executable, "-c", START + code], check=True, capture_output=True, encoding="utf-8")
+    return float(done.stdout.splitlines()[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    for name, (ours, plain) in PAIRS.items():
+        taken = [(seconds(ours), seconds(plain)) for _ in range(rounds)]
+        one, other = (statistics.median(column) for column in zip(*taken, strict=True))
+        ratio = statistics.median(first / second for first, second in taken)
+        print(f"{name}: {one:.2f} s, the plain way {other:.2f} s, ratio {ratio:.2f}")
+
+
+if __name__ == "__main__":
+    main()
