@@ -49,6 +49,28 @@ class DecoderBlock(nn.Sequential):
             )
         )
 
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As published; a CPU that only predicts comes to the same by less work.
+
+        What is the same for each value can be done before values are repeated, and a 3 x 3 convolution of values
+        repeated twice is a transposed one of the values, with 4 x 4 weights: 4 products in place of 9 for each result.
+        """
+        if self.training or x.device.type != "cpu":
+            return super().forward(x)
+        x = self.reduce_relu(self.reduce_norm(self.reduce(x)))
+        x = self.upsample_relu(self.upsample_norm(x))
+        x = functional.conv_transpose2d(x, _of_repeated(self.expand.weight), stride=2, padding=1)
+        return self.expand_relu(self.expand_norm(x))
+
+
+def _of_repeated(weight: torch.Tensor) -> torch.Tensor:
+    """The (in, out, 4, 4) weights of a transposed convolution (stride 2, padding 1) that do what the (out, in, 3, 3) of
+    a convolution (padding 1) do to values repeated twice in both directions."""
+    for axis in (2, 3):
+        first, middle, last = weight.unbind(axis)
+        weight = torch.stack([last, middle + last, first + middle, first], axis)
+    return weight.transpose(0, 1)
+
 
 class LinkNet(nn.Module):
     """LinkNet: encoder features are added to the decoder block of the same size.

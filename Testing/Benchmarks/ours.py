@@ -169,8 +169,10 @@ def preview(border: str, updates: int = 5) -> dict:
 
 
 def _segment(ct, label, model, way: str, build, device: str) -> dict:
+    from SpleenSmoothSegLib.devices import keep_freed_memory
     from SpleenSmoothSegLib.ensemble import segment_image
 
+    keep_freed_memory()  # as segment.py does
     shapes, clock = watch(model.networks), Clock()
 
     def segment(image, **keywords):
