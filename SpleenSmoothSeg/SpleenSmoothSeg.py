@@ -151,14 +151,16 @@ class SpleenSmoothSegLogic(ScriptedLoadableModuleLogic):
         Example:
             node, segmentId, found = SpleenSmoothSegLogic().segment(slicer.util.getNode("CT"))
         """
+        from SpleenSmoothSegLib.devices import choose_device
         from SpleenSmoothSegLib.ensemble import segment_image
         from SpleenSmoothSegLib.images import check_ct
         from SpleenSmoothSegLib.modelfolder import load_model
         from SpleenSmoothSegLib.mrml import addSpleenSegment, imageFromVolumeNode
+        from SpleenSmoothSegLib.predicting import make_ready
 
         ct = imageFromVolumeNode(volumeNode)
         check_ct(ct, volumeNode.GetName())
-        model = load_model(modelFolder or STARTER_MODEL)
+        model = make_ready(load_model(modelFolder or STARTER_MODEL), choose_device(device))
         found = segment_image(ct, model, device, progress=onProgress or (lambda fraction, step: None))
         segmentationNode, segmentId = addSpleenSegment(found.mask, volumeNode, segmentationNode)
         return segmentationNode, segmentId, found

@@ -128,11 +128,12 @@ def load(options: argparse.Namespace, wait: Wait, warn: Callable[[str], None]):
     importlib.import_module("SpleenSmoothSegLib.network")
     from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory
     from SpleenSmoothSegLib.modelfolder import load_model
+    from SpleenSmoothSegLib.predicting import make_ready
 
     wait.step("Loading the ensemble")
     keep_freed_memory()
-    device = choose_device(options.device, warn).type
-    return load_model(options.model), device
+    device = choose_device(options.device, warn)
+    return make_ready(load_model(options.model), device), device.type
 
 
 def read(job, warn: Callable[[str], None]):

@@ -165,12 +165,6 @@ def test_dice_is_that_of_the_fast_path_and_the_plain_one(tmp_path, monkeypatch):
     assert found == {"dice": pytest.approx(2 / 3), "volume_ml": 0.2, "plain_volume_ml": 0.4}
 
 
-def test_without_a_fast_path_there_is_no_dice_of_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(ensemble, "segment_image", lambda ct, model, device: None)
-    with pytest.raises(measure.Skip, match="no fast path yet"):
-        ours.dice(str(tmp_path / "ct.mha"))
-
-
 def test_who_is_told_where_the_spleen_is_gets_its_slices_and_the_mask_comes_back_on_the_whole_ct(monkeypatch):
     ct = sitk.Image(6, 6, 10, sitk.sitkInt16)
     ct.SetOrigin((3.0, 4.0, 5.0))

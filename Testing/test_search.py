@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import SimpleITK as sitk
-import torch
 from torch import nn
 
 from phantoms import SOME_DIRECTIONS, in_ellipsoid, phantom, trunk
@@ -101,14 +100,3 @@ def test_where_nobody_looked_the_maps_are_0():
     assert probability[:40].max() == 0 < plain[:40].max()
     middle = slice(len(plain) // 2 - 10, len(plain) // 2 + 10)
     np.testing.assert_array_equal(probability[middle], plain[middle])
-
-
-@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="needs the CPU's library for bfloat16")
-def test_bfloat16_changes_next_to_nothing(small_networks, monkeypatch, sample_ct):
-    """Whatever this CPU is faster in: it can do both."""
-    model = Model({}, SliceFormat(64, 6.0), 0.5, list(small_networks))
-    ct = sample_ct[:, :, 90:110]
-    plain = sitk.GetArrayFromImage(segment_image(ct, model, "cpu", plain=True).probability)
-    monkeypatch.setattr("SpleenSmoothSegLib.precision.computes_in_bfloat16", lambda device: True)
-    mixed = sitk.GetArrayFromImage(segment_image(ct, model, "cpu", largest_component=False).probability)
-    assert 0 < np.abs(mixed - plain).max() < 0.05

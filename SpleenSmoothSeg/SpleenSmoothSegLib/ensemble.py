@@ -65,19 +65,19 @@ def segment_image(
 ) -> Segmentation:
     """Segment the spleen on a CT in HU (see `images.check_ct`).
 
-    The folds find out where the spleen is and look at the slices there; elsewhere the maps are 0. Devices that compute
-    faster in bfloat16 do so. What that changes is measured in Testing/Benchmarks (`dice_fast_vs_plain_min`).
+    The folds find out where the spleen is and look at the slices there; elsewhere the maps are 0. What that changes,
+    and `predicting.make_ready`, is measured in Testing/Benchmarks (`dice_fast_vs_plain_min`).
 
     Args:
         ct: scalar 3D image of any orientation, spacing and pixel type.
-        model: from `modelfolder.load_model`.
+        model: from `modelfolder.load_model`; quicker after `predicting.make_ready`.
         device: "auto", "cpu", "cuda" or "mps".
         largest_component: keep only the largest connected part of the mask; else every slice is looked at.
         progress: called with the fraction done, 0 to 1, and the name of the step.
         cancelled: asked between batches of slices; True ends the work with `Cancelled`.
         warn: told in a sentence that the CPU does the work because the device has too little memory or does not work.
             Then the folds look at the slices once more, and the fraction goes back.
-        plain: every fold looks at every slice, and in float32.
+        plain: every fold looks at every slice.
 
     Raises:
         UserError: the device is not there.
@@ -89,7 +89,7 @@ def segment_image(
     chosen = choose_device(device, warn)
     slices = ct_slices(ct, grid, model.slice_format.window)
     everywhere = plain or not largest_component
-    folds = _predict(slices, grid, model, chosen, plain, everywhere, progress, cancelled, warn)
+    folds = _predict(slices, grid, model, chosen, everywhere, progress, cancelled, warn)
 
     progress(PREDICTED, "Returning to the CT's grid")
     seen = folds.span()
@@ -131,12 +131,12 @@ def _nearest(mask: sitk.Image, grid: Grid) -> sitk.Image:
     )
 
 
-def _predict(slices, grid, model, device, plain, everywhere, progress, cancelled, warn) -> Folds:
+def _predict(slices, grid, model, device, everywhere, progress, cancelled, warn) -> Folds:
     """The folds look at the slices on a device or, where that fails, on the CPU."""
     import torch
 
     try:
-        return _predict_on(device, slices, grid, model, plain, everywhere, progress, cancelled)
+        return _predict_on(device, slices, grid, model, everywhere, progress, cancelled)
     except RuntimeError as error:
         reason = device_failure(error) if device.type != "cpu" else None
         if reason is None:
@@ -144,11 +144,11 @@ def _predict(slices, grid, model, device, plain, everywhere, progress, cancelled
     # Not until here, with the error, are the networks gone from the device.
     release_memory(device)
     warn(cpu_instead_of(device.type, reason))
-    return _predict_on(torch.device("cpu"), slices, grid, model, plain, everywhere, progress, cancelled)
+    return _predict_on(torch.device("cpu"), slices, grid, model, everywhere, progress, cancelled)
 
 
-def _predict_on(device, slices, grid, model, plain, everywhere, progress, cancelled) -> Folds:
-    folds = Folds(model, slices, model.slice_format.channel_spacing / grid.spacing[2], device, exact=plain)
+def _predict_on(device, slices, grid, model, everywhere, progress, cancelled) -> Folds:
+    folds = Folds(model, slices, model.slice_format.channel_spacing / grid.spacing[2], device)
     every_slice = range(len(slices)), len(slices)
     for indices, expected in [every_slice] if everywhere else around_spleen(folds, grid.spacing[2], _voxel_ml(grid)):
         for seen in folds.look(sorted(indices)):

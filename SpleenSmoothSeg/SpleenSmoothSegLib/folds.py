@@ -23,7 +23,6 @@ class Folds:
         slices: float32 (slice, row, column), as the networks see them.
         step: from one channel of the network to the next, in slices.
         device: torch device.
-        exact: compute in float32; else in bfloat16 where the device is faster in it.
 
     Attributes:
         mean: float32 (slice, row, column), mean probability over the folds.
@@ -32,13 +31,10 @@ class Folds:
         seen: for each slice whether the folds have looked at it.
     """
 
-    def __init__(self, model: Model, slices: np.ndarray, step: float, device, exact: bool = False):
-        from .precision import computes_in_bfloat16
-
+    def __init__(self, model: Model, slices: np.ndarray, step: float, device):
         count, rows, columns = slices.shape
         self.device, self._model, self._slices, self._step = device, model, slices, step
         self._networks = [_on(device, network) for network in model.networks]
-        self._mixed = not exact and computes_in_bfloat16(device)
         self.mean, self.deviation = np.zeros_like(slices), np.zeros_like(slices)
         self.masks = np.zeros((len(self._networks), count, rows, -(-columns // 8)), np.uint8)
         self.seen = np.zeros(count, bool)
@@ -54,7 +50,7 @@ class Folds:
             stacks = with_neighbors(self._slices, batch, self._model.slice_format.channels, self._step)
             stacks = torch.from_numpy(stacks).to(self.device, memory_format=torch.channels_last)
             with torch.inference_mode():
-                folds = torch.stack([self._probability(network, stacks) for network in self._networks])
+                folds = torch.stack([_probability(network, stacks) for network in self._networks])
                 mean = folds.mean(0)
                 self.mean[batch] = mean.cpu()
                 self.deviation[batch] = (folds - mean).square_().mean(0).sqrt_().cpu()  # torch's std takes far longer
@@ -87,14 +83,13 @@ class Folds:
             ]
         return np.array([[np.unpackbits(first & second).sum() for second in masks] for first in masks], float)
 
-    def _probability(self, network, stacks):
-        import torch
 
-        from .precision import autocast
+def _probability(network, stacks):
+    """In float32, whatever the network computes in."""
+    import torch
 
-        with autocast(self._mixed, self.device):
-            logits = network(stacks)
-        return torch.sigmoid(logits[:, 0].float())
+    weight = next(network.parameters(), stacks)
+    return torch.sigmoid(network(stacks.to(weight.dtype))[:, 0].float())
 
 
 def _on(device, network):

@@ -4,6 +4,7 @@ Source: Groza, Huet, Boujemaa, "Mask uncertainty regularization to improve machi
 segmentation"; LinkNet itself: Chaurasia and Culurciello, 2017.
 """
 
+import warnings
 from collections import OrderedDict
 
 import torch
@@ -15,7 +16,8 @@ from .errors import UserError
 from .withoutcompiler import without_compiler
 
 try:
-    with without_compiler():
+    with without_compiler(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of what one of these libraries takes from another
         import segmentation_models_pytorch as smp
 except (AttributeError, ImportError):  # a version of theirs that takes more of it
     import segmentation_models_pytorch as smp
@@ -49,28 +51,6 @@ class DecoderBlock(nn.Sequential):
             )
         )
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """As published; a CPU that only predicts comes to the same by less work.
-
-        What is the same for each value can be done before values are repeated, and a 3 x 3 convolution of values
-        repeated twice is a transposed one of the values, with 4 x 4 weights: 4 products in place of 9 for each result.
-        """
-        if self.training or x.device.type != "cpu":
-            return super().forward(x)
-        x = self.reduce_relu(self.reduce_norm(self.reduce(x)))
-        x = self.upsample_relu(self.upsample_norm(x))
-        x = functional.conv_transpose2d(x, _of_repeated(self.expand.weight), stride=2, padding=1)
-        return self.expand_relu(self.expand_norm(x))
-
-
-def _of_repeated(weight: torch.Tensor) -> torch.Tensor:
-    """The (in, out, 4, 4) weights of a transposed convolution (stride 2, padding 1) that do what the (out, in, 3, 3) of
-    a convolution (padding 1) do to values repeated twice in both directions."""
-    for axis in (2, 3):
-        first, middle, last = weight.unbind(axis)
-        weight = torch.stack([last, middle + last, first + middle, first], axis)
-    return weight.transpose(0, 1)
-
 
 class LinkNet(nn.Module):
     """LinkNet: encoder features are added to the decoder block of the same size.
@@ -94,6 +74,7 @@ class LinkNet(nn.Module):
         encoder_weights: str | None = None,
     ):
         super().__init__()
+        self.in_channels = in_channels
         self.encoder = _build_encoder(encoder, in_channels, encoder_weights)
         skip_channels = list(self.encoder.out_channels[1:-1])[::-1]
         # Transformer encoders have no feature at half size (0 channels): nothing is added there.

@@ -2,7 +2,6 @@
 
 import copy
 import importlib.util
-import inspect
 import json
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from Benchmarks.cts import REPOSITORY, with_slices
-from Benchmarks.measure import Clock, Skip
+from Benchmarks.measure import Clock
 from Benchmarks.roofline import gflop, watch
 
 MODULE = REPOSITORY / "SpleenSmoothSeg"
@@ -49,7 +48,7 @@ def ensemble(
     if slices is not None:
         image = with_slices(image, slices)
         spleen = with_slices(spleen, slices, mirror=False) if spleen is not None else None
-    model = random_model(folds, size)
+    model = _ready(random_model(folds, size), way, device)
     if calls is None:
         return _segment(image, spleen, model, way, build_published, device)
     for network in model.networks:
@@ -62,26 +61,26 @@ def starter(ct: str, way: str = "usual", device: str = "cpu") -> dict:
     from SpleenSmoothSegLib.modelfolder import load_model
     from SpleenSmoothSegLib.network import LinkNet
 
-    model = load_model(STARTER)
-    architecture = model.card["architecture"]
+    model = _ready(load_model(STARTER), way, device)
+    architecture, channels = model.card["architecture"], model.slice_format.channels
 
     def build():
-        return LinkNet(architecture["encoder"], decoder_reduction=architecture["decoder_reduction"])
+        return LinkNet(architecture["encoder"], channels, architecture["decoder_reduction"])
 
     return _segment(sitk.ReadImage(ct), None, model, way, build, device)
 
 
 def dice(ct: str) -> dict:
     """Dice between the mask of the usual path and that of the plain one, by the shipped ensemble."""
+    from SpleenSmoothSegLib.devices import choose_device
     from SpleenSmoothSegLib.ensemble import segment_image
     from SpleenSmoothSegLib.images import read_image
     from SpleenSmoothSegLib.measurement import compare
     from SpleenSmoothSegLib.modelfolder import load_model
+    from SpleenSmoothSegLib.predicting import make_ready
 
-    if not _has("plain"):
-        raise Skip("there is no fast path yet: the usual path is the plain one")
-    image, model = read_image(ct), load_model(STARTER)
-    usual, plain = segment_image(image, model, "cpu"), segment_image(image, model, "cpu", plain=True)
+    image, ready = read_image(ct), make_ready(load_model(STARTER), choose_device("cpu"))
+    usual, plain = segment_image(image, ready, "cpu"), segment_image(image, load_model(STARTER), "cpu", plain=True)
     overlap = compare(usual.mask, plain.mask)
     return {"dice": overlap.dice, "volume_ml": usual.volume_ml, "plain_volume_ml": plain.volume_ml}
 
@@ -169,23 +168,25 @@ def preview(border: str, updates: int = 5) -> dict:
 
 
 def _segment(ct, label, model, way: str, build, device: str) -> dict:
-    from SpleenSmoothSegLib.devices import keep_freed_memory
     from SpleenSmoothSegLib.ensemble import segment_image
 
-    keep_freed_memory()  # as segment.py does
     shapes, clock = watch(model.networks), Clock()
 
     def segment(image, **keywords):
         return segment_image(image, model, device, progress=lambda fraction, step: clock.stage(step), **keywords).mask
 
-    if way == "told":
-        mask = _told_where(segment, ct, label, clock)
-    elif way == "plain" and _has("plain"):
-        mask = segment(ct, plain=True)
-    else:
-        mask = segment(ct)
+    mask = _told_where(segment, ct, label, clock) if way == "told" else segment(ct, plain=way == "plain")
     assert mask.GetSize() == ct.GetSize()
     return clock.stop() | {"gflop": gflop(build, shapes), "units": _seen(shapes)}
+
+
+def _ready(model, way: str, device: str):
+    """As segment.py does, but for the plain way."""
+    from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory
+    from SpleenSmoothSegLib.predicting import make_ready
+
+    keep_freed_memory()
+    return model if way == "plain" else make_ready(model, choose_device(device))
 
 
 def _seen(shapes) -> str:
@@ -205,9 +206,7 @@ def _answer_at_once(network, calls: int) -> None:
 
 
 def _told_where(segment, ct, label, clock):
-    """The mask of the whole CT by a localizer that knows the spleen: by `region`, else by the spleen's slices alone."""
-    if _has("region"):
-        return segment(ct, region=label)
+    """The mask of the whole CT by a localizer that knows the spleen's slices."""
     held = np.flatnonzero(sitk.GetArrayViewFromImage(label).any(axis=(1, 2)))
     first, last = int(held[0]), int(held[-1])
     found = segment(ct[:, :, first : last + 1])
@@ -215,9 +214,3 @@ def _told_where(segment, ct, label, clock):
     mask = sitk.Image(ct.GetSize(), sitk.sitkUInt8)
     mask.CopyInformation(ct)
     return sitk.Paste(mask, found, found.GetSize(), destinationIndex=(0, 0, first))
-
-
-def _has(keyword: str) -> bool:
-    from SpleenSmoothSegLib.ensemble import segment_image
-
-    return keyword in inspect.signature(segment_image).parameters

@@ -11,9 +11,11 @@ from typing import NamedTuple
 import SimpleITK as sitk
 
 from SpleenSmoothSegLib.decathlon import Case
+from SpleenSmoothSegLib.devices import choose_device
 from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.modelfolder import Model, load_model, read_card
+from SpleenSmoothSegLib.predicting import make_ready
 from SpleenSmoothSegLib.preprocessing import axial_grid
 
 from ..data.splits import Part, Splits
@@ -55,7 +57,7 @@ def evaluate(
     Raises:
         UserError: model, splits and cases do not belong together, a case cannot be read, a mask cannot be written.
     """
-    model = load_model(model_folder)
+    model = make_ready(load_model(model_folder), choose_device(device))
     numbers = list(range(len(splits.folds)) if folds is None else folds)
     if len(numbers) != len(model.networks):
         raise UserError(
