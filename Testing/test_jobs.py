@@ -51,7 +51,7 @@ def refusal(*given: str, output: str = "out", **options) -> str:
 
 
 def test_in_a_folder_results_have_the_name_of_the_ct(place):
-    (job,) = plan_jobs(touch("a/ct.nii.gz"), Path("out"), probability=True)
+    (job,) = plan_jobs(touch("a/ct.nii.gz"), Path("out"), probability=True, disagreement=True)
     assert [str(path) for path in job.outputs] == [
         os.path.join("out", name)
         for name in (
@@ -66,7 +66,7 @@ def test_in_a_folder_results_have_the_name_of_the_ct(place):
 
 @pytest.mark.parametrize("suffix", [".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".SEG.NRRD"])
 def test_a_name_that_ends_as_an_image_is_the_file(place, suffix):
-    (job,) = plan_jobs(touch("ct.nii.gz"), Path(f"mine{suffix}"), probability=True)
+    (job,) = plan_jobs(touch("ct.nii.gz"), Path(f"mine{suffix}"), probability=True, disagreement=True)
     assert [str(path) for path in job.outputs] == [
         f"mine{suffix}",
         "mine.png",
@@ -83,7 +83,9 @@ def test_any_other_name_is_a_folder_and_so_is_a_folder(place, output):
 
 
 def test_maps_that_are_not_to_be_compressed_are_nrrd(place):
-    (job,) = plan_jobs(touch("ct.nii.gz"), Path("mine.nii.gz"), overlay=False, probability=True, compressed=False)
+    (job,) = plan_jobs(
+        touch("ct.nii.gz"), Path("mine.nii.gz"), overlay=False, probability=True, disagreement=True, compressed=False
+    )
     assert [str(path) for path in job.outputs] == ["mine.nii.gz", "mine_probability.nrrd", "mine_disagreement.nrrd"]
 
 
@@ -124,7 +126,7 @@ def test_a_folder_of_cts_gives_its_images_in_name_order(place):
 @pytest.mark.parametrize("compressed", [True, False])
 def test_hidden_files_and_results_among_the_cts_are_left_out(place, compressed):
     touch("cts/._ct.nii.gz", "cts/.a1b2-ct.nii.gz", "cts/ct.nii.gz")
-    first = plan_jobs([Path("cts")], Path("cts"), probability=True, compressed=compressed)
+    first = plan_jobs([Path("cts")], Path("cts"), probability=True, disagreement=True, compressed=compressed)
     touch(*(str(path) for job in first for path in job.outputs))
     assert find_cts(Path("cts")) == [Path("cts/ct.nii.gz")]
 

@@ -11,7 +11,7 @@ from .devices import Warn, choose_device, cpu_instead_of, device_failure, releas
 from .folds import Folds
 from .measurement import volume_ml
 from .modelfolder import Model
-from .preprocessing import Grid, axial_grid, ct_slices, to_grid
+from .preprocessing import Grid, at_least, axial_grid, ct_slices, to_grid
 from .progress import Progress
 from .search import around_spleen
 from .uncertainty import Place, uncertain_places
@@ -29,14 +29,13 @@ class Segmentation:
 
     Attributes:
         mask: uint8, 1 in the spleen.
-        probability: float32 in [0, 1], mean over the folds.
-        disagreement_map: float32 in [0, 0.5], standard deviation over the folds' probabilities.
         disagreement: how much two folds differ on average, 1 - Dice of their masks: 0 where all agree, 1 where no two
             overlap.
         fold_volumes_ml: volumes of the folds' masks.
         volume_ml: volume of `mask`.
         uncertain_places: where the folds disagree most about `mask`, on slices that are axial whatever the CT's are.
         device: name of the device that did the work.
+        mean, deviation: of the folds' probabilities, on the slices that the folds have looked at.
 
     Of the mask of a fold, `disagreement` and `fold_volumes_ml` count the connected parts that share a voxel with
     `mask`: what one fold takes for spleen elsewhere is not in the result, and says nothing of it. Where `mask` is
@@ -44,13 +43,23 @@ class Segmentation:
     """
 
     mask: sitk.Image
-    probability: sitk.Image
-    disagreement_map: sitk.Image
     disagreement: float
     fold_volumes_ml: list[float]
     volume_ml: float
     uncertain_places: list[Place]
     device: str
+    mean: sitk.Image
+    deviation: sitk.Image
+
+    @property
+    def probability(self) -> sitk.Image:
+        """Float32 in [0, 1], mean over the folds. Made when asked for: it is larger than the CT."""
+        return to_grid(self.mean, Grid.of(self.mask), outside=0.0)
+
+    @property
+    def disagreement_map(self) -> sitk.Image:
+        """Float32 in [0, 0.5], standard deviation over the folds' probabilities. Made when asked for."""
+        return to_grid(self.deviation, Grid.of(self.mask), outside=0.0)
 
 
 def segment_image(
@@ -87,16 +96,16 @@ def segment_image(
     progress(0.0, "Preparing slices")
     grid = axial_grid(ct, model.slice_format)
     chosen = choose_device(device, warn)
-    slices = ct_slices(ct, grid, model.slice_format.window)
     everywhere = plain or not largest_component
-    folds = _predict(slices, grid, model, chosen, everywhere, progress, cancelled, warn)
+    folds = _predict(
+        ct_slices(ct, grid, model.slice_format.window), grid, model, chosen, everywhere, progress, cancelled, warn
+    )
 
     progress(PREDICTED, "Returning to the CT's grid")
     seen = folds.span()
     slab = grid.part((0, 0, seen.start), (*grid.size[:2], seen.stop - seen.start))
-    probability = to_grid(slab.with_voxels(folds.mean[seen]), Grid.of(ct), outside=0.0)
-    disagreement_map = to_grid(slab.with_voxels(folds.deviation[seen]), Grid.of(ct), outside=0.0)
-    mask = probability >= model.threshold
+    mean, deviation = (slab.with_voxels(values[seen]) for values in (folds.mean, folds.deviation))
+    mask = at_least(model.threshold, mean, Grid.of(ct))
     if largest_component:
         mask = keep_largest_component(mask)
     on_slices = _nearest(mask, grid)
@@ -105,13 +114,13 @@ def segment_image(
     progress(1.0, "Done")
     return Segmentation(
         mask=mask,
-        probability=probability,
-        disagreement_map=disagreement_map,
         disagreement=mean_pairwise_disagreement(overlap),
         fold_volumes_ml=[float(voxels) * _voxel_ml(grid) for voxels in np.diag(overlap)],
         volume_ml=volume_ml(mask),
         uncertain_places=places,
         device=folds.device.type,
+        mean=mean,
+        deviation=deviation,
     )
 
 

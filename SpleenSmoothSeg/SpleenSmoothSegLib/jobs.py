@@ -42,6 +42,7 @@ def plan_jobs(
     label: Path | None = None,
     overlay: bool = True,
     probability: bool = False,
+    disagreement: bool = False,
     overwrite: bool = False,
     compressed: bool = True,
 ) -> list[Job]:
@@ -74,7 +75,7 @@ def plan_jobs(
                 segmentation,
                 overlay=segmentation.with_name(stem + OVERLAY) if overlay else None,
                 probability=segmentation.with_name(stem + PROBABILITY + map_suffix) if probability else None,
-                disagreement=segmentation.with_name(stem + DISAGREEMENT + map_suffix) if probability else None,
+                disagreement=segmentation.with_name(stem + DISAGREEMENT + map_suffix) if disagreement else None,
                 label=label,
             )
         )

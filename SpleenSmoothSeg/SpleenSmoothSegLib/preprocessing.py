@@ -18,6 +18,7 @@ SOFT_TISSUE_HU = -200.0
 BODY_POINTS = 100
 MOST_SAMPLES = 4
 TOLERANCE = 1e-3  # of a voxel
+SLICES_AT_A_TIME = 32
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,19 @@ def to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
     return sitk.ConstantPad(part, lowest, above.tolist(), outside)
 
 
+def at_least(value: float, image: sitk.Image, grid: Grid) -> sitk.Image:
+    """The mask (uint8) of the voxels of `grid` in which `to_grid` gives `value`, above 0, or more; beyond the image 0.
+
+    Some slices at a time, so that nothing of float32 is as large as the mask.
+    """
+    mask = np.empty(grid.size[::-1], np.uint8)
+    for start in range(0, len(mask), SLICES_AT_A_TIME):
+        part = grid.part((0, 0, start), (*grid.size[:2], min(SLICES_AT_A_TIME, len(mask) - start)))
+        values = sitk.GetArrayFromImage(to_grid(image, part, outside=0.0))
+        np.greater_equal(values, value, out=mask[start : start + len(values)].view(bool))
+    return grid.with_voxels(mask)
+
+
 def _part_within(grid: Grid, image: sitk.Image) -> tuple[list[int], list[int]]:
     """The first voxel and the size of the smallest box of `grid` that holds all of its voxels that meet the image."""
     edges = product(*((-0.5, size - 0.5) for size in image.GetSize()))
@@ -154,7 +168,8 @@ def _interpolated(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
     for shift in product(*((np.arange(count) + 0.5) / count - 0.5 for count in counts)):
         samples = _sample(image, grid.shifted(shift), outside)
         total += sitk.GetArrayViewFromImage(samples)
-    return grid.with_voxels(total / np.float32(counts.prod()))
+    total /= np.float32(counts.prod())
+    return grid.with_voxels(total)
 
 
 def _sample(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:

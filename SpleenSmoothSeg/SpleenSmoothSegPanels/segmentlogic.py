@@ -115,7 +115,7 @@ class SegmentLogic:
         files = HandOver(ct, volumeNode.GetName())
         try:
             arguments = ["--child", str(files.ct), "-o", str(files.mask), "--model", str(modelFolder)]
-            arguments += ["--device", device, "--probability", "--uncompressed", "--no-overlay"]
+            arguments += ["--device", device, "--disagreement", "--uncompressed", "--no-overlay"]
             self._child.start(self._script, arguments, self._python)
         except UserError:
             files.remove()
