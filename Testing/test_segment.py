@@ -168,6 +168,18 @@ def test_uncompressed_maps_are_nrrd_and_hold_the_same(run):
         assert same_grid(large, small)
 
 
+def test_the_disagreement_is_written_alone_where_it_alone_is_asked_for(run):
+    assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--disagreement")[0] == 0
+    assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd", "ct_spleen_disagreement.nii.gz"]
+
+
+def test_the_plain_way_and_the_usual_one_find_the_same(run):
+    for name, options in (("usual.nrrd", ()), ("plain.nrrd", ("--plain",))):
+        assert run("ct.nii.gz", "-o", name, "--no-overlay", "--all-components", *options)[0] == 0
+    usual, plain = (sitk.GetArrayFromImage(sitk.ReadImage(name)) > 0 for name in ("usual.nrrd", "plain.nrrd"))
+    assert 2 * (usual & plain).sum() >= 0.98 * (usual.sum() + plain.sum()) > 0
+
+
 def test_a_label_gives_the_dice(run):
     run("ct.nii.gz", "-o", "mask.nii.gz", "--no-overlay", "--all-components")
     write(sitk.Cast(sitk.ReadImage("mask.nii.gz"), sitk.sitkFloat32) * 255, Path("label.nrrd"))
