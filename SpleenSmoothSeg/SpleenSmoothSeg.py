@@ -156,11 +156,11 @@ class SpleenSmoothSegLogic(ScriptedLoadableModuleLogic):
         from SpleenSmoothSegLib.images import check_ct
         from SpleenSmoothSegLib.modelfolder import load_model
         from SpleenSmoothSegLib.mrml import addSpleenSegment, imageFromVolumeNode
-        from SpleenSmoothSegLib.predicting import make_ready
+        from SpleenSmoothSegLib.predicting import to_predict_on
 
         ct = imageFromVolumeNode(volumeNode)
         check_ct(ct, volumeNode.GetName())
-        model = make_ready(load_model(modelFolder or STARTER_MODEL), choose_device(device))
+        model = load_model(modelFolder or STARTER_MODEL, prepare=to_predict_on(choose_device(device)))
         found = segment_image(ct, model, device, progress=onProgress or (lambda fraction, step: None))
         segmentationNode, segmentId = addSpleenSegment(found.mask, volumeNode, segmentationNode)
         return segmentationNode, segmentId, found

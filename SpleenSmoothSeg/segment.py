@@ -133,13 +133,13 @@ def load(options: argparse.Namespace, wait: Wait, warn: Callable[[str], None]):
     importlib.import_module("SpleenSmoothSegLib.network")
     from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory
     from SpleenSmoothSegLib.modelfolder import load_model
-    from SpleenSmoothSegLib.predicting import make_ready
+    from SpleenSmoothSegLib.predicting import to_predict_on
 
     wait.step("Loading the ensemble")
     keep_freed_memory()
     device = choose_device(options.device, warn)
-    model = load_model(options.model)
-    return (model if options.plain else make_ready(model, device)), device.type
+    ways = {} if options.plain else {"prepare": to_predict_on(device)}
+    return load_model(options.model, **ways), device.type
 
 
 def read(job, warn: Callable[[str], None]):

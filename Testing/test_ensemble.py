@@ -213,7 +213,7 @@ def test_one_channel_sees_as_before_whatever_the_distance(ct):
 def test_batches_of_slices_do_not_change_what_a_slice_sees(ct, monkeypatch):
     seen = SliceFormat(80, 3.0, channels=5, channel_spacing=4.4)
     alone = segment_image(ct, model(Looks(4), slice_format=seen)).probability
-    monkeypatch.setattr(folds, "SLICES_PER_BATCH", 7)
+    monkeypatch.setattr(folds, "MOST_SLICES", 7)
     np.testing.assert_array_equal(
         array(segment_image(ct, model(Looks(4), slice_format=seen)).probability), array(alone)
     )

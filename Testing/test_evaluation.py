@@ -17,7 +17,7 @@ from SpleenSmoothSegLib.decathlon import Case, list_cases
 from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.modelfolder import load_model, read_card, save_model
-from SpleenSmoothSegLib.predicting import make_ready
+from SpleenSmoothSegLib.predicting import to_predict_on
 from SpleenSmoothSegLib.preprocessing import Grid, SliceFormat, axial_grid
 from SpleenSmoothSegTrainingLib.data.splits import Splits
 from SpleenSmoothSegTrainingLib.measuring import evaluation
@@ -200,12 +200,12 @@ def test_a_model_is_measured_as_it_is_used(cases, model_folder):
     metrics = evaluate(model_folder, cases, BY_VOLUME, "cpu", report=told.append)
     assert list(metrics.volumes) == told and len(told) == 6
     ct, label = cases["d"].read()
-    together = segment_image(ct, make_ready(load_model(model_folder), CPU), "cpu").mask
+    together = segment_image(ct, load_model(model_folder, prepare=to_predict_on(CPU)), "cpu").mask
     expected, slices = measure_volume(Who("test", "ensemble", "d"), together, label == 1)
     assert expected in metrics.volumes and expected.predicted_ml > 0
     assert slices == [row for row in metrics.slices if (row.predicted_by, row.case) == ("ensemble", "d")]
     assert [row.case for row in metrics.best_known()] == ["a", "b", "c", "d"]
-    alone = segment_image(ct, make_ready(load_model(model_folder, [1]), CPU), "cpu").mask
+    alone = segment_image(ct, load_model(model_folder, [1], to_predict_on(CPU)), "cpu").mask
     assert measure_volume(Who("test", "fold 1", "d"), alone, label == 1)[0] in metrics.volumes
 
 
@@ -278,7 +278,7 @@ def test_by_slice_only_slices_that_the_fold_has_not_seen_count(cases, model_fold
     }
     assert seen.keys() == allowed.keys() and all(seen[who] <= allowed[who] for who in seen)
     ct, label = cases["a"].read()
-    model = make_ready(load_model(model_folder), CPU)
+    model = load_model(model_folder, prepare=to_predict_on(CPU))
     grid = axial_grid(ct, SliceFormat(64, 6.0))
     expected, _ = measure_slices(
         Who("test", "ensemble", "a"), segment_image(ct, model, "cpu").mask, label == 1, grid, [1, 4]

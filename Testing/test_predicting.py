@@ -11,9 +11,9 @@ from torch import nn
 from conftest import SMALL_ENCODER
 from SpleenSmoothSegLib import predicting
 from SpleenSmoothSegLib.ensemble import segment_image
-from SpleenSmoothSegLib.modelfolder import Model
+from SpleenSmoothSegLib.modelfolder import Model, load_model
 from SpleenSmoothSegLib.network import PUBLISHED_ENCODER, DecoderBlock, LinkNet
-from SpleenSmoothSegLib.predicting import make_ready, merged
+from SpleenSmoothSegLib.predicting import merged, to_predict_on
 from SpleenSmoothSegLib.preprocessing import SliceFormat
 
 ENCODERS = ("resnet18", PUBLISHED_ENCODER, "mit_b0", "densenet121", SMALL_ENCODER, "tu-convnext_atto")
@@ -86,13 +86,18 @@ def test_bfloat16_changes_next_to_nothing(small_networks, monkeypatch, sample_ct
     ct, maps = sample_ct[:, :, 90:110], {}
     for mixed in (False, True):
         monkeypatch.setattr(predicting, "computes_in_bfloat16", lambda device, mixed=mixed: mixed)
-        model = Model({}, SliceFormat(64, 6.0), 0.5, [copy.deepcopy(network) for network in small_networks])
-        found = segment_image(ct, make_ready(model, CPU), "cpu", plain=True)
+        networks = [to_predict_on(CPU)(copy.deepcopy(network)) for network in small_networks]
+        found = segment_image(ct, Model({}, SliceFormat(64, 6.0), 0.5, networks), "cpu", plain=True)
         maps[mixed] = sitk.GetArrayFromImage(found.probability)
     assert 0 < np.abs(maps[True] - maps[False]).max() < 0.05
 
 
 def test_no_memory_holds_a_network_twice(small_networks):
-    model = Model({}, SliceFormat(64, 6.0), 0.5, [copy.deepcopy(network) for network in small_networks])
-    networks = list(model.networks)
-    assert [id(network) for network in make_ready(model, CPU).networks] == [id(network) for network in networks]
+    network = copy.deepcopy(small_networks[0])
+    assert to_predict_on(CPU)(network) is network
+
+
+def test_each_network_is_made_ready_before_the_next_is_loaded(model_folder):
+    done = []
+    model = load_model(model_folder, prepare=lambda network: done.append(network) or network)
+    assert done == model.networks and len(done) > 1

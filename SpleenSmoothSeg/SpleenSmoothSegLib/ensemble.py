@@ -75,11 +75,11 @@ def segment_image(
     """Segment the spleen on a CT in HU (see `images.check_ct`).
 
     The folds find out where the spleen is and look at the slices there; elsewhere the maps are 0. What that changes,
-    and `predicting.make_ready`, is measured in Testing/Benchmarks (`dice_fast_vs_plain_min`).
+    and `predicting.to_predict_on`, is measured in Testing/Benchmarks (`dice_fast_vs_plain_min`).
 
     Args:
         ct: scalar 3D image of any orientation, spacing and pixel type.
-        model: from `modelfolder.load_model`; quicker after `predicting.make_ready`.
+        model: from `modelfolder.load_model`; quicker with `predicting.to_predict_on`.
         device: "auto", "cpu", "cuda" or "mps".
         largest_component: keep only the largest connected part of the mask; else every slice is looked at.
         progress: called with the fraction done, 0 to 1, and the name of the step.
@@ -102,15 +102,13 @@ def segment_image(
     )
 
     progress(PREDICTED, "Returning to the CT's grid")
-    seen = folds.span()
-    slab = grid.part((0, 0, seen.start), (*grid.size[:2], seen.stop - seen.start))
-    mean, deviation = (slab.with_voxels(values[seen]) for values in (folds.mean, folds.deviation))
+    mean, deviation = folds.take_maps(grid)
     mask = at_least(model.threshold, mean, Grid.of(ct))
     if largest_component:
         mask = keep_largest_component(mask)
     on_slices = _nearest(mask, grid)
     overlap = folds.overlap(within=sitk.GetArrayViewFromImage(on_slices) > 0)
-    places = uncertain_places(grid.with_voxels(folds.deviation), on_slices)
+    places = uncertain_places(deviation, _nearest(mask, Grid.of(deviation)))
     progress(1.0, "Done")
     return Segmentation(
         mask=mask,

@@ -7,12 +7,13 @@ import copy
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import SimpleITK as sitk
 
 from .components import parts_that_touch
 from .modelfolder import Model
-from .preprocessing import with_neighbors
+from .preprocessing import Grid, with_neighbors
 
-SLICES_PER_BATCH = 8
+MOST_SLICES, MOST_PIXELS = 8, 300_000  # of a batch: 8 slices of 192 x 192, 4 of 256 x 256, 1 of 512 x 512
 
 
 class Folds:
@@ -44,9 +45,10 @@ class Folds:
         import torch
 
         new = [index for index in indices if not self.seen[index]]
-        for start in range(0, len(new), SLICES_PER_BATCH):
+        size = max(1, min(MOST_SLICES, MOST_PIXELS // self._slices[0].size))
+        for start in range(0, len(new), size):
             yield int(self.seen.sum())
-            batch = new[start : start + SLICES_PER_BATCH]
+            batch = new[start : start + size]
             stacks = with_neighbors(self._slices, batch, self._model.slice_format.channels, self._step)
             stacks = torch.from_numpy(stacks).to(self.device, memory_format=torch.channels_last)
             with torch.inference_mode():
@@ -64,10 +66,17 @@ class Folds:
         self.masks[:, indices] = 0
         self.seen[indices] = False
 
-    def span(self) -> slice:
-        """From the first to the last slice that has been seen."""
+    def take_maps(self, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
+        """Mean and deviation from the first to the last slice that has been seen, which lie on `grid`.
+
+        They, and the slices, are gone from here, so that no memory holds them twice.
+        """
         seen = np.flatnonzero(self.seen)
-        return slice(int(seen[0]), int(seen[-1]) + 1)
+        first, last = int(seen[0]), int(seen[-1])
+        part, self._slices = grid.part((0, 0, first), (*grid.size[:2], last - first + 1)), None
+        mean, self.mean = part.with_voxels(self.mean[first : last + 1]), None
+        deviation, self.deviation = part.with_voxels(self.deviation[first : last + 1]), None
+        return mean, deviation
 
     def found(self) -> np.ndarray:
         """Voxels of each slice that the folds together take for spleen."""
@@ -75,7 +84,9 @@ class Folds:
 
     def overlap(self, within: np.ndarray) -> np.ndarray:
         """Voxels in the masks of both fold i and fold j, of their parts that touch `within`; of all if it is empty."""
-        masks = self.masks
+        held = np.flatnonzero(self.masks.any(axis=(0, 2, 3)))
+        part = slice(held[0], held[-1] + 1) if len(held) else slice(0)
+        masks, within = self.masks[:, part], within[part]
         if within.any():
             masks = [
                 np.packbits(parts_that_touch(np.unpackbits(mask, axis=-1, count=within.shape[-1]) > 0, within), axis=-1)

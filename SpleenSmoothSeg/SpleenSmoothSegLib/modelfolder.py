@@ -6,6 +6,7 @@ used, the training data with its license, the metrics, and the sha256 of each fo
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,8 +35,15 @@ class Model:
     networks: list = field(repr=False)
 
 
-def load_model(folder: Path | str, folds: list[int] | None = None) -> Model:
+def load_model(
+    folder: Path | str, folds: list[int] | None = None, prepare: Callable = lambda network: network
+) -> Model:
     """Load the ensemble in `folder`, or only some of its `folds`.
+
+    Args:
+        folder: of the model.
+        folds: their numbers; None means all.
+        prepare: makes of each network, before the next one is loaded, the one to use (`predicting.to_predict_on`).
 
     Raises:
         UserError: no model folder, an unreadable or newer ``model.json``, a missing or altered fold, an encoder that
@@ -71,7 +79,7 @@ def load_model(folder: Path | str, folds: list[int] | None = None) -> Model:
         with Undrawn():
             network = LinkNet(encoder, slice_format.channels, decoder_reduction)
         _load_weights(network, folder, name, sha256)
-        networks.append(network.eval())
+        networks.append(prepare(network.eval()))
     return Model(card, slice_format, threshold, networks)
 
 

@@ -5,6 +5,7 @@ twice is a transposed one of the values, with 4 x 4 weights: 4 products in place
 """
 
 from collections import Counter
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -12,19 +13,16 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from .modelfolder import Model
 from .network import DecoderBlock, LinkNet
 from .precision import computes_in_bfloat16
 
 PROBE = 64  # rows and columns of a slice that shows which batch norm follows which convolution
 
 
-def make_ready(model: Model, device: torch.device) -> Model:
-    """The model to predict with on a device; its networks are taken, so that no memory holds them twice."""
+def to_predict_on(device: torch.device) -> Callable[[LinkNet], LinkNet]:
+    """What makes a network ready to predict on a device, for `load_model`: itself, changed, and still on the CPU."""
     dtype = torch.bfloat16 if computes_in_bfloat16(device) else torch.float32
-    for number, network in enumerate(model.networks):
-        model.networks[number] = merged(network).to(dtype)
-    return model
+    return lambda network: merged(network).to(dtype)
 
 
 def merged(network: LinkNet) -> LinkNet:

@@ -48,7 +48,7 @@ def ensemble(
     if slices is not None:
         image = with_slices(image, slices)
         spleen = with_slices(spleen, slices, mirror=False) if spleen is not None else None
-    model = _ready(random_model(folds, size), way, device)
+    model = random_model(folds, size, _prepare(way, device))
     if calls is None:
         return _segment(image, spleen, model, way, build_published, device)
     for network in model.networks:
@@ -61,7 +61,7 @@ def starter(ct: str, way: str = "usual", device: str = "cpu") -> dict:
     from SpleenSmoothSegLib.modelfolder import load_model
     from SpleenSmoothSegLib.network import LinkNet
 
-    model = _ready(load_model(STARTER), way, device)
+    model = load_model(STARTER, prepare=_prepare(way, device))
     architecture, channels = model.card["architecture"], model.slice_format.channels
 
     def build():
@@ -72,14 +72,12 @@ def starter(ct: str, way: str = "usual", device: str = "cpu") -> dict:
 
 def dice(ct: str) -> dict:
     """Dice between the mask of the usual path and that of the plain one, by the shipped ensemble."""
-    from SpleenSmoothSegLib.devices import choose_device
     from SpleenSmoothSegLib.ensemble import segment_image
     from SpleenSmoothSegLib.images import read_image
     from SpleenSmoothSegLib.measurement import compare
     from SpleenSmoothSegLib.modelfolder import load_model
-    from SpleenSmoothSegLib.predicting import make_ready
 
-    image, ready = read_image(ct), make_ready(load_model(STARTER), choose_device("cpu"))
+    image, ready = read_image(ct), load_model(STARTER, prepare=_prepare("usual", "cpu"))
     usual, plain = segment_image(image, ready, "cpu"), segment_image(image, load_model(STARTER), "cpu", plain=True)
     overlap = compare(usual.mask, plain.mask)
     return {"dice": overlap.dice, "volume_ml": usual.volume_ml, "plain_volume_ml": plain.volume_ml}
@@ -91,7 +89,7 @@ def build_published():
     return LinkNet()
 
 
-def random_model(folds: int, size: int):
+def random_model(folds: int, size: int, prepare=lambda network: network):
     """The paper's network, `folds` of it with random weights, on slices of `size` x `size` pixels.
 
     Every fold takes a spleen's share of a slice for spleen, so that what follows the folds has its usual work.
@@ -102,13 +100,14 @@ def random_model(folds: int, size: int):
     from SpleenSmoothSegLib.preprocessing import SliceFormat
 
     torch.manual_seed(0)
-    network = build_published().train()
+    first, networks = build_published().train(), []
     with torch.no_grad():
-        network(torch.rand(4, 1, 64, 64))  # batch norm holds numbers of its own from here on
-        networks = [copy.deepcopy(network.eval()) for _ in range(folds)]
-        for network in networks:
+        first(torch.rand(4, 1, 64, 64))  # batch norm holds numbers of its own from here on
+        for _ in range(folds):
+            network = copy.deepcopy(first.eval())
             network.head.weight.normal_()
             network.head.bias -= torch.quantile(network(torch.rand(1, 1, 64, 64)), 1 - SPLEEN_SHARE)
+            networks.append(prepare(network))
     return Model({}, SliceFormat(size=size, spacing=FIELD_MM / size), 0.5, networks)
 
 
@@ -180,13 +179,13 @@ def _segment(ct, label, model, way: str, build, device: str) -> dict:
     return clock.stop() | {"gflop": gflop(build, shapes), "units": _seen(shapes)}
 
 
-def _ready(model, way: str, device: str):
-    """As segment.py does, but for the plain way."""
+def _prepare(way: str, device: str):
+    """What makes a network ready, as segment.py does; nothing for the plain way."""
     from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory
-    from SpleenSmoothSegLib.predicting import make_ready
+    from SpleenSmoothSegLib.predicting import to_predict_on
 
     keep_freed_memory()
-    return model if way == "plain" else make_ready(model, choose_device(device))
+    return (lambda network: network) if way == "plain" else to_predict_on(choose_device(device))
 
 
 def _seen(shapes) -> str:

@@ -15,7 +15,7 @@ from SpleenSmoothSegLib.devices import choose_device
 from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.modelfolder import Model, load_model, read_card
-from SpleenSmoothSegLib.predicting import make_ready
+from SpleenSmoothSegLib.predicting import to_predict_on
 from SpleenSmoothSegLib.preprocessing import axial_grid
 
 from ..data.splits import Part, Splits
@@ -57,7 +57,7 @@ def evaluate(
     Raises:
         UserError: model, splits and cases do not belong together, a case cannot be read, a mask cannot be written.
     """
-    model = make_ready(load_model(model_folder), choose_device(device))
+    model = load_model(model_folder, prepare=to_predict_on(choose_device(device)))
     numbers = list(range(len(splits.folds)) if folds is None else folds)
     if len(numbers) != len(model.networks):
         raise UserError(
