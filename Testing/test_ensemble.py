@@ -3,6 +3,7 @@
 Most tests use hand-made networks that look at nothing but the brightness of a voxel, so that the right answer is known.
 """
 
+import copy
 import gc
 import tracemalloc
 import weakref
@@ -524,6 +525,16 @@ def test_what_a_device_cannot_do_the_cpu_does_and_one_sentence_says_so(ct, on_me
     assert sitk.Hash(found.mask) == sitk.Hash(with_cpu.mask)
     assert sitk.Hash(found.probability) == sitk.Hash(with_cpu.probability)
     assert found.fold_volumes_ml == with_cpu.fold_volumes_ml
+
+
+def test_a_cpu_that_takes_over_computes_in_what_it_is_fast_in(ct, small_networks, monkeypatch):
+    network = copy.deepcopy(small_networks[0]).bfloat16()
+    seen = []
+    network.register_forward_hook(lambda network, inputs, output: seen.append(output.dtype))
+    for is_fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("SpleenSmoothSegLib.precision.computes_in_bfloat16", lambda device, fast=is_fast: fast)
+        segment_image(ct[:, :, :3], model(network), "cpu")
+        assert seen.pop() == dtype
 
 
 def test_a_device_may_fail_midway_and_the_cpu_begins_anew(ct, on_meta):

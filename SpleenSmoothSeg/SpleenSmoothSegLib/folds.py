@@ -107,5 +107,10 @@ def _on(device, network):
     """The network on a device; the one of the model stays on the CPU, to be had when the device fails."""
     import torch
 
-    network = network if device.type == "cpu" else copy.deepcopy(network)
+    from .precision import computes_in_bfloat16
+
+    if device.type != "cpu":
+        network = copy.deepcopy(network)
+    elif not computes_in_bfloat16(device):  # it may have been made ready for a device that failed
+        network = network.float()
     return network.to(device, memory_format=torch.channels_last)
