@@ -85,6 +85,12 @@ def test_that_there_is_no_spleen_is_said_only_after_a_look_at_every_slice():
     assert found.volume_ml == 0 and looked == ct.GetDepth()
 
 
+def test_progress_does_not_go_back_where_more_slices_are_looked_at_than_was_thought():
+    ct, told = with_spleens((-TALL[2] / 2 + 30.0, 12.0, 60.0), (TALL[2] / 2, 6.0, 20.0)), []
+    segment(ct, progress=lambda fraction, step: told.append(fraction))
+    assert told == sorted(told) and len(set(told)) > 10
+
+
 def test_all_parts_are_asked_for_by_a_look_at_every_slice():
     ct = with_spleens((-30.0, 90.0, 70.0), (-TALL[2] / 2 + 30.0, 12.0, 60.0))
     found, looked = segment(ct, largest_component=False)

@@ -157,11 +157,13 @@ def _predict(slices, grid, model, device, everywhere, progress, cancelled, warn)
 def _predict_on(device, slices, grid, model, everywhere, progress, cancelled) -> Folds:
     folds = Folds(model, slices, model.slice_format.channel_spacing / grid.spacing[2], device)
     every_slice = range(len(slices)), len(slices)
+    fraction = PREPARED
     for indices, expected in [every_slice] if everywhere else around_spleen(folds, grid.spacing[2], _voxel_ml(grid)):
         for seen in folds.look(sorted(indices)):
             if cancelled():
                 raise Cancelled
-            progress(round(PREPARED + (PREDICTED - PREPARED) * seen / expected, 4), "Folds look at the slices")
+            fraction = max(fraction, round(PREPARED + (PREDICTED - PREPARED) * seen / expected, 4))
+            progress(fraction, "Folds look at the slices")
     return folds
 
 
