@@ -117,10 +117,12 @@ def measure(job: Job, say: Say) -> None:
     folds = finished_folds(job.folder, recipe)
     if not folds:
         raise UserError(f'No fold of "{job.folder}" is finished; train one first.')
-    states = [load_state(fold_folder(job.folder, number)) for number in folds]
-    devices = {row.get("device", "") for state in states for row in state.history} - {""}
+    devices, networks = set(), []
+    for number in folds:  # one after another, for a state holds four times the network
+        state = load_state(fold_folder(job.folder, number))
+        devices |= {row["device"] for row in state.history if row.get("device")}
+        networks.append(_network(recipe, state.best_network))
     card = model_card(recipe, dataset, splits, words, folds, sorted(devices))
-    networks = [_network(recipe, state.best_network) for state in states]
     save_model(job.folder / MODEL_NAME, card, networks)
     metrics = evaluate(
         job.folder / MODEL_NAME,

@@ -11,6 +11,7 @@ from SpleenSmoothSegLib.atomic import written_aside
 from SpleenSmoothSegLib.borders import Border
 from SpleenSmoothSegLib.devices import choose_device
 from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.modelfolder import read_card
 from SpleenSmoothSegLib.scheduling import check_scheduler, raise_failures, run_jobs
 
 from .data.augmentation import Augmentation
@@ -18,7 +19,7 @@ from .data.dataset import Dataset, open_dataset
 from .data.prepare import prepare, slice_format
 from .data.slicecache import SliceCache
 from .data.splits import Splits, are_of, check_possible, load_splits, read_splits, split
-from .jobs import FoldJob, Job, check_tensorboard, finished_folds, measure, train_fold
+from .jobs import FoldJob, Job, check_tensorboard, measure, train_fold
 from .layout import MODEL_NAME, SPLITS_NAME, fold_folder, holds_training
 from .learning.distributed import Processes, check_batch, is_first_process, joined_processes
 from .learning.fold import build_network
@@ -84,7 +85,7 @@ def train(run: Run, hear: Hear = lambda event: None) -> Results | None:
 
     hear({"event": "progress", "fraction": 1.0, "step": "Writing the report", "remaining_s": None})
     _, page = write_report(run.out, {case.name: case for case in found[0].cases})
-    trained = finished_folds(run.out, run.recipe)
+    trained = read_card(run.out / MODEL_NAME)["training"]["folds"]
     missing = tuple(number for number in range(run.recipe.fold_count) if number not in trained)
     return Results(run.out / MODEL_NAME, page, missing)
 
