@@ -53,6 +53,11 @@ def check_writable(folder: Path) -> None:
         raise _cannot_write(folder, error) from error
 
 
+def first_that_is_there(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists; it may turn out to be a file."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
+
+
 def _cannot_write(path: Path, error: OSError) -> UserError:
     reason = (error.strerror or str(error)).lower()
     return UserError(f'"{path}" cannot be written ({reason}); free space there or choose another place.')

@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from .atomic import check_writable
+from .atomic import check_writable, first_that_is_there
 from .dicom import ct_folders
 from .errors import UserError
 from .images import IMAGE_SUFFIXES, check_there, image_name
@@ -143,7 +143,7 @@ def _check_outputs(jobs: list[Job], overwrite: bool) -> None:
         if not overwrite:
             raise UserError(f'"{path}" is there already; add --overwrite to replace it, or give another after -o.')
     for folder in {path.parent for path in outputs}:
-        there = _first_that_is_there(folder)
+        there = first_that_is_there(folder)
         if not there.is_dir():
             raise UserError(f'"{there}" is a file, so no folder can be there; give another place after -o.')
         check_writable(there)
@@ -151,11 +151,7 @@ def _check_outputs(jobs: list[Job], overwrite: bool) -> None:
 
 def _is_there(path: Path) -> bool:
     try:
-        (_first_that_is_there(path.parent) / path.name).exists()  # asks whether the disk takes such a name
+        (first_that_is_there(path.parent) / path.name).exists()  # asks whether the disk takes such a name
         return path.exists()
     except OSError as error:  # it does not, or nobody may look into the folder
         raise UserError(f'"{path}" cannot be written ({error.strerror.lower()}); choose another place.') from error
-
-
-def _first_that_is_there(folder: Path) -> Path:
-    return next(place for place in (folder, *folder.parents) if place.exists())

@@ -5,10 +5,10 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from SpleenSmoothSegLib.atomic import check_writable, written_aside
+from SpleenSmoothSegLib.atomic import check_writable, first_that_is_there, written_aside
 from SpleenSmoothSegLib.errors import UserError
 
-from .data.splits import Splits
+from .data.splits import Splits, load_splits
 from .layout import MODEL_NAME, RECIPE_NAME, SPLITS_NAME, claimed_folds, fold_folder, holds_training
 from .learning.state import is_begun
 from .recipe import Recipe
@@ -92,14 +92,14 @@ def claimed_splits(out: Path) -> Splits:
     """The splits of the training in `out`; raises UserError where they cannot be read."""
     path = out / SPLITS_NAME
     try:
-        return Splits.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return load_splits(path)
+    except UserError as error:
         raise UserError(f'"{path}" is damaged and cannot be read; choose another folder.') from error
 
 
 def _check_place(out: Path) -> None:
     """Raise UserError where no files can be put into `out`, which may not be there yet."""
-    there = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
+    there = first_that_is_there(out)
     if not there.is_dir():
         raise UserError(f'"{there}" is a file; choose a folder for the results.')
     check_writable(there)
