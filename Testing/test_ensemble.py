@@ -532,7 +532,7 @@ def test_a_cpu_that_takes_over_computes_in_what_it_is_fast_in(ct, small_networks
     seen = []
     network.register_forward_hook(lambda network, inputs, output: seen.append(output.dtype))
     for is_fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr("SpleenSmoothSegLib.precision.computes_in_bfloat16", lambda device, fast=is_fast: fast)
+        monkeypatch.setattr("SpleenSmoothSegLib.folds.computes_in_bfloat16", lambda device, fast=is_fast: fast)
         segment_image(ct[:, :, :3], model(network), "cpu")
         assert seen.pop() == dtype
 

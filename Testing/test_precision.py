@@ -8,8 +8,7 @@ from torch import nn
 
 from conftest import SMALL_ENCODER
 from SpleenSmoothSegLib.network import LinkNet
-from SpleenSmoothSegLib.precision import autocast
-from SpleenSmoothSegTrainingLib.learning.precision import computes_mixed, keep_depthwise_full
+from SpleenSmoothSegTrainingLib.learning.precision import autocast, computes_mixed, keep_depthwise_full
 
 CPU = torch.device("cpu")
 

@@ -142,6 +142,16 @@ def _quoted(error: BaseException) -> str:
     return f'it says "{str(error).strip().splitlines()[0][:120]}"' if str(error).strip() else "it says nothing of why"
 
 
+def computes_in_bfloat16(device) -> bool:
+    """Whether a torch device computes faster in bfloat16 than in float32, and does not only emulate it."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device)[0] >= 8
+    capability = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch >= 2.9
+    return device.type == "cpu" and bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
+
+
 def keep_freed_memory() -> None:
     """Let the C library keep the memory that PyTorch frees, for the next tensor of that size.
 

@@ -106,9 +106,9 @@ def segment_image(
     mask = at_least(model.threshold, mean, Grid.of(ct))
     if largest_component:
         mask = keep_largest_component(mask)
-    on_slices = _nearest(mask, grid)
+    on_slices = _nearest(mask, Grid.of(mean))
     overlap = folds.overlap(within=sitk.GetArrayViewFromImage(on_slices) > 0)
-    places = uncertain_places(deviation, _nearest(mask, Grid.of(deviation)))
+    places = uncertain_places(deviation, on_slices)
     progress(1.0, "Done")
     return Segmentation(
         mask=mask,

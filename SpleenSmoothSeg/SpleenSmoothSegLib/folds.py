@@ -10,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from .components import parts_that_touch
+from .devices import computes_in_bfloat16
 from .modelfolder import Model
 from .preprocessing import Grid, with_neighbors
 
@@ -69,10 +70,11 @@ class Folds:
     def take_maps(self, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
         """Mean and deviation from the first to the last slice that has been seen, which lie on `grid`.
 
-        They, and the slices, are gone from here, so that no memory holds them twice.
+        They, and the slices, are gone from here, so that no memory holds them twice; `masks` are of that part from now.
         """
         seen = np.flatnonzero(self.seen)
         first, last = int(seen[0]), int(seen[-1])
+        self.masks = self.masks[:, first : last + 1]
         part, self._slices = grid.part((0, 0, first), (*grid.size[:2], last - first + 1)), None
         mean, self.mean = part.with_voxels(self.mean[first : last + 1]), None
         deviation, self.deviation = part.with_voxels(self.deviation[first : last + 1]), None
@@ -106,8 +108,6 @@ def _probability(network, stacks):
 def _on(device, network):
     """The network on a device; the one of the model stays on the CPU, to be had when the device fails."""
     import torch
-
-    from .precision import computes_in_bfloat16
 
     if device.type != "cpu":
         network = copy.deepcopy(network)

@@ -13,8 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from .devices import computes_in_bfloat16
 from .network import DecoderBlock, LinkNet
-from .precision import computes_in_bfloat16
 
 PROBE = 64  # rows and columns of a slice that shows which batch norm follows which convolution
 

@@ -26,12 +26,12 @@ import torch  # noqa: E402
 from SpleenSmoothSegLib.borders import Border  # noqa: E402
 from SpleenSmoothSegLib.decathlon import Case  # noqa: E402
 from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory  # noqa: E402
-from SpleenSmoothSegLib.precision import autocast  # noqa: E402
 from SpleenSmoothSegTrainingLib.data.prepare import slice_format  # noqa: E402
 from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache  # noqa: E402
 from SpleenSmoothSegTrainingLib.learning.fold import FoldTraining, Means  # noqa: E402
 from SpleenSmoothSegTrainingLib.learning.loss import dice_and_cross_entropy  # noqa: E402
 from SpleenSmoothSegTrainingLib.learning.phases import phases  # noqa: E402
+from SpleenSmoothSegTrainingLib.learning.precision import autocast  # noqa: E402
 from SpleenSmoothSegTrainingLib.recipe import Recipe  # noqa: E402
 from SpleenSmoothSegTrainingLib.recipefile import read_recipe  # noqa: E402
 

@@ -16,7 +16,6 @@ from torch import nn
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.measurement import Overlap
 from SpleenSmoothSegLib.network import LinkNet
-from SpleenSmoothSegLib.precision import autocast
 from SpleenSmoothSegLib.preprocessing import with_neighbors
 
 from ..data.samples import Batches, Samples
@@ -26,7 +25,7 @@ from .distributed import ALONE, Processes, check_batch, share_network
 from .encoderweights import load_encoder_weights
 from .loss import dice_and_cross_entropy
 from .phases import Phase, phases
-from .precision import computes_mixed, keep_depthwise_full
+from .precision import autocast, computes_mixed, keep_depthwise_full
 from .state import HISTORY_COLUMNS, FoldState, is_begun, load_state, save_state
 
 Parts = Sequence[tuple[Slices, Sequence[int]]]  # cases, each with some of its slices

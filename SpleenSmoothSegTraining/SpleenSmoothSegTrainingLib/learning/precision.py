@@ -1,9 +1,11 @@
 """Mixed precision: bfloat16 where a device computes faster in it, full precision where that is not safe or slower."""
 
+import contextlib
+
 import torch
 from torch import nn
 
-from SpleenSmoothSegLib.precision import computes_in_bfloat16
+from SpleenSmoothSegLib.devices import computes_in_bfloat16
 
 
 def computes_mixed(precision: str, device: torch.device) -> bool:
@@ -11,6 +13,11 @@ def computes_mixed(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "mixed"
     return computes_in_bfloat16(device)
+
+
+def autocast(mixed: bool, device: torch.device):
+    """The context in which the network is called; gradients need no scaling, bfloat16 has the range of float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if mixed else contextlib.nullcontext()
 
 
 def keep_depthwise_full(network: nn.Module, device: torch.device) -> None:
