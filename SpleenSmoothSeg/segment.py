@@ -12,6 +12,11 @@ fraction of "progress" is that of the whole wait for a CT: the seconds left are 
 (1 - fraction) / fraction. With --child, as 3D Slicer runs it, the first line (started) tells the process id, and the
 program ends as soon as its stdin is closed. With --devices the only line (devices) says which devices work here.
 
+With --scheduler, a study: several CTs at a time, by processes of this computer or a dask cluster. The table
+results.csv in the folder of results has a line a CT, done or failed, as it comes. The same command once more goes on: a
+CT is done again only if it failed, its file or the model has changed, or its results are gone. The results in such a
+folder are the study's, and replaced without --overwrite.
+
 The CPU takes over from a device that has too little memory or does not work; a warning says so.
 What goes wrong is said in one sentence a CT, and the other CTs are still done. The exit code is 0 if every CT was
 segmented, 130 if it was cancelled, else 1. A research tool, not a medical device.
@@ -19,12 +24,9 @@ segmented, 130 if it was cancelled, else 1. A research tool, not a medical devic
 
 import argparse
 import dataclasses
-import functools
 import importlib.util
 import os
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -44,7 +46,6 @@ from SpleenSmoothSegLib.console import (  # noqa: E402
     stop_on_signals,
 )
 from SpleenSmoothSegLib.errors import UserError  # noqa: E402
-from SpleenSmoothSegLib.progress import Wait  # noqa: E402
 
 STARTER_MODEL = HOME / "Resources" / "Models" / "Starter"
 SAMPLE = HOME / "Resources" / "SampleData"
@@ -78,6 +79,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--uncompressed", action="store_true", help="write larger files, more quickly; maps as NRRD")
     parser.add_argument("--label", type=Path, help="label of the one CT to compare with (nonzero is spleen)")
     parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
+    parser.add_argument(
+        "--scheduler",
+        metavar="WHERE",
+        help="a study, several CTs at a time: local, local:4 (processes of this computer) or the address of a dask "
+        "scheduler (tcp://host:8786)",
+    )
     parser.add_argument("--json", action="store_true", help="JSON lines on stdout instead of a progress bar")
     parser.add_argument("--child", action="store_true", help="--json for a program: ends when its stdin is closed")
     parser.add_argument("--devices", action="store_true", help="list the devices that work here, as JSON, and end")
@@ -90,6 +97,7 @@ def plan(options: argparse.Namespace) -> list:
     from SpleenSmoothSegLib.jobs import plan_jobs
     from SpleenSmoothSegLib.modelfolder import read_card
 
+    is_begun = options.scheduler is not None and check_study(options)
     given, label = options.cts, options.label
     if not given:
         if not SAMPLE_CT.is_file():
@@ -102,7 +110,7 @@ def plan(options: argparse.Namespace) -> list:
         overlay=not options.no_overlay,
         probability=options.probability,
         disagreement=options.disagreement or options.probability,
-        overwrite=options.overwrite,
+        overwrite=options.overwrite or is_begun,
         compressed=not options.uncompressed,
     )
     read_card(options.model)
@@ -110,6 +118,21 @@ def plan(options: argparse.Namespace) -> list:
     if missing:
         raise ModuleNotFoundError(name=", ".join(missing))
     return jobs
+
+
+def check_study(options: argparse.Namespace) -> bool:
+    """Whether the study was begun before. Makes paths absolute, for workers start anywhere; raises UserError."""
+    from SpleenSmoothSegLib.scheduling import check_scheduler
+    from SpleenSmoothSegLib.studytable import StudyTable
+
+    check_scheduler(options.scheduler)
+    if not options.cts:
+        raise UserError("A study needs CTs; give a folder of them, or leave out --scheduler.")
+    if options.label or options.output.suffix:
+        raise UserError("A study has many CTs; give a folder after -o, and no --label.")
+    options.cts = [ct.absolute() for ct in options.cts]
+    options.output, options.model = options.output.absolute(), options.model.absolute()
+    return StudyTable(options.output).is_there()
 
 
 def needed_packages(options: argparse.Namespace, jobs: list) -> list[str]:
@@ -125,146 +148,61 @@ def needed_packages(options: argparse.Namespace, jobs: list) -> list[str]:
     return [*PACKAGES, *(name for name, is_wanted in wanted.items() if is_wanted)]
 
 
-def load(options: argparse.Namespace, wait: Wait, warn: Callable[[str], None]):
-    """The ensemble and the name of the device; raises UserError."""
-    wait.step("Starting PyTorch")
-    importlib.import_module("torch")
-    wait.step("Starting PyTorch", 0.5)
-    importlib.import_module("SpleenSmoothSegLib.network")
-    from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory
-    from SpleenSmoothSegLib.modelfolder import load_model
-    from SpleenSmoothSegLib.predicting import to_predict_on
+def settings_of(options: argparse.Namespace):
+    """How the CTs are to be segmented (``segmenter.Settings``)."""
+    from SpleenSmoothSegLib.segmenter import Settings
 
-    wait.step("Loading the ensemble")
-    keep_freed_memory()
-    device = choose_device(options.device, warn)
-    ways = {} if options.plain else {"prepare": to_predict_on(device)}
-    return load_model(options.model, **ways), device.type
-
-
-def read(job, warn: Callable[[str], None]):
-    """The CT of a job and its label or None, fit to be segmented; raises UserError."""
-    from SpleenSmoothSegLib.images import check_ct, read_image, same_grid
-
-    ct = read_image(job.ct, warn)
-    check_ct(ct, job.ct)
-    if job.label is None:
-        return ct, None
-    label = read_image(job.label, warn)
-    if label.GetNumberOfComponentsPerPixel() != 1 or not same_grid(ct, label):
-        raise UserError(f'The label "{job.label}" lies on another grid than the CT; resample it onto the CT.')
-    return ct, label != 0
-
-
-def segment(job, ct, label, model, device: str, options: argparse.Namespace, wait: Wait, warn) -> dict:
-    """Segment one CT, write its files together or not at all, and return the result; raises UserError."""
-    from SpleenSmoothSegLib.ensemble import segment_image
-    from SpleenSmoothSegLib.overlay import write_overlay
-    from SpleenSmoothSegLib.writing import write_image, write_mask, written_together
-
-    def progress(part: float, doing: str) -> None:
-        if part < 1:
-            wait.step("Segmenting", part, doing)
-
-    largest = not options.all_components
-    found = segment_image(ct, model, device, largest, progress=progress, warn=warn, plain=options.plain)
-    wait.step("Writing")
-    compressed = not options.uncompressed
-    with written_together(job.outputs) as aside:
-        write_mask(found.mask, aside[job.segmentation], compressed)
-        if job.overlay:
-            volume = f"spleen {found.volume_ml:.0f} mL" if found.volume_ml else "no spleen found"
-            write_overlay(aside[job.overlay], ct, found.mask, f"{job.title}: {volume}")
-        if job.probability:
-            write_image(found.probability, aside[job.probability], compressed)
-        if job.disagreement:
-            write_image(found.disagreement_map, aside[job.disagreement], compressed)
-    wait.end()
-    files = {
-        "ct": job.ct,
-        "segmentation": job.segmentation,
-        "overlay": job.overlay,
-        "probability": job.probability,
-        "disagreement_map": job.disagreement,
-    }
-    return {name: str(path) if path else None for name, path in files.items()} | measures(found, label)
-
-
-def measures(found, label) -> dict:
-    """The numbers of a result, in mL and mm; points are LPS, `center_lps` is None where no spleen was found."""
-    from SpleenSmoothSegLib.measurement import center_lps, compare, extent_mm, longest_mm
-
-    center = center_lps(found.mask)
-    result = {
-        "volume_ml": round(found.volume_ml, 2),
-        "fold_volumes_ml": rounded(found.fold_volumes_ml),
-        "disagreement": round(found.disagreement, 4),
-        "extent_mm": rounded(extent_mm(found.mask)),
-        "longest_mm": round(longest_mm(found.mask), 2),
-        "center_lps": center and rounded(center),
-        "uncertain_places": [
-            {"point_lps": rounded(place.point_lps), "score": round(place.score, 2)} for place in found.uncertain_places
-        ],
-        "device": found.device,
-    }
-    if label is not None:
-        result["dice"] = round(compare(found.mask, label).dice, 4)
-    return result
-
-
-def rounded(numbers) -> list[float]:
-    return [round(number, 2) for number in numbers]
-
-
-def peak_memory_mb() -> int | None:
-    """Most memory this process has held, in MB; None where the system does not tell (Windows)."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6)
-
-
-def expected_seconds(job, options: argparse.Namespace, is_loaded: bool, slices: int, voxels: float) -> dict[str, float]:
-    """How long each step takes on two cores of a CPU; the pace of the longest one is measured as it goes."""
-    maps = (job.probability is not None) + (job.disagreement is not None)
-    a_map = (1e-8 if options.uncompressed else 1.2e-7) * voxels
-    return {
-        "Reading": 2e-8 * voxels,
-        "Starting PyTorch": 0.0 if is_loaded else 2.0,
-        "Loading the ensemble": 0.0 if is_loaded else 0.8,
-        "Segmenting": 0.3 + 0.015 * slices,
-        "Writing": 0.1 + maps * a_map + (0.6 if job.overlay else 0.0),
-    }
+    return Settings(
+        options.model, options.device, not options.all_components, options.plain, compressed=not options.uncompressed
+    )
 
 
 def run(jobs: list, options: argparse.Namespace, console: Console) -> int:
-    """Segment every CT that can be segmented; returns how many were."""
-    ensemble, done = None, 0
+    """Segment every CT that can be segmented, one after another; returns how many were."""
+    from SpleenSmoothSegLib.segmenter import NothingWorks, Segmenter
+
+    segment, done = Segmenter(settings_of(options)), 0
     for job in jobs:
-        ct = label = None  # the last CT leaves the memory before the next one comes
-        started = time.perf_counter()
-        warn = functools.partial(console.warning, ct=job.ct)
         try:
-            expected = functools.partial(expected_seconds, job, options, ensemble is not None)
-            wait = Wait(console.progress(job), expected(slices=120, voxels=3e7))
-            wait.step("Reading")
-            ct, label = read(job, warn)
-            wait.seconds |= expected(ct.GetDepth(), ct.GetNumberOfPixels())
-            ensemble = ensemble or load(options, wait, warn)
-            result = segment(job, ct, label, *ensemble, options, wait, warn)
-            ensemble = ensemble[0], result["device"]  # one that failed is not tried again
-            result["seconds"] = round(time.perf_counter() - started, 2)
-            console.result(result | {"peak_memory_mb": peak_memory_mb()})
+            console.result(segment(job, console.progress(job.title, job.ct), console.warner(job.ct)))
             done += 1
         except BrokenPipeError:
             raise
+        except NothingWorks as error:
+            console.error(error, job.ct)
+            break
         except Exception as error:
             console.error(error, job.ct)
-            if ct is not None and ensemble is None:  # no model or no device: the other CTs would fail, too
-                break
     return done
+
+
+def run_study(jobs: list, options: argparse.Namespace, console: Console) -> int:
+    """Segment those of the CTs that are not done yet, several at a time; returns how many are done."""
+    from SpleenSmoothSegLib.study import segment_study
+    from SpleenSmoothSegLib.studytable import StudyTable
+
+    progress, ended = console.progress("CTs", None), 0
+    table = StudyTable(options.output)
+
+    def hear(job, event: dict) -> None:
+        nonlocal ended
+        match event:
+            case {"event": "warning", "message": message}:
+                console.warning(message, job.ct)
+                return
+            case {"event": "step"}:
+                return
+            case {"event": "result"}:
+                console.result({key: value for key, value in event.items() if key != "event"})
+            case {"event": "error", "error": error}:
+                console.error(error, job.ct)
+        ended += 1
+        progress(ended / len(jobs), f"{ended} of {len(jobs)} CTs")
+
+    progress(0.0, f"0 of {len(jobs)} CTs")
+    counts = segment_study(jobs, settings_of(options), table, options.scheduler, hear, options.debug)
+    console.study(counts, table.path)
+    return counts.done
 
 
 def list_devices(console: JsonConsole) -> int:
@@ -287,7 +225,8 @@ def main(arguments: list[str]) -> int:
         if options.devices:
             return list_devices(console)
         jobs = plan(options)
-        return 0 if run(jobs, options, console) == len(jobs) else 1
+        done = (run_study if options.scheduler else run)(jobs, options, console)
+        return 0 if done == len(jobs) else 1
 
     return exit_code(work, console)
 

@@ -102,7 +102,7 @@ def run(jobs: list[Job], border, console: Console) -> int:
     done = 0
     for number, job in enumerate(jobs):
         try:
-            console.progress(job)(number / len(jobs), f"{job.title}, {number + 1} of {len(jobs)}")
+            console.progress(job.title, job.ct)(number / len(jobs), f"{job.title}, {number + 1} of {len(jobs)}")
             soften(job, border)
             console.result({"ct": str(job.ct), "soft_label": str(job.soft_label)})
             done += 1

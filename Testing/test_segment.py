@@ -21,7 +21,7 @@ import segment
 from conftest import REPOSITORY
 from inputs import cut_short, everything_in, small_ct, small_disk, write, write_dicom
 from phantoms import AXIAL, turned
-from SpleenSmoothSegLib import devices, ensemble, overlay
+from SpleenSmoothSegLib import devices, ensemble, overlay, segmenter
 from SpleenSmoothSegLib.images import same_grid
 from SpleenSmoothSegLib.measurement import center_lps, extent_mm, longest_mm
 
@@ -69,7 +69,7 @@ def refusal(run, place):
 @pytest.fixture
 def no_networks(monkeypatch):
     """Fails the test if networks are loaded: what is cheap to find comes before."""
-    monkeypatch.setattr(segment, "load", lambda *arguments: pytest.fail("networks were loaded"))
+    monkeypatch.setattr(segmenter, "load", lambda *arguments: pytest.fail("networks were loaded"))
 
 
 def as_events(out: str) -> list[dict]:
@@ -190,8 +190,8 @@ def test_a_label_gives_the_dice(run):
 
 
 def test_all_that_was_asked_for_is_done_in_one_go_with_the_networks_loaded_once(run, monkeypatch):
-    load, loaded = segment.load, []
-    monkeypatch.setattr(segment, "load", lambda *arguments: loaded.append(1) or load(*arguments))
+    load, loaded = segmenter.load, []
+    monkeypatch.setattr(segmenter, "load", lambda *arguments: loaded.append(1) or load(*arguments))
     write_dicom(small_ct(), Path("dicom"))
     write(small_ct(), Path("more/a.nrrd"))
     write(small_ct(), Path("more/ct.nii.gz"))
@@ -513,8 +513,8 @@ def test_a_cancelled_run_leaves_nothing(run, place, monkeypatch, step):
     console = segment.JsonConsole
 
     class Cancelling(console):
-        def progress(self, job):
-            tell = super().progress(job)
+        def progress(self, *which):
+            tell = super().progress(*which)
 
             def progress(fraction, name):
                 tell(fraction, name)

@@ -69,22 +69,25 @@ class Console:
     def warning(self, message: str, ct: Path) -> None:
         self.sentence("warning", message, ct)
 
+    def warner(self, ct: Path) -> Callable[[str], None]:
+        return lambda message: self.warning(message, ct)
+
 
 class PersonConsole(Console):
     """A progress bar and sentences on stderr, results on stdout."""
 
     _bar = None
 
-    def progress(self, job) -> Callable[[float, str], None]:
+    def progress(self, title: str, ct: Path | None) -> Callable[[float, str], None]:
         if not getattr(sys.stderr, "isatty", bool)():  # a file, or Slicer's console
             return lambda fraction, step: None
         from tqdm import tqdm
 
-        self._bar = bar = tqdm(total=100, leave=False, bar_format="{percentage:3.0f}% |{bar:30}| {desc}")
-
         def show(fraction: float, step: str) -> None:
-            bar.n = round(100 * fraction)
-            bar.set_description_str(f"{job.title}: {step}")
+            if self._bar is None:  # the first time, and after a result
+                self._bar = tqdm(total=100, leave=False, bar_format="{percentage:3.0f}% |{bar:30}| {desc}")
+            self._bar.n = round(100 * fraction)
+            self._bar.set_description_str(f"{title}: {step}")
 
         return show
 
@@ -102,6 +105,12 @@ class PersonConsole(Console):
                 lines.append(f"  {what.replace('_', ' ')}: {result[what]}")
         print("\n".join(lines), flush=True)
 
+    def study(self, counts, table: Path) -> None:
+        self._close()
+        earlier = f" ({counts.before} of them by an earlier start)" if counts.before else ""
+        failed = f", {counts.failed} failed" if counts.failed else ""
+        print(f"Segmented: {counts.done} of {counts.done + counts.failed} CTs{earlier}{failed}; {table}", flush=True)
+
     def sentence(self, event: str, message: str, ct: Path | None) -> None:
         if event == "warning" and self._bar is not None:
             self._bar.write(message, file=sys.stderr)  # above the bar, which goes on
@@ -118,11 +127,15 @@ class PersonConsole(Console):
 class JsonConsole(Console):
     """One JSON object a line on stdout; the sentences on stderr, too."""
 
-    def progress(self, job) -> Callable[[float, str], None]:
-        return lambda fraction, step: self.event("progress", ct=str(job.ct), fraction=round(fraction, 3), step=step)
+    def progress(self, title: str, ct: Path | None) -> Callable[[float, str], None]:
+        name = str(ct) if ct else None
+        return lambda fraction, step: self.event("progress", ct=name, fraction=round(fraction, 3), step=step)
 
     def result(self, result: dict) -> None:
         self.event("result", **result)
+
+    def study(self, counts, table: Path) -> None:
+        self.event("study", done=counts.done, before=counts.before, failed=counts.failed, table=str(table))
 
     def sentence(self, event: str, message: str, ct: Path | None) -> None:
         self.event(event, ct=str(ct) if ct else None, message=message)

@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from .cluster import connected, is_scheduler, source_folders
 from .console import explain
 from .errors import UserError
 
+AHEAD = 1000  # so many jobs lie with dask at a time, however many there are
 ATTEMPTS = 3  # so often a job may begin whose worker dies each time
 BEGUN, EVENT, RESULT, ENDED = "begun", "event", "result", "ended"
 
@@ -109,7 +111,8 @@ def _at_the_same_time(function, jobs: list, scheduler: str, on_event, debug: boo
     with connected(scheduler, len(jobs), folders, debug) as client:
         desk = Desk(client, function, jobs, folders)
         open_jobs, begun, blamed = set(range(len(jobs))), Counter(), Counter()
-        for number in open_jobs:
+        waiting = iter(range(len(jobs)))
+        for number in islice(waiting, AHEAD):
             desk.submit(number)
         while open_jobs:
             number, what, value = desk.news()
@@ -136,6 +139,8 @@ def _at_the_same_time(function, jobs: list, scheduler: str, on_event, debug: boo
             if outcome:
                 open_jobs.remove(number)
                 desk.forget(number)
+                for another in islice(waiting, 1):
+                    desk.submit(another)
                 yield outcome
 
 

@@ -1,0 +1,134 @@
+"""How well a trained model gets on with CTs unlike those it learned from.
+
+    python Testing/Benchmarks/robustness.py MODEL DATASET
+
+Every CT is measured by the folds that did not learn from it, as it is and changed: as a louder scanner, another
+contrast phase, thick slices or a patient lying askew would have shown it; and the parts above and below the spleen,
+where nothing is to be found. The changes are arithmetic: they stand in for other hospitals, of which no CTs are here.
+"""
+
+import argparse
+import statistics
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(REPOSITORY / name) for name in ("SpleenSmoothSeg", "SpleenSmoothSegTraining")]
+
+from SpleenSmoothSegLib.devices import choose_device  # noqa: E402
+from SpleenSmoothSegLib.ensemble import segment_image  # noqa: E402
+from SpleenSmoothSegLib.measurement import compare, volume_ml  # noqa: E402
+from SpleenSmoothSegLib.modelfolder import Model, load_model  # noqa: E402
+from SpleenSmoothSegLib.predicting import to_predict_on  # noqa: E402
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset  # noqa: E402
+from SpleenSmoothSegTrainingLib.measuring.evaluation import splits_of_model  # noqa: E402
+
+NOISE_HU, THICK_MM, ASKEW_DEGREES = 40.0, 10.0, 20.0
+FAR_MM = 30.0  # from the spleen's tips, where no part of it is to be expected
+EMPTY = "mL where there is none"
+
+
+def louder(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """With noise of NOISE_HU standard deviation that is smooth over a voxel, as reconstruction makes it."""
+    noise = sitk.GetImageFromArray(np.random.default_rng(0).standard_normal(ct.GetSize()[::-1]).astype(np.float32))
+    noise = sitk.DiscreteGaussian(noise, variance=1.0, useImageSpacing=False)
+    noise *= float(NOISE_HU / sitk.GetArrayViewFromImage(noise).std())
+    noise.CopyInformation(ct)
+    return sitk.Cast(ct, sitk.sitkFloat32) + noise, label
+
+
+def without_contrast(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """What shines above 50 HU, organs and vessels, hardly does; bone stays bone."""
+    hu = np.interp(sitk.GetArrayViewFromImage(ct), (-2000, 50, 200, 400, 4000), (-2000, 50, 72, 400, 4000))
+    native = sitk.GetImageFromArray(hu.astype(np.float32))
+    native.CopyInformation(ct)
+    return native, label
+
+
+def thicker(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """Slices of about THICK_MM, each the mean of those it is made of."""
+    factor = max(1, round(THICK_MM / ct.GetSpacing()[2]))
+    ct, part = (sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), [1, 1, factor]) for image in (ct, label))
+    return ct, part >= 0.5
+
+
+def askew(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """The patient turned by ASKEW_DEGREES about the long axis."""
+    cosine, sine = np.cos(np.radians(ASKEW_DEGREES)), np.sin(np.radians(ASKEW_DEGREES))
+    turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    turned = []
+    for image in (ct, label):
+        image = sitk.Image(image)
+        image.SetDirection((turn @ np.reshape(image.GetDirection(), (3, 3))).ravel())
+        image.SetOrigin(turn @ image.GetOrigin())
+        turned.append(image)
+    return tuple(turned)
+
+
+CHANGES: dict[str, Callable] = {
+    "as it is": lambda ct, label: (ct, label),
+    "noise": louder,
+    "no contrast": without_contrast,
+    "thick": thicker,
+    "askew": askew,
+}
+
+
+def without_spleen(ct: sitk.Image, label: sitk.Image) -> Iterator[sitk.Image]:
+    """The parts of a CT (its slices stacked along its third axis) below and above the spleen, if 5 slices or more."""
+    held = np.flatnonzero(sitk.GetArrayViewFromImage(label).any(axis=(1, 2)))
+    far = int(np.ceil(FAR_MM / ct.GetSpacing()[2]))
+    for part in (slice(0, max(0, held[0] - far)), slice(held[-1] + far, ct.GetDepth())):
+        if len(range(*part.indices(ct.GetDepth()))) >= 5:
+            yield ct[:, :, part]
+
+
+def measure_robustness(model: Model, splits, numbers: list[int], cases: dict, left_out: set[str]) -> dict[str, float]:
+    """Mean Dice of each change, and the volume found where there is no spleen, in mL over all CTs together.
+
+    Args:
+        model: whose networks are the folds `numbers`, in that order.
+        splits: what each fold held out, and the test cases, which every fold is measured on alone.
+        cases: the dataset's, by name.
+        left_out: names of cases whose labels are wrong.
+    """
+    dice = {name: [] for name in CHANGES}
+    found = {}
+    for network, number in enumerate(numbers):
+        alone = replace(model, networks=[model.networks[network]])
+        for name in [*splits.folds[number], *splits.test]:
+            if name in left_out:
+                continue
+            ct, label = cases[name].read()
+            spleen = label == cases[name].spleen
+            for change, make in CHANGES.items():
+                changed, truth = make(ct, spleen)
+                dice[change].append(compare(segment_image(changed, alone, "cpu").mask, truth).dice or 0.0)
+            found[number, name] = sum(
+                volume_ml(segment_image(part, alone, "cpu").mask) for part in without_spleen(ct, spleen)
+            )
+    return {change: statistics.mean(values) for change, values in dice.items()} | {EMPTY: sum(found.values())}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--leave-out", default="", help="cases whose labels are wrong, with commas between")
+    options = parser.parse_args()
+    model = load_model(options.model, prepare=to_predict_on(choose_device("cpu")))
+    splits, numbers = splits_of_model(options.model)
+    cases = {case.name: case for case in open_dataset(options.dataset).cases}
+    left_out = set(options.leave_out.split(","))
+    measured = measure_robustness(model, splits, numbers or list(range(len(model.networks))), cases, left_out)
+    print(f"| {' | '.join(measured)} |\n|{'---|' * len(measured)}")
+    print(f"| {' | '.join(f'{value:.3f}' if name != EMPTY else f'{value:.1f}' for name, value in measured.items())} |")
+
+
+if __name__ == "__main__":
+    main()
