@@ -69,11 +69,14 @@ class StudyTable:
         rows = self.rows()
         if not rows:
             return
-        with contextlib.suppress(UserError), written_aside(self.path) as aside:
-            with open(aside, "w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, COLUMNS)
-                writer.writeheader()
-                writer.writerows(rows[ct] for ct in sorted(rows))
+        with (
+            contextlib.suppress(UserError),
+            written_aside(self.path) as aside,
+            open(aside, "w", newline="", encoding="utf-8") as file,
+        ):
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows[ct] for ct in sorted(rows))
 
     def _is_one(self) -> bool:
         try:
