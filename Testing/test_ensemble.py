@@ -27,7 +27,7 @@ from phantoms import (
     trunk,
 )
 from SpleenSmoothSegLib import ensemble, folds
-from SpleenSmoothSegLib.components import keep_largest_component, parts_that_touch
+from SpleenSmoothSegLib.components import around_largest_part, keep_largest_component, parts_that_touch
 from SpleenSmoothSegLib.devices import choose_device
 from SpleenSmoothSegLib.ensemble import Cancelled, mean_pairwise_disagreement, segment_image
 from SpleenSmoothSegLib.errors import UserError
@@ -383,6 +383,37 @@ def test_the_largest_part_is_found_at_the_edges_of_the_image_and_keeps_its_grid(
 
 def test_an_empty_mask_has_no_largest_part():
     assert not array(keep_largest_component(sitk.Image(3, 3, 3, sitk.sitkUInt8))).any()
+    nothing = sitk.Image(3, 3, 3, sitk.sitkFloat32)
+    assert around_largest_part(nothing, 0.5, margin_mm=1.0) is nothing
+
+
+def test_around_the_largest_part_lies_a_margin_in_which_other_parts_are_gone():
+    voxels = np.full((8, 9, 10), 0.2, np.float32)
+    voxels[2:5, 3:6, 4:7] = 0.9
+    voxels[5, 6, 7] = 0.8  # meets it in a corner
+    voxels[3, 4, 2] = 0.7  # near it
+    voxels[0, 0, 0] = 0.7  # far away
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing((1.0, 2.0, 3.0))
+    around = around_largest_part(image, 0.5, margin_mm=2.0)
+    assert around.TransformIndexToPhysicalPoint((0, 0, 0)) == image.TransformIndexToPhysicalPoint((2, 2, 1))
+    expected = voxels[1:7, 2:8, 2:10].copy()
+    expected[3 - 1, 4 - 2, 2 - 2] = 0
+    np.testing.assert_array_equal(array(around), expected)
+    assert (array(around) >= 0.5).sum() == 28
+
+
+def test_a_part_far_away_takes_no_memory_on_the_grid_of_the_ct(ct, ct_spleen, monkeypatch):
+    """The connected parts of a whole CT are as large as four CTs."""
+    searched, search = [], sitk.ConnectedComponent
+
+    def searching(image, *options):
+        searched.append(image.GetNumberOfPixels())
+        return search(image, *options)
+
+    monkeypatch.setattr(sitk, "ConnectedComponent", searching)
+    segment_image(ct, model(Between(100)))  # finds bone, too
+    assert max(searched) < ct.GetNumberOfPixels() / 4
 
 
 @pytest.mark.parametrize("largest_component", [True, False])

@@ -3,6 +3,8 @@
 import numpy as np
 import SimpleITK as sitk
 
+from .preprocessing import Grid
+
 
 def keep_largest_component(mask: sitk.Image) -> sitk.Image:
     """The largest connected part of a mask, searched in its bounding box only."""
@@ -16,10 +18,44 @@ def keep_largest_component(mask: sitk.Image) -> sitk.Image:
     return sitk.Paste(mask, largest, largest.GetSize(), destinationIndex=box[:3])
 
 
+def around_largest_part(image: sitk.Image, value: float, margin_mm: float) -> sitk.Image:
+    """The box of the largest connected part of the voxels of `value` or more, cut out with a margin.
+
+    What else is `value` or more there is 0. Voxels that meet in a corner count as connected. Where no voxel is, the
+    image itself.
+    """
+    values = sitk.GetArrayViewFromImage(image)
+    above = values >= value
+    if not above.any():
+        return image
+    box = _box(above)
+    labels = sitk.ConnectedComponent(sitk.GetImageFromArray(above[box].astype(np.uint8)), True)  # fully connected
+    others = above  # from here on
+    others[box] &= sitk.GetArrayFromImage(sitk.RelabelComponent(labels, sortByObjectSize=True)) != 1
+    largest = _box((values >= value) & ~others)
+    margins = np.ceil(np.divide(margin_mm, image.GetSpacing())).astype(int)[::-1]
+    wide = tuple(
+        slice(max(0, side.start - more), side.stop + more) for side, more in zip(largest, margins, strict=True)
+    )
+    cut = np.where(others[wide], 0, values[wide])
+    lowest = tuple(side.start for side in reversed(wide))
+    return Grid.of(image).part(lowest, cut.shape[::-1]).with_voxels(cut)
+
+
 def parts_that_touch(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     """The connected parts of a mask (slice, row, column; bool) that share a voxel with `seeds`."""
-    labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask.astype(np.uint8))))
-    touch = np.zeros(labels.max() + 1, bool)
-    touch[labels[seeds]] = True
-    touch[0] = False
-    return touch[labels]
+    touching = np.zeros_like(mask)
+    if mask.any():
+        box = _box(mask)
+        labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask[box].astype(np.uint8))))
+        touch = np.zeros(labels.max() + 1, bool)
+        touch[labels[seeds[box]]] = True
+        touch[0] = False
+        touching[box] = touch[labels]
+    return touching
+
+
+def _box(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds all of a mask that is not empty."""
+    along = (np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1)))
+    return tuple(slice(held[0], held[-1] + 1) for held in along)

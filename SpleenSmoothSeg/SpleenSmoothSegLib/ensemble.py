@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from .components import keep_largest_component
+from .components import around_largest_part, keep_largest_component
 from .devices import Warn, choose_device, cpu_instead_of, device_failure, release_memory
 from .folds import Folds
 from .measurement import volume_ml
@@ -103,9 +103,12 @@ def segment_image(
 
     progress(PREDICTED, "Returning to the CT's grid")
     mean, deviation = folds.take_maps(grid)
-    mask = at_least(model.threshold, mean, Grid.of(ct))
     if largest_component:
-        mask = keep_largest_component(mask)
+        # First on the coarse grid, and so that on the CT's, where a part far away would make it a large task.
+        around = around_largest_part(mean, model.threshold, margin_mm=2 * max(*ct.GetSpacing(), *mean.GetSpacing()))
+        mask = keep_largest_component(at_least(model.threshold, around, Grid.of(ct)))
+    else:
+        mask = at_least(model.threshold, mean, Grid.of(ct))
     on_slices = _nearest(mask, Grid.of(mean))
     overlap = folds.overlap(within=sitk.GetArrayViewFromImage(on_slices) > 0)
     places = uncertain_places(deviation, on_slices)

@@ -5,7 +5,7 @@ The network's grid is aligned with the patient: columns run to the left (L), row
 along its axis nearest to the patient's, so an input that is not oblique keeps its own slices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import NamedTuple
@@ -135,16 +135,19 @@ def to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
 
 
 def at_least(value: float, image: sitk.Image, grid: Grid) -> sitk.Image:
-    """The mask (uint8) of the voxels of `grid` in which `to_grid` gives `value`, above 0, or more; beyond the image 0.
-
-    Some slices at a time, so that nothing of float32 is as large as the mask.
-    """
+    """Mask (uint8) of where on `grid` `to_grid` gives `value`, above 0, or more; 0 beyond the image."""
     mask = np.empty(grid.size[::-1], np.uint8)
-    for start in range(0, len(mask), SLICES_AT_A_TIME):
-        part = grid.part((0, 0, start), (*grid.size[:2], min(SLICES_AT_A_TIME, len(mask) - start)))
-        values = sitk.GetArrayFromImage(to_grid(image, part, outside=0.0))
-        np.greater_equal(values, value, out=mask[start : start + len(values)].view(bool))
+    for some, values in _slabs(image, grid, outside=0.0):
+        np.greater_equal(values, value, out=mask[some].view(bool))
     return grid.with_voxels(mask)
+
+
+def _slabs(image: sitk.Image, grid: Grid, outside: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some slices of `to_grid` at a time, and which: so nothing of float32 is as large as the grid."""
+    for start in range(0, grid.size[2], SLICES_AT_A_TIME):
+        count = min(SLICES_AT_A_TIME, grid.size[2] - start)
+        part = to_grid(image, grid.part((0, 0, start), (*grid.size[:2], count)), outside)
+        yield slice(start, start + count), sitk.GetArrayViewFromImage(part)
 
 
 def _part_within(grid: Grid, image: sitk.Image) -> tuple[list[int], list[int]]:
@@ -190,7 +193,9 @@ def _sample(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
 def ct_slices(ct: sitk.Image, grid: Grid, window: tuple[float, float]) -> np.ndarray:
     """Float32 slices (slice, row, column) in [0, 1]: the CT on `grid`, seen through `window` (HU)."""
     lowest, highest = window
-    slices = sitk.GetArrayFromImage(to_grid(ct, grid, outside=AIR_HU))
+    slices = np.empty(grid.size[::-1], np.float32)
+    for some, values in _slabs(ct, grid, outside=AIR_HU):
+        slices[some] = values
     slices -= lowest
     slices /= highest - lowest
     return np.clip(slices, 0.0, 1.0, out=slices)

@@ -109,7 +109,7 @@ def load(settings: Settings, wait: Wait, warn: Warn):
     importlib.import_module("torch")
     wait.step("Starting PyTorch", 0.5)
     importlib.import_module(".network", __package__)
-    from .devices import choose_device, keep_freed_memory
+    from .devices import choose_device, give_back_freed_memory, keep_freed_memory
     from .modelfolder import load_model
     from .predicting import to_predict_on
 
@@ -117,7 +117,9 @@ def load(settings: Settings, wait: Wait, warn: Warn):
     keep_freed_memory()
     device = choose_device(settings.device, warn)
     ways = {} if settings.plain else {"prepare": to_predict_on(device)}
-    return load_model(settings.model, **ways), device.type
+    model = load_model(settings.model, **ways)
+    give_back_freed_memory()
+    return model, device.type
 
 
 def _read(job, warn: Warn):

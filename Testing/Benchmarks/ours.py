@@ -14,7 +14,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from Benchmarks.cts import REPOSITORY, with_slices
-from Benchmarks.measure import Clock
+from Benchmarks.measure import Clock, peak_gb
 from Benchmarks.roofline import gflop, watch
 
 MODULE = REPOSITORY / "SpleenSmoothSeg"
@@ -43,12 +43,15 @@ def ensemble(
         slices: the CT is cut or extended to so many (default: as it is).
         calls: after so many the networks answer at once, which takes no less memory (default: they always work).
     """
+    from SpleenSmoothSegLib.devices import give_back_freed_memory
+
     image = sitk.ReadImage(ct)
     spleen = sitk.ReadImage(label) if label is not None else None
     if slices is not None:
         image = with_slices(image, slices)
         spleen = with_slices(spleen, slices, mirror=False) if spleen is not None else None
     model = random_model(folds, size, _prepare(way, device))
+    give_back_freed_memory()
     if calls is None:
         return _segment(image, spleen, model, way, build_published, device)
     for network in model.networks:
@@ -176,7 +179,8 @@ def _segment(ct, label, model, way: str, build, device: str) -> dict:
 
     mask = _told_where(segment, ct, label, clock) if way == "told" else segment(ct, plain=way == "plain")
     assert mask.GetSize() == ct.GetSize()
-    return clock.stop() | {"gflop": gflop(build, shapes), "units": _seen(shapes)}
+    found = clock.stop() | {"peak_gb": peak_gb(), "units": _seen(shapes)}
+    return found | {"gflop": gflop(build, shapes)}  # counting takes memory of its own
 
 
 def _prepare(way: str, device: str):
