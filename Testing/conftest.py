@@ -1,7 +1,11 @@
 """What several test files share: the sample CT, a small model folder, and a guard against the network."""
 
+import os
 import shutil
 import socket
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -85,6 +89,29 @@ def pristine_model_folder(small_networks, small_card, tmp_path_factory) -> Path:
 def model_folder(pristine_model_folder, tmp_path) -> Path:
     """A model folder of two folds that the test may spoil."""
     return Path(shutil.copytree(pristine_model_folder, tmp_path / "model"))
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory):
+    """Of a cluster of two workers that know nothing of this program and start anywhere."""
+    code = """
+    import sys
+    from distributed import LocalCluster
+    workers = LocalCluster(2, threads_per_worker=1, memory_limit=0, dashboard_address=None)
+    print(workers.scheduler_address, flush=True)
+    sys.stdin.read()
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=tmp_path_factory.mktemp("cluster"),
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+    ) as process:
+        yield process.stdout.readline().strip()
 
 
 @pytest.fixture

@@ -293,6 +293,13 @@ def test_a_person_is_told_of_each_ct_and_at_the_end_of_all(run, tmp_path):
     assert [event["step"] for event in events if event["event"] == "progress"] == [f"{n} of 2 CTs" for n in range(3)]
 
 
+def test_a_cluster_whose_workers_started_elsewhere_does_the_study_too(run, tmp_path, address):
+    write(small_ct(), tmp_path / "cts" / "a.nii.gz")
+    code, out, err = run("cts", "-o", "out", "--no-overlay", "--scheduler", address)
+    assert (code, err) == (0, "")
+    assert everything_in(tmp_path / "out") == ["a_spleen.seg.nrrd", "results.csv"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_ctrl_c_leaves_what_is_done_in_the_table_and_the_next_start_goes_on(run, tmp_path, pristine_model_folder):
     for number in range(12):

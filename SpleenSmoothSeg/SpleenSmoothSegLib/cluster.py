@@ -115,7 +115,7 @@ def _local_cluster(workers: int, debug: bool) -> Iterator:
     from distributed import LocalCluster
 
     environment = dask.config.get("distributed.nanny.pre-spawn-environ")
-    environment = environment | dict.fromkeys(THREADS, max(1, CPU_COUNT // workers))
+    environment = environment | dict.fromkeys(THREADS, str(max(1, CPU_COUNT // workers)))
     if not debug:
         environment["DASK_LOGGING__DISTRIBUTED"] = "CRITICAL"
     settings = {
@@ -128,6 +128,7 @@ def _local_cluster(workers: int, debug: bool) -> Iterator:
         "distributed.worker.profile.enabled": False,
     }
     with dask.config.set(settings), _restored([*environment, "PYTHONHASHSEED"]):
+        os.environ.update({name: environment[name] for name in THREADS})  # dask prefers what is there
         try:
             with _signals_later():
                 cluster = LocalCluster(

@@ -29,9 +29,10 @@ def around_largest_part(image: sitk.Image, value: float, margin_mm: float) -> si
     if not above.any():
         return image
     box = _box(above)
-    labels = sitk.ConnectedComponent(sitk.GetImageFromArray(above[box].astype(np.uint8)), True)  # fully connected
+    parts = sitk.ConnectedComponent(sitk.GetImageFromArray(above[box].astype(np.uint8)), True)  # fully connected
+    parts = sitk.RelabelComponent(parts, sortByObjectSize=True)
     others = above  # from here on
-    others[box] &= sitk.GetArrayFromImage(sitk.RelabelComponent(labels, sortByObjectSize=True)) != 1
+    others[box] &= sitk.GetArrayViewFromImage(parts) != 1
     largest = _box((values >= value) & ~others)
     margins = np.ceil(np.divide(margin_mm, image.GetSpacing())).astype(int)[::-1]
     wide = tuple(
@@ -47,7 +48,8 @@ def parts_that_touch(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     touching = np.zeros_like(mask)
     if mask.any():
         box = _box(mask)
-        labels = sitk.GetArrayFromImage(sitk.ConnectedComponent(sitk.GetImageFromArray(mask[box].astype(np.uint8))))
+        parts = sitk.ConnectedComponent(sitk.GetImageFromArray(mask[box].astype(np.uint8)))
+        labels = sitk.GetArrayViewFromImage(parts)
         touch = np.zeros(labels.max() + 1, bool)
         touch[labels[seeds[box]]] = True
         touch[0] = False

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from itertools import count
@@ -130,6 +131,27 @@ def whole_wait(ct: str, folder: str) -> dict:
             elif event["event"] == "error":
                 raise RuntimeError(event["message"])
     raise RuntimeError(f"segment.py ended with {child.returncode} and no result")
+
+
+def study(cts: list[str], workers: int) -> dict:
+    """``segment.py --scheduler`` on these CTs, from its start to its end, by so many processes of this computer."""
+    clock, ended = Clock(), []
+    clock.stage("Until the first CT is done")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(MODULE / "segment.py"), *cts, "-o", folder, "--json", "--no-overlay"]
+        with subprocess.Popen(
+            [*command, "--scheduler", f"local:{workers}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            encoding="utf-8",
+        ) as process:
+            for event in map(json.loads, process.stdout):
+                if event["event"] == "result":
+                    ended.append(event["peak_memory_mb"])
+                    clock.stage("The other CTs")
+    if len(ended) != len(cts):
+        raise RuntimeError(f"{len(ended)} of {len(cts)} CTs were segmented")
+    return clock.stop() | {"peak_gb": max(ended) / 1000, "units": f"{len(cts)} CTs; the memory is that of a worker"}
 
 
 def importing(package: str) -> dict:

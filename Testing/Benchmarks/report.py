@@ -192,7 +192,7 @@ def write(folder: Path, made: dict, machine: dict, planned: list, outcomes: dict
     """Print all of it, and write bench.csv and bench.png into the folder."""
     records = {row.name: record(row, outcomes[row.name], machine) for row in planned}
     add_ratios(records)
-    parts: dict[str, list[dict]] = {"wait": [], "growth": [], "memory": [], "preview": [], "agreement": []}
+    parts: dict[str, list[dict]] = {"wait": [], "growth": [], "memory": [], "preview": [], "agreement": [], "study": []}
     for entry in records.values():
         parts[entry["part"]].append(entry)
     found = figures(records)
@@ -202,7 +202,8 @@ def write(folder: Path, made: dict, machine: dict, planned: list, outcomes: dict
         ("How it grows", waits(parts["growth"])),
         ("Memory; the networks answer at once after two batches", waits(parts["memory"])),
         ("Border preview", waits(parts["preview"])),
-        ("Share of each stage", stages(parts["wait"])),
+        ("Many CTs; a second worker shares the same cores", waits(parts["study"])),
+        ("Share of each stage", stages(parts["wait"] + parts["study"])),
         ("How far from the limit of a matrix product", roofline(parts["wait"] + parts["growth"])),
         ("Dice of the usual path and the plain one", agreement(parts["agreement"])),
         ("Remarks", remarks(parts["wait"] + parts["growth"] + parts["memory"] + parts["preview"])),

@@ -34,9 +34,9 @@ EMPTY = "mL where there is none"
 
 
 def louder(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """With noise of NOISE_HU standard deviation that is smooth over a voxel, as reconstruction makes it."""
+    """With noise of NOISE_HU standard deviation, smooth over a voxel in each slice, as reconstruction makes it."""
     noise = sitk.GetImageFromArray(np.random.default_rng(0).standard_normal(ct.GetSize()[::-1]).astype(np.float32))
-    noise = sitk.DiscreteGaussian(noise, variance=1.0, useImageSpacing=False)
+    noise = sitk.DiscreteGaussian(noise, variance=(1.0, 1.0, 0.0), useImageSpacing=False)
     noise *= float(NOISE_HU / sitk.GetArrayViewFromImage(noise).std())
     noise.CopyInformation(ct)
     return sitk.Cast(ct, sitk.sitkFloat32) + noise, label

@@ -11,6 +11,7 @@ TOLD = "five SE-ResNeXt-50 folds, told where the spleen is"
 TALL = "five SE-ResNeXt-50 folds, 512 x 512 x 600 CT"
 TORCH = "import torch"
 SAMPLE, LARGE = "starter, whole wait, sample CT", "starter, whole wait, 512 x 512 x 125 CT"
+STUDY = "study of all CTs at hand, workers: {}"
 IMPORT = "import of the module file"
 
 USUAL = {"folds": 5, "slices": 78, "size": 256}  # of the ensemble on the standard CT; growth changes one of them
@@ -26,7 +27,7 @@ class Row:
         work: the function of this folder that measures, "file.function".
         settings: its arguments.
         times: how often, in the first so many rounds.
-        part: of the report: wait, growth, memory, preview or agreement.
+        part: of the report: wait, growth, memory, preview, agreement or study.
     """
 
     name: str
@@ -63,6 +64,8 @@ def planned(cts: Path, all_cts: list[str], machine: dict, quick: bool) -> list[R
     rows += [Row(border, "ours.preview", {"border": border}, few, "preview") for border in BORDERS]
     compared = [str(SAMPLE_CT), large["ct"]] if quick else [*all_cts, standard["ct"]]
     rows += [Row(Path(ct).name, "ours.dice", {"ct": ct}, 1, "agreement") for ct in compared]
+    if not quick:
+        rows += [Row(STUDY.format(n), "ours.study", {"cts": all_cts, "workers": n}, part="study") for n in (1, 2)]
     return rows
 
 
