@@ -91,7 +91,7 @@ def model_folder(pristine_model_folder, tmp_path) -> Path:
     return Path(shutil.copytree(pristine_model_folder, tmp_path / "model"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(tmp_path_factory):
     """Of a cluster of two workers that know nothing of this program and start anywhere."""
     code = """

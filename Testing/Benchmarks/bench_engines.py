@@ -1,0 +1,120 @@
+"""OpenVINO, in bfloat16 and in int8, beside PyTorch, on the networks of the shipped starter and that of the paper.
+
+    python Testing/Benchmarks/bench_engines.py
+
+prints how long a slice takes and how long it takes to make the networks ready, both as a part of what PyTorch takes,
+and the Dice of the masks against the plain way. OpenVINO is not used: this says why. Needs the packages openvino and,
+for int8, nncf.
+"""
+
+import dataclasses
+import importlib.util
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+TESTING = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTING), str(TESTING.parent / "SpleenSmoothSeg")]
+
+from Benchmarks.cts import every_ct  # noqa: E402
+from Benchmarks.ours import STARTER, random_model  # noqa: E402
+from SpleenSmoothSegLib.devices import keep_freed_memory  # noqa: E402
+from SpleenSmoothSegLib.ensemble import segment_image  # noqa: E402
+from SpleenSmoothSegLib.images import read_image  # noqa: E402
+from SpleenSmoothSegLib.measurement import compare  # noqa: E402
+from SpleenSmoothSegLib.modelfolder import Model, load_model  # noqa: E402
+from SpleenSmoothSegLib.predicting import merged, to_predict_on  # noqa: E402
+from SpleenSmoothSegLib.preprocessing import axial_grid, ct_slices, with_neighbors  # noqa: E402
+
+CALIBRATING_SLICES, TIMES = 40, 8  # of each of the first three CTs; of each measurement, of which the best counts
+
+
+class OpenVino(torch.nn.Module):
+    """A network whose work OpenVINO does; `quantize` changes OpenVINO's model before it is compiled."""
+
+    def __init__(self, network: torch.nn.Module, example: torch.Tensor, quantize: Callable = lambda model: model):
+        import openvino
+
+        super().__init__()
+        with torch.no_grad():
+            model = openvino.convert_model(network, example_input=example)
+        model.reshape([-1, *example.shape[1:]])
+        options = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        self._request = openvino.Core().compile_model(quantize(model), "CPU", options).create_infer_request()
+
+    def forward(self, slices: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self._request.infer({0: slices.numpy()})[0].copy())
+
+
+def calibrated(model: Model) -> Callable:
+    """Makes int8 of a network of the model, with the ranges that its values have on slices of three CTs."""
+    import nncf
+
+    stacks = []
+    for path in every_ct()[:3]:
+        ct = read_image(path)
+        grid = axial_grid(ct, model.slice_format)
+        slices = ct_slices(ct, grid, model.slice_format.window)
+        some = np.linspace(0, len(slices) - 1, CALIBRATING_SLICES).astype(int)
+        step = model.slice_format.channel_spacing / grid.spacing[2]
+        stacks += [stack[None] for stack in with_neighbors(slices, some, model.slice_format.channels, step)]
+    return lambda network: nncf.quantize(network, nncf.Dataset(stacks), subset_size=len(stacks))
+
+
+def seconds_a_slice(network: torch.nn.Module, slices: torch.Tensor) -> float:
+    taken = []
+    with torch.inference_mode():
+        for _ in range(TIMES + 1):
+            start = time.perf_counter()
+            network(slices)
+            taken.append(time.perf_counter() - start)
+    return min(taken[1:]) / len(slices)
+
+
+def lowest_dice(model: Model, plain: Model) -> float:
+    cts = [read_image(path) for path in every_ct()]
+    return min(
+        compare(segment_image(ct, model, "cpu").mask, segment_image(ct, plain, "cpu", plain=True).mask).dice
+        for ct in cts
+    )
+
+
+def ready(make: Callable, networks: list) -> tuple[list, float]:
+    """What `make` makes of each network, and the seconds that it takes."""
+    start = time.perf_counter()
+    return [make(network) for network in networks], time.perf_counter() - start
+
+
+def main() -> None:
+    if importlib.util.find_spec("openvino") is None:
+        sys.exit("There is nothing to measure without OpenVINO; pip install openvino nncf gets it.")
+    keep_freed_memory()
+    with_int8 = importlib.util.find_spec("nncf") is not None
+    starter, paper = load_model(STARTER, prepare=merged), random_model(1, 256, merged)
+    for name, model, batch in (("starter", starter, 8), ("paper's network", paper, 4)):
+        slice_format = model.slice_format
+        slices = torch.rand(batch, slice_format.channels, slice_format.size, slice_format.size)
+        engines = {"OpenVINO bf16": lambda network, slices=slices: OpenVino(network, slices)}
+        if with_int8:
+            quantize = calibrated(model)
+            engines["OpenVINO int8"] = lambda network, slices=slices, q=quantize: OpenVino(network, slices, q)
+        made = {engine: ready(make, model.networks) for engine, make in engines.items()}
+        networks = load_model(STARTER, prepare=to_predict_on(torch.device("cpu"))).networks
+        ours = (networks if name == "starter" else random_model(1, 256, to_predict_on(torch.device("cpu"))).networks)[0]
+        ours, dtype = ours.to(memory_format=torch.channels_last), next(ours.parameters()).dtype
+        base = seconds_a_slice(ours, slices.to(dtype, memory_format=torch.channels_last))
+        print(f"{name}: PyTorch in {dtype} {1000 * base:.1f} ms a slice")
+        for engine, (networks, seconds) in made.items():
+            took = seconds_a_slice(networks[0], slices)
+            print(f"  {engine}: {took / base:.2f} of that; {seconds / len(networks):.1f} s to make a network ready")
+            if name == "starter":
+                fast = dataclasses.replace(model, networks=[network.eval() for network in networks])
+                print(f"    lowest Dice against the plain way: {lowest_dice(fast, load_model(STARTER)):.4f}")
+
+
+if __name__ == "__main__":
+    main()
