@@ -10,7 +10,9 @@ files, one CT as DICOM files, or folders of those; CTs of the same name are told
 With --json, stdout holds one JSON object a line (progress, warning, result, error); everything else goes to stderr. The
 fraction of "progress" is that of the whole wait for a CT: the seconds left are about those so far times
 (1 - fraction) / fraction. With --child, as 3D Slicer runs it, the first line (started) tells the process id, and the
-program ends as soon as its stdin is closed. With --devices the only line (devices) says which devices work here.
+program ends as soon as its stdin is closed. With --stay, too, it says "ready" after a result and waits five minutes,
+its networks loaded, for another command line, a JSON list on stdin. With --devices the only line (devices) says which
+devices work here.
 
 With --scheduler, a study: several CTs at a time, by processes of this computer or a dask cluster. The table
 results.csv in the folder of results has a line a CT, done or failed, as it comes. The same command once more goes on: a
@@ -25,8 +27,10 @@ segmented, 130 if it was cancelled, else 1. A research tool, not a medical devic
 import argparse
 import dataclasses
 import importlib.util
+import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -50,6 +54,7 @@ from SpleenSmoothSegLib.errors import UserError  # noqa: E402
 STARTER_MODEL = HOME / "Resources" / "Models" / "Starter"
 SAMPLE = HOME / "Resources" / "SampleData"
 PACKAGES = ("torch", "torchvision", "segmentation_models_pytorch", "safetensors")
+STAYS_SECONDS = 300.0
 SAMPLE_CT, SAMPLE_LABEL = SAMPLE / "ct.nii.gz", SAMPLE / "spleen.nii.gz"
 
 
@@ -87,6 +92,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="JSON lines on stdout instead of a progress bar")
     parser.add_argument("--child", action="store_true", help="--json for a program: ends when its stdin is closed")
+    parser.add_argument("--stay", action="store_true", help="with --child: wait for another command line on stdin")
     parser.add_argument("--devices", action="store_true", help="list the devices that work here, as JSON, and end")
     parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
     return parser.parse_intermixed_args(arguments)  # CTs before and after options
@@ -157,11 +163,11 @@ def settings_of(options: argparse.Namespace):
     )
 
 
-def run(jobs: list, options: argparse.Namespace, console: Console) -> int:
-    """Segment every CT that can be segmented, one after another; returns how many were."""
-    from SpleenSmoothSegLib.segmenter import NothingWorks, Segmenter
+def run(jobs: list, segment, console: Console) -> int:
+    """Let ``segment`` (``segmenter.Segmenter``) do every CT that can be done, one after another; returns how many."""
+    from SpleenSmoothSegLib.segmenter import NothingWorks
 
-    segment, done = Segmenter(settings_of(options)), 0
+    done = 0
     for job in jobs:
         try:
             console.result(segment(job, console.progress(job.title, job.ct), console.warner(job.ct)))
@@ -212,6 +218,25 @@ def list_devices(console: JsonConsole) -> int:
     return 0
 
 
+def stay(segment, next_line: Callable[[float], str | None], console: JsonConsole) -> bool:
+    """Do one command line after another with the networks that are loaded; whether all went well to the end."""
+    from SpleenSmoothSegLib.devices import give_back_freed_memory
+
+    while segment.is_as_asked:
+        give_back_freed_memory()
+        console.event("ready")
+        line = next_line(STAYS_SECONDS)
+        if line is None:
+            break
+        options = parse_arguments(json.loads(line))
+        if settings_of(options) != segment.settings:
+            raise UserError("Another model or device was asked for; start another process for it.")
+        jobs = plan(options)
+        if run(jobs, segment, console) < len(jobs):
+            return False
+    return True
+
+
 def main(arguments: list[str]) -> int:
     """Do what the command line says and return the exit code."""
     speaks_json = {"--json", "--child", "--devices"} & set(arguments)
@@ -219,14 +244,21 @@ def main(arguments: list[str]) -> int:
 
     def work() -> int:
         if "--child" in arguments:
-            live_as_child()
+            next_line = live_as_child()
             console.event("started", pid=os.getpid())
         options = parse_arguments(arguments)
         if options.devices:
             return list_devices(console)
         jobs = plan(options)
-        done = (run_study if options.scheduler else run)(jobs, options, console)
-        return 0 if done == len(jobs) else 1
+        if options.scheduler:
+            return 0 if run_study(jobs, options, console) == len(jobs) else 1
+        from SpleenSmoothSegLib.segmenter import Segmenter
+
+        segment = Segmenter(settings_of(options))
+        went_well = run(jobs, segment, console) == len(jobs)
+        if went_well and options.child and options.stay:
+            went_well = stay(segment, next_line, console)
+        return 0 if went_well else 1
 
     return exit_code(work, console)
 

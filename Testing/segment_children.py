@@ -49,6 +49,23 @@ def result(**values):
 """
 
 FINDS = SAYS + WRITES + 'say("progress", fraction=0.5, step="Folds look at the slices")\nresult()\n'
+# Says "ready" after each result, and does what the next line says.
+STAYS = (
+    SAYS.replace("threading.Thread(", "0 and threading.Thread(")
+    + WRITES
+    + """
+while True:
+    say("progress", fraction=0.5, step=f"In process {os.getpid()}")
+    print("words of this run", file=sys.stderr, flush=True)
+    result()
+    say("ready")
+    line = sys.stdin.readline()
+    if not line:
+        break
+    ct, mask = json.loads(line)[1], json.loads(line)[3]
+    image = sitk.ReadImage(ct)
+"""
+)
 WAITS = SAYS + 'while True:\n    say("progress", fraction=0.2, step="Waiting")\n    time.sleep(0.05)\n'
 # Busy with something else: it hears neither that stdin has ended nor that nobody reads what it says.
 DEAF = SAYS.rpartition("threading.Thread")[0] + 'say("progress", fraction=0.2, step="Busy")\ntime.sleep(1000)\n'

@@ -603,6 +603,79 @@ def test_a_child_first_says_its_process_id_and_then_all_that_json_does(start):
     assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
 
 
+def events_until(process: subprocess.Popen, kind: str) -> list[dict]:
+    events = []
+    for line in process.stdout:
+        events.append(json.loads(line))
+        if events[-1]["event"] == kind:
+            return events
+    pytest.fail(f"ended before {kind}: {events}")
+
+
+def say(process: subprocess.Popen, *arguments: object) -> None:
+    process.stdin.write(json.dumps([*map(str, arguments)]) + "\n")
+    process.stdin.flush()
+
+
+def test_a_child_that_stays_does_the_next_command_line_with_the_networks_it_has(start, pristine_model_folder):
+    process = start("ct.nii.gz", "-o", "one", "--child", "--stay", "--no-overlay", stdin=subprocess.PIPE)
+    steps = [event.get("step") for event in events_until(process, "ready")]
+    assert "Loading the ensemble" in steps
+    common = ("--child", "--stay", "--no-overlay", "--model", pristine_model_folder, "--device", "cpu")
+    for out in ("two", "three"):
+        say(process, "ct.nii.gz", "-o", out, *common)
+        *others, result, ready = events_until(process, "ready")
+        assert result["event"] == "result" and ready == {"event": "ready"}
+        assert {event["event"] for event in others} == {"progress"}
+        assert "Loading the ensemble" not in [event["step"] for event in others]
+        assert everything_in(Path(out)) == ["ct_spleen.seg.nrrd"]
+    process.stdin.close()
+    assert process.wait(timeout=SOON) == 130
+
+
+def test_a_child_that_stays_ends_with_what_cannot_be_done(start, pristine_model_folder, tmp_path):
+    common = ("--child", "--stay", "--no-overlay", "--device", "cpu")
+    for arguments, words in (
+        (("none.nii.gz", "--model", pristine_model_folder), "does not exist"),
+        (("ct.nii.gz", "-o", "two", "--model", tmp_path), "Another model or device was asked for"),
+    ):
+        process = start("ct.nii.gz", "-o", "one", "--overwrite", "--child", "--stay", stdin=subprocess.PIPE)
+        events_until(process, "ready")
+        say(process, *arguments, *common)
+        assert words in events_until(process, "error")[-1]["message"]
+        assert process.wait(timeout=SOON) == 1
+
+
+def test_a_child_that_stays_leaves_when_nobody_asks_for_more(place, pristine_model_folder):
+    code = f"""if True:
+        import sys
+        sys.path.insert(0, {str(SCRIPT.parent)!r})
+        import segment
+        segment.STAYS_SECONDS = 0.1
+        options = ["--model", {str(pristine_model_folder)!r}, "--device", "cpu", "--no-overlay"]
+        sys.exit(segment.main(["ct.nii.gz", "-o", "out", "--child", "--stay", *options]))
+    """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], encoding="utf-8", **pipes) as process:
+        assert json.loads(process.stdout.readlines()[-1]) == {"event": "ready"}
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_child_whose_ct_failed_does_not_stay(start):
+    Path("bad.nii.gz").touch()
+    process = start("bad.nii.gz", "-o", "out", "--child", "--stay", stdin=subprocess.PIPE)
+    events = as_events(process.stdout.read())
+    assert "ready" not in [event["event"] for event in events]
+    assert process.wait(timeout=SOON) == 1
+
+
+def test_a_child_whose_device_failed_does_not_stay(run, failing_device, monkeypatch):
+    monkeypatch.setattr(segment, "live_as_child", lambda: pytest.fail)
+    code, out, _ = run("ct.nii.gz", "-o", "out", "--no-overlay", "--device", "auto", "--child", "--stay")
+    assert code == 0
+    assert [event["event"] for event in as_events(out)][-1] == "result"
+
+
 def test_a_child_says_what_is_wrong_after_its_process_id(start):
     process = start("missing.nii.gz", "--child", stdin=subprocess.PIPE)
     started, error = as_events(process.stdout.read())

@@ -17,7 +17,7 @@ import SimpleITK as sitk
 import slicer
 
 from conftest import SAMPLE_DATA
-from segment_children import DEAF, FINDS, SAYS, WAITS, WRITES, gone, processes, python_slicer, script
+from segment_children import DEAF, FINDS, SAYS, STAYS, WAITS, WRITES, gone, processes, python_slicer, script
 from slicer_scene import add_linear_transform, rigid, segment_center
 from SpleenSmoothSegLib.errors import UserError
 
@@ -344,6 +344,62 @@ def test_the_next_run_works_after_one_was_cancelled(run, ct, waiting):
     segmenting.start(ct)
 
     assert segmenting.wait()[0]
+
+
+# The next run by the same child.
+
+
+def once_more(run, ct, **options):
+    """Segments again, and gives which process said that it does."""
+    run.ends.clear()
+    run.progress.clear()
+    run.start(ct, **options)
+    found, sentence = run.wait()
+    assert sentence == ""
+    return found, run.progress[-1][1]
+
+
+def test_the_next_run_is_done_by_the_child_that_waits(run, ct):
+    stays = run(STAYS)
+    first, process = once_more(stays, ct)
+    assert not stays.logic.isRunning()
+    second, same = once_more(stays, ct)
+    assert process == same
+    assert first.segmentationNode is not second.segmentationNode
+    assert stays.logic.log == "words of this run\n", "and the log is that of its run"
+
+
+def test_a_child_that_waited_too_long_or_in_another_way_is_not_asked(run, ct, monkeypatch):
+    from SpleenSmoothSegPanels import segmentlogic
+
+    stays = run(STAYS)
+    _, process = once_more(stays, ct)
+    _, another = once_more(stays, ct, device="cpu")
+    assert another != process
+    monkeypatch.setattr(segmentlogic, "REUSED_SECONDS", -1.0)
+    _, third = once_more(stays, ct, device="cpu")
+    assert third == another, "it was promised before"
+    _, fourth = once_more(stays, ct, device="cpu")
+    assert fourth != third
+
+
+def test_a_child_that_has_gone_meanwhile_is_replaced(run, ct):
+    import standin
+
+    stays = run(STAYS)
+    _, process = once_more(stays, ct)
+    os.kill(int(process.split()[-1]), signal.SIGKILL)
+    standin.waitUntil(lambda: not stays.logic._child.isRunning())
+    assert len(stays.ends) == 1, "nobody is told of it"
+    assert once_more(stays, ct)[1] != process
+
+
+def test_closing_ends_the_child_that_waits(run, ct):
+    stays = run(STAYS)
+    once_more(stays, ct)
+    waiting = processes()
+    stays.logic.close()
+    assert gone(waiting)
 
 
 def test_two_runs_at_once_are_refused(waiting, ct):

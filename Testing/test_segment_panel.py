@@ -153,6 +153,22 @@ def test_one_click_segments_the_spleen_of_the_sample_ct(open_panel, ct, sample_l
     assert opened.ui.segmentButton.text == "Segment Spleen" and not opened.ui.progressBar.visible
 
 
+def test_the_next_click_finds_the_ensemble_loaded_and_the_same_spleen(open_panel, ct):
+    import standin
+
+    opened, steps, volumes = open_panel(), [], []
+    opened.chosen.segmentDevice = type(opened.chosen.segmentDevice).cpu
+    for _ in range(2):
+        opened.ui.segmentButton.click()
+        steps.append(set())
+        standin.waitUntil(lambda: steps[-1].add(opened.ui.stepLabel.text) or not opened.logic.isRunning(), 180)
+        volumes.append(opened.table()["Volume (mL)"])
+    first, second = ({step.split(":")[0] for step in those} for those in steps)
+    assert "Starting PyTorch" in first
+    assert "Starting PyTorch" not in second and "Folds look at the slices" in second
+    assert volumes[0] == volumes[1]
+
+
 WAYS = ("right to left", "anterior to posterior", "inferior to superior")
 
 

@@ -4,12 +4,13 @@ import argparse
 import contextlib
 import json
 import os
+import queue
 import signal
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .atomic import remove_unfinished
@@ -186,31 +187,46 @@ def stop_on_signals() -> None:
         signal.signal(number, stop)
 
 
-def live_as_child() -> None:
+def live_as_child() -> Callable[[float], str | None]:
     """Be easily ended by the program that started this one, and end with it.
 
     On POSIX systems this process gets a process group of its own. As soon as the pipe to its stdin is closed, by hand
     or because the other end died, it is interrupted as by a signal, and ends by force if that takes too long.
+
+    Returns:
+        what waits so many seconds for the next line on stdin, and gives it, or None where none has come.
     """
     if hasattr(os, "setpgid"):
         with contextlib.suppress(OSError):  # it leads a session, and so a group
             os.setpgid(0, 0)
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
+    lines: queue.SimpleQueue = queue.SimpleQueue()
+    threading.Thread(target=_end_with_stdin, args=[lines], daemon=True).start()
+
+    def next_line(seconds: float) -> str | None:
+        with contextlib.suppress(queue.Empty):
+            return lines.get(timeout=seconds)
+
+    return next_line
 
 
-def _end_with_stdin() -> None:
-    _wait_for_end_of_stdin()
+def _end_with_stdin(lines: queue.SimpleQueue) -> None:
+    rest = b""
+    for said in _stdin():
+        *whole, rest = (rest + said).split(b"\n")
+        for line in whole:
+            lines.put(line.decode("utf-8", "replace"))
     signal.raise_signal(signal.SIGTERM)  # the main thread begins nothing new and tidies up
     time.sleep(GRACE_SECONDS)
     remove_unfinished()
     os._exit(130)
 
 
-def _wait_for_end_of_stdin() -> None:
+def _stdin() -> Iterator[bytes]:
+    """What comes, until its end."""
     if os.name != "nt":
         with contextlib.suppress(OSError):  # there is none
-            while os.read(0, 4096):
-                pass
+            while said := os.read(0, 4096):
+                yield said
         return
     # Asked again and again, for while a thread reads from a pipe, Windows lets nobody else look at it, and libraries
     # that do so when they are loaded (numpy's) would wait: https://github.com/numpy/numpy/issues/24290
@@ -218,9 +234,15 @@ def _wait_for_end_of_stdin() -> None:
     import msvcrt
 
     kernel, broken_pipe = ctypes.WinDLL("kernel32", use_last_error=True), 109
-    handle = ctypes.c_void_p(msvcrt.get_osfhandle(0))
-    while kernel.PeekNamedPipe(handle, None, 0, None, None, None) or ctypes.get_last_error() != broken_pipe:
-        time.sleep(0.1)
+    handle, there = ctypes.c_void_p(msvcrt.get_osfhandle(0)), ctypes.c_ulong()
+    while (
+        kernel.PeekNamedPipe(handle, None, 0, None, ctypes.byref(there), None) or ctypes.get_last_error() != broken_pipe
+    ):
+        if there.value:
+            yield os.read(0, there.value)
+            there.value = 0
+        else:
+            time.sleep(0.1)
 
 
 def take_any_letter() -> None:

@@ -47,6 +47,7 @@ class Segmenter:
     def __init__(self, settings: Settings):
         self.settings = settings
         self._model, self._device = None, ""
+        self.is_as_asked = True  # no device has failed, so that the CPU does the work
 
     def __call__(self, job, tell: Progress, warn: Warn) -> dict:
         """Segment one CT, write its files together or not at all, and return the paths and the numbers.
@@ -69,6 +70,7 @@ class Segmenter:
         if self._model is None:
             self._load(wait, warn)
         result = self._segment(job, ct, label, wait, warn)
+        self.is_as_asked &= result["device"] == self._device
         self._device = result["device"]  # one that failed is not tried again
         seconds = round(time.perf_counter() - started, 2)
         return result | {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}

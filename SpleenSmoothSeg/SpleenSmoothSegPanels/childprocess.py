@@ -64,6 +64,11 @@ class ChildProcess:
         process.connect("finished(int,QProcess::ExitStatus)", self._onFinished)
         process.start(program, [str(script), *arguments])
 
+    def tell(self, line: str) -> None:
+        """Say a line to its stdin, after which the log begins anew."""
+        self._log.clear()
+        self._process.write(qt.QByteArray(line.encode() + b"\n"))
+
     def stop(self, graceMs: int = 0) -> None:
         """End it and all that it started, now; nothing more is heard of it.
 

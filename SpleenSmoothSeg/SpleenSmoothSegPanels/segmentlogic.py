@@ -1,5 +1,6 @@
 """Segments the spleen in a child process, so that Slicer stays usable, and puts what comes back into the scene."""
 
+import json
 import logging
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from .models import STARTER, Models
 from .segmentresult import SegmentResult
 
 HOME = Path(__file__).resolve().parents[1]
+REUSED_SECONDS = 240.0  # after a run its child waits for the next; a minute longer than we count on it
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class _Run:
     segmentationNode: object
     replaceSpleen: bool
     modelName: str
+    way: tuple
     files: HandOver
     onProgress: Callable[[float, str], None]
     onWarning: Callable[[str], None]
@@ -64,6 +67,7 @@ class SegmentLogic:
         self.models = Models()
         self.log = ""
         self._run = None
+        self._waiting = None, 0.0  # in which way the child is ready to do the next run, and until when
         self._child = ChildProcess(self._onEvent, self._onChildEnd)
         self._question = DeviceQuestion(self._script, python)
         self._disagreement = None
@@ -115,14 +119,26 @@ class SegmentLogic:
         files = HandOver(ct, volumeNode.GetName())
         try:
             arguments = ["--child", str(files.ct), "-o", str(files.mask), "--model", str(modelFolder)]
-            arguments += ["--device", device, "--disagreement", "--uncompressed", "--no-overlay"]
-            self._child.start(self._script, arguments, self._python)
+            arguments += ["--device", device, "--disagreement", "--uncompressed", "--no-overlay", "--stay"]
+            way = modelFolder, device, card  # the card tells the checksums of the weights
+            self._begin(arguments, way)
         except UserError:
             files.remove()
             raise
         modelName = str(card.get("name") or Path(modelFolder).name)
-        self._run = _Run(volumeNode, segmentationNode, replaceSpleen, modelName, files, onProgress, onWarning, onEnd)
+        self._run = _Run(
+            volumeNode, segmentationNode, replaceSpleen, modelName, way, files, onProgress, onWarning, onEnd
+        )
         slicer.app.connect("aboutToQuit()", self.cancel)
+
+    def _begin(self, arguments: list[str], way: tuple) -> None:
+        """Give the run to the child that waits with its networks loaded, if it does, or else to a new one."""
+        isWaiting = self._waiting[0] == way and time.monotonic() < self._waiting[1] and self._child.isRunning()
+        self._waiting = None, 0.0
+        if isWaiting:
+            self._child.tell(json.dumps(arguments))
+        else:
+            self._child.start(self._script, arguments, self._python)
 
     def cancel(self, sentence: str = "") -> None:
         """End the run within a second, with all that the child has started; the scene is as it was."""
@@ -133,6 +149,7 @@ class SegmentLogic:
     def close(self) -> None:
         """Leave nothing behind that runs."""
         self.cancel()
+        self._child.stop()
         self._question.stop()
 
     def askDevices(self, onDevices: Callable[[list[dict]], None]) -> None:
@@ -162,8 +179,13 @@ class SegmentLogic:
 
     def _onEvent(self, event: dict) -> None:
         run, kind, message = self._run, event["event"], event.get("message")
+        if run is None:  # it waits for the next
+            return
         if missing := _whatIsMissing(run):
             self.cancel(missing)
+        elif kind == "ready":
+            self._waiting = run.way, time.monotonic() + REUSED_SECONDS
+            self._onRunDone()
         elif kind == "progress" and isinstance(event.get("fraction"), int | float):
             run.onProgress(min(max(event["fraction"], 0.0), 1.0), str(event.get("step", "")))
         elif kind == "warning" and message:
@@ -174,6 +196,10 @@ class SegmentLogic:
             run.result = event
 
     def _onChildEnd(self) -> None:
+        if self._run is not None:  # else it has waited long enough
+            self._onRunDone()
+
+    def _onRunDone(self) -> None:
         run, found, sentence = self._run, None, ""
         try:
             found = self._putIntoScene(run)

@@ -23,7 +23,7 @@ STARTER = MODULE / "Resources" / "Models" / "Starter"
 FIELD_MM = 384.0  # across a slice of the published recipe: 256 pixels of 1.5 mm
 SPLEEN_SHARE = 0.02  # of a slice
 # As the module's panel runs it, see SpleenSmoothSegPanels/segmentlogic.py.
-AS_THE_PANEL = ("--device", "auto", "--disagreement", "--uncompressed", "--no-overlay")
+AS_THE_PANEL = ("--child", "--stay", "--device", "auto", "--disagreement", "--uncompressed", "--no-overlay")
 
 
 def ensemble(
@@ -115,22 +115,36 @@ def random_model(folds: int, size: int, prepare=lambda network: network):
     return Model({}, SliceFormat(size=size, spacing=FIELD_MM / size), 0.5, networks)
 
 
-def whole_wait(ct: str, folder: str) -> dict:
-    """From the start of segment.py's process, run as the panel does, until its files are written."""
-    command = [sys.executable, str(MODULE / "segment.py"), "--child", ct, "-o", str(Path(folder) / "wait.nrrd")]
+def whole_wait(ct: str, folder: str, again: bool = False) -> dict:
+    """From the start of segment.py's process, run as the panel does, until its files are written.
+
+    `again`: from when the process that has done so is asked for the next CT.
+    """
+    arguments = [*AS_THE_PANEL, ct, "-o", str(Path(folder) / "wait.nrrd"), "--overwrite"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8"}
     clock = Clock()
     clock.stage("Starting Python")
-    with subprocess.Popen(
-        [*command, "--overwrite", *AS_THE_PANEL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
-    ) as child:
-        for event in map(json.loads, child.stdout):
-            if event["event"] == "progress":
-                clock.stage(event.get("step", "Segmenting"))
-            elif event["event"] == "result":
-                return clock.stop() | {"peak_gb": event["peak_memory_mb"] / 1000}
-            elif event["event"] == "error":
-                raise RuntimeError(event["message"])
-    raise RuntimeError(f"segment.py ended with {child.returncode} and no result")
+    with subprocess.Popen([sys.executable, str(MODULE / "segment.py"), *arguments], **pipes) as child:
+        result = _wait(child, clock)
+        if again:
+            next(line for line in child.stdout if json.loads(line)["event"] == "ready")
+            clock = Clock()
+            print(json.dumps(arguments), file=child.stdin, flush=True)
+            result = _wait(child, clock)
+    return clock.stop() | {"peak_gb": result["peak_memory_mb"] / 1000}
+
+
+def _wait(child: subprocess.Popen, clock: Clock) -> dict:
+    """The result of the child, whose steps the clock is told, which has stopped at the result."""
+    for event in map(json.loads, child.stdout):
+        if event["event"] == "progress":
+            clock.stage(event.get("step", "Segmenting"))
+        elif event["event"] == "result":
+            clock.stage(None)
+            return event
+        elif event["event"] == "error":
+            raise RuntimeError(event["message"])
+    raise RuntimeError(f"segment.py ended with {child.wait()} and no result")
 
 
 def study(cts: list[str], workers: int) -> dict:

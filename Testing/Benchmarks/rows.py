@@ -12,6 +12,7 @@ TALL = "five SE-ResNeXt-50 folds, 512 x 512 x 600 CT"
 TORCH = "import torch"
 SAMPLE, LARGE = "starter, whole wait, sample CT", "starter, whole wait, 512 x 512 x 125 CT"
 STUDY = "study of all CTs at hand, workers: {}"
+AGAIN = "starter, the next click, sample CT"
 IMPORT = "import of the module file"
 
 USUAL = {"folds": 5, "slices": 78, "size": 256}  # of the ensemble on the standard CT; growth changes one of them
@@ -48,6 +49,7 @@ def planned(cts: Path, all_cts: list[str], machine: dict, quick: bool) -> list[R
         Row(TORCH, "ours.importing", {"package": "torch"}, many),
         Row(SAMPLE, "ours.whole_wait", {"ct": str(SAMPLE_CT), "folder": str(cts)}, many),
         Row(LARGE, "ours.whole_wait", large | {"folder": str(cts)}, some),
+        Row(AGAIN, "ours.whole_wait", {"ct": str(SAMPLE_CT), "folder": str(cts), "again": True}, some),
         Row(IMPORT, "ours.module_import", {}, many),
         Row("starter, CT in memory", "ours.starter", standard, some),
         Row("starter, CT in memory, every slice", "ours.starter", standard | {"way": "plain"}, few),
