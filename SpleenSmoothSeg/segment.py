@@ -17,7 +17,7 @@ devices work here.
 With --scheduler, a study: several CTs at a time, by processes of this computer or a dask cluster. The table
 results.csv in the folder of results has a line a CT, done or failed, as it comes. The same command once more goes on: a
 CT is done again only if it failed, its file or the model has changed, or its results are gone. The results in such a
-folder are the study's, and replaced without --overwrite.
+folder are the study's, and replaced without --overwrite; with it, all is done again.
 
 The CPU takes over from a device that has too little memory or does not work; a warning says so.
 What goes wrong is said in one sentence a CT, and the other CTs are still done. The exit code is 0 if every CT was
@@ -119,6 +119,10 @@ def plan(options: argparse.Namespace) -> list:
         overwrite=options.overwrite or is_begun,
         compressed=not options.uncompressed,
     )
+    if options.scheduler:
+        from SpleenSmoothSegLib.studytable import StudyTable
+
+        StudyTable(options.output).check_free(jobs)
     read_card(options.model)
     missing = [name for name in needed_packages(options, jobs) if importlib.util.find_spec(name) is None]
     if missing:
@@ -128,16 +132,17 @@ def plan(options: argparse.Namespace) -> list:
 
 def check_study(options: argparse.Namespace) -> bool:
     """Whether the study was begun before. Makes paths absolute, for workers start anywhere; raises UserError."""
+    from SpleenSmoothSegLib.images import IMAGE_SUFFIXES
     from SpleenSmoothSegLib.scheduling import check_scheduler
     from SpleenSmoothSegLib.studytable import StudyTable
 
     check_scheduler(options.scheduler)
     if not options.cts:
         raise UserError("A study needs CTs; give a folder of them, or leave out --scheduler.")
-    if options.label or options.output.suffix:
+    if options.label or (options.output.name.lower().endswith(IMAGE_SUFFIXES) and not options.output.is_dir()):
         raise UserError("A study has many CTs; give a folder after -o, and no --label.")
-    options.cts = [ct.absolute() for ct in options.cts]
-    options.output, options.model = options.output.absolute(), options.model.absolute()
+    options.cts = [Path(os.path.abspath(ct)) for ct in options.cts]  # not resolved: links have the names people know
+    options.output, options.model = (Path(os.path.abspath(path)) for path in (options.output, options.model))
     return StudyTable(options.output).is_there()
 
 
@@ -187,14 +192,16 @@ def run_study(jobs: list, options: argparse.Namespace, console: Console) -> int:
     from SpleenSmoothSegLib.study import segment_study
     from SpleenSmoothSegLib.studytable import StudyTable
 
-    progress, ended = console.progress("CTs", None), 0
+    progress, ended, warnings = console.progress("CTs", None), 0, set()
     table = StudyTable(options.output)
 
     def hear(job, event: dict) -> None:
         nonlocal ended
         match event:
             case {"event": "warning", "message": message}:
-                console.warning(message, job.ct)
+                if message not in warnings:  # each worker has the same to say of its device
+                    warnings.add(message)
+                    console.warning(message, job.ct)
                 return
             case {"event": "step"}:
                 return
@@ -206,7 +213,7 @@ def run_study(jobs: list, options: argparse.Namespace, console: Console) -> int:
         progress(ended / len(jobs), f"{ended} of {len(jobs)} CTs")
 
     progress(0.0, f"0 of {len(jobs)} CTs")
-    counts = segment_study(jobs, settings_of(options), table, options.scheduler, hear, options.debug)
+    counts = segment_study(jobs, settings_of(options), table, options.scheduler, hear, options.overwrite, options.debug)
     console.study(counts, table.path)
     return counts.done
 
@@ -220,10 +227,8 @@ def list_devices(console: JsonConsole) -> int:
 
 def stay(segment, next_line: Callable[[float], str | None], console: JsonConsole) -> bool:
     """Do one command line after another with the networks that are loaded; whether all went well to the end."""
-    from SpleenSmoothSegLib.devices import give_back_freed_memory
-
     while segment.is_as_asked:
-        give_back_freed_memory()
+        segment.rest()
         console.event("ready")
         line = next_line(STAYS_SECONDS)
         if line is None:
@@ -232,6 +237,8 @@ def stay(segment, next_line: Callable[[float], str | None], console: JsonConsole
         if settings_of(options) != segment.settings:
             raise UserError("Another model or device was asked for; start another process for it.")
         jobs = plan(options)
+        for sentence in segment.warnings:
+            console.warning(sentence, jobs[0].ct)
         if run(jobs, segment, console) < len(jobs):
             return False
     return True
@@ -249,6 +256,8 @@ def main(arguments: list[str]) -> int:
         options = parse_arguments(arguments)
         if options.devices:
             return list_devices(console)
+        if options.stay and not options.child:
+            raise UserError("--stay is for a program that runs this one; add --child, or leave it out.")
         jobs = plan(options)
         if options.scheduler:
             return 0 if run_study(jobs, options, console) == len(jobs) else 1
@@ -256,7 +265,7 @@ def main(arguments: list[str]) -> int:
 
         segment = Segmenter(settings_of(options))
         went_well = run(jobs, segment, console) == len(jobs)
-        if went_well and options.child and options.stay:
+        if went_well and options.stay:
             went_well = stay(segment, next_line, console)
         return 0 if went_well else 1
 

@@ -388,17 +388,17 @@ def test_an_empty_mask_has_no_largest_part():
 
 
 def test_around_the_largest_part_lies_a_margin_in_which_other_parts_are_gone():
-    voxels = np.full((8, 9, 10), 0.2, np.float32)
+    voxels = np.full((8, 9, 12), 0.2, np.float32)
     voxels[2:5, 3:6, 4:7] = 0.9
-    voxels[5, 6, 7] = 0.8  # meets it in a corner
-    voxels[3, 4, 2] = 0.7  # near it
+    voxels[6, 7, 9] = 0.8  # two voxels away from its corner
+    voxels[2, 8, 11] = 0.7  # farther away, but in the box of the two
     voxels[0, 0, 0] = 0.7  # far away
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing((1.0, 2.0, 3.0))
     around = around_largest_part(image, 0.5, margin_mm=2.0)
     assert around.TransformIndexToPhysicalPoint((0, 0, 0)) == image.TransformIndexToPhysicalPoint((2, 2, 1))
-    expected = voxels[1:7, 2:8, 2:10].copy()
-    expected[3 - 1, 4 - 2, 2 - 2] = 0
+    expected = voxels[1:8, 2:9, 2:].copy()
+    expected[2 - 1, 8 - 2, 11 - 2] = 0
     np.testing.assert_array_equal(array(around), expected)
     assert (array(around) >= 0.5).sum() == 28
 

@@ -128,9 +128,13 @@ def one(tmp_path, pristine_model_folder):
     ct = write(small_ct(), tmp_path / "ct.nii.gz")
     table = StudyTable(tmp_path / "out")
 
-    def do(settings: Settings | None = None, **files) -> dict | None:
+    planned = []
+
+    def do(settings: Settings | None = None, plan: bool = True, **files) -> dict | None:
         settings = settings or settings_of(pristine_model_folder)
-        (job,) = plan_jobs([ct], tmp_path / "out", overlay=False, overwrite=True, **files)
+        if plan:
+            planned[:] = plan_jobs([ct], tmp_path / "out", overlay=False, overwrite=True, **files)
+        (job,) = planned
         way = way_of(settings)
         before = study._digest_before(table.rows().get(str(ct)), way)
         result = segment_one(StudyJob(job, settings, way, before), lambda event: None)
@@ -168,13 +172,34 @@ def test_another_model_or_another_way_does_it_again(one, pristine_model_folder, 
     assert one(Settings(pristine_model_folder, "cpu", plain=True))
 
 
-def test_a_folder_of_dicom_files_is_another_when_one_of_its_files_is(tmp_path):
+def digest(ct: Path) -> str:
+    return digest_of(Job(ct, ct.name, ct / "spleen.nrrd" if ct.is_dir() else ct.with_name("spleen.nrrd")))
+
+
+def test_a_folder_of_dicom_files_is_another_when_one_of_its_files_is_but_not_when_it_receives_results(tmp_path):
     write_dicom(small_ct(), tmp_path / "dicom")
-    before = digest_of(tmp_path / "dicom")
-    assert digest_of(Path(shutil.copytree(tmp_path / "dicom", tmp_path / "copy"))) == before
-    next((tmp_path / "dicom").iterdir()).unlink()
-    assert digest_of(tmp_path / "dicom") not in (before, "")
-    assert digest_of(tmp_path / "nothing") == ""
+    before = digest(tmp_path / "dicom")
+    assert digest(Path(shutil.copytree(tmp_path / "dicom", tmp_path / "copy"))) == before
+    for name in ("spleen.nrrd", "results.csv", ".half-written"):
+        (tmp_path / "dicom" / name).touch()
+    assert digest(tmp_path / "dicom") == before
+    next((tmp_path / "dicom").glob("*.dcm")).unlink()
+    assert digest(tmp_path / "dicom") not in (before, "")
+
+
+def test_a_header_is_another_when_its_voxels_are(tmp_path):
+    write(small_ct(), tmp_path / "ct.mhd")
+    (voxels,) = tmp_path.glob("ct.*raw")
+    before = digest(tmp_path / "ct.mhd")
+    voxels.write_bytes(voxels.read_bytes()[::-1])
+    assert digest(tmp_path / "ct.mhd") != before
+
+
+def test_a_ct_that_cannot_be_read_any_more_is_not_taken_for_done(one):
+    one.ct.unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        one(plan=False)
+    assert digest(one.ct) == ""
 
 
 # ---- the table
@@ -190,15 +215,23 @@ def test_a_line_that_was_cut_off_does_not_count_and_the_next_one_is_whole(tmp_pa
     table.add({"ct": "c", "state": "failed", "message": 'It said "no", and more.'})
     assert set(table.rows()) == {"b", "c"}
     assert table.rows()["c"]["message"] == 'It said "no", and more.'
+    table.path.write_bytes(table.path.read_bytes()[:-20])  # within a quoted message
+    for ct in ("d", "e"):
+        table.add({"ct": ct, "state": "failed", "message": 'It said "no".'})
+    assert set(table.rows()) == {"b", "d", "e"}
     table.add({"ct": "c", "state": "done"})
+    for ct in ("d", "e"):
+        table.add({"ct": ct, "state": "done"})
     table.tidy()
-    assert [(line["ct"], line["state"]) for line in lines_of(table.path)] == [("b", "done"), ("c", "done")]
+    assert [(line["ct"], line["state"]) for line in lines_of(table.path)] == [(ct, "done") for ct in "bcde"]
 
 
 @pytest.mark.parametrize("content", [b"ct,volume\r\n", b"\xff\xfe\x00", b"mine\n"])
 def test_a_table_of_somebody_else_is_left_alone(tmp_path, content):
     (tmp_path / "results.csv").write_bytes(content)
-    with pytest.raises(UserError, match="is no table of this program; choose another folder after -o.$"):
+    with pytest.raises(
+        UserError, match="is no table of this program, or another program .* choose another folder after -o.$"
+    ):
         StudyTable(tmp_path)
     assert (tmp_path / "results.csv").read_bytes() == content
 
@@ -206,13 +239,35 @@ def test_a_table_of_somebody_else_is_left_alone(tmp_path, content):
 def test_a_full_disk_is_told_and_the_lines_that_are_there_stay(tmp_path):
     with small_disk(tmp_path / "disk", "size=16k") as disk:
         table = StudyTable(disk)
-        with pytest.raises(UserError, match="cannot be written"):
-            for number in range(1000):
-                table.add({"ct": f"{number}", "state": "failed", "message": "x" * 100})
+        told = [table.add({"ct": f"{number}", "state": "failed", "message": "x" * 100}) for number in range(200)]
+        first = next(number for number, sentence in enumerate(told) if sentence)
+        assert first > 0 and not any(told[:first]) and "no space left on device" in told[first]
         rows = table.rows()
-        assert 0 < len(rows) == number
-        table.tidy()
-        assert table.rows() == rows
+        assert len(rows) in (first, first - 1)
+        with pytest.raises(UserError, match="cannot be written .*; close it in other programs, or free space there"):
+            table.tidy()
+        assert len(table.rows()) >= len(rows)
+
+
+def test_what_could_not_be_written_for_a_while_is_written_later(tmp_path):
+    table = StudyTable(tmp_path)
+    assert table.add({"ct": "a", "state": "done"}) == ""
+    table.path.rename(tmp_path / "aside")
+    table.path.mkdir()  # as good as a program that holds the file
+    assert "cannot be written" in table.add({"ct": "b", "state": "done"})
+    table.path.rmdir()
+    (tmp_path / "aside").rename(table.path)
+    assert table.add({"ct": "c", "state": "done"}) == ""
+    assert list(table.rows()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252"])
+def test_a_table_that_a_spreadsheet_has_saved_again_is_still_one(tmp_path, encoding):
+    table = StudyTable(tmp_path)
+    for number in range(200):
+        table.add({"ct": f"é{number}", "state": "done"})
+    table.path.write_bytes(table.path.read_bytes().decode().encode(encoding))
+    assert len(StudyTable(tmp_path).rows()) == 200
 
 
 # ---- the command line
@@ -239,6 +294,7 @@ def run(tmp_path, pristine_model_folder, capfd, monkeypatch):
         (["cts", "-o", "out", "--label", "l.nrrd", "--scheduler", "local"], "A study has many CTs"),
         (["-o", "out", "--scheduler", "local"], "A study needs CTs; give a folder of them"),
         (["none", "-o", "out", "--scheduler", "local"], "does not exist"),
+        (["cts", "-o", "out", "--stay"], "--stay is for a program that runs this one; add --child"),
         (["cts", "-o", "foreign", "--scheduler", "local"], "is no table of this program"),
         (["cts", "-o", "full", "--scheduler", "local"], "is there already; add --overwrite"),
         (["cts", "-o", "out", "--scheduler", "tcp://127.0.0.1:9"], "No dask scheduler answers"),
@@ -257,6 +313,22 @@ def test_what_cannot_be_is_refused_before_any_work(run, tmp_path, monkeypatch, a
     assert (code, out) == (1, "")
     assert words in err and err.count("\n") == 1
     assert everything_in(tmp_path) == before
+
+
+def test_two_folders_of_cts_with_the_same_names_do_not_share_their_results(run, tmp_path):
+    for folder in ("one", "two"):
+        write(small_ct(), tmp_path / folder / "ct.nii.gz")
+    assert run("one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1")[0] == 0
+    before = (tmp_path / "out.v2" / "ct_spleen.seg.nrrd").read_bytes()
+    code, out, err = run("two", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1")
+    assert (code, out) == (1, "")
+    result, one, two = (tmp_path / name for name in ("out.v2/ct_spleen.seg.nrrd", "one/ct.nii.gz", "two/ct.nii.gz"))
+    assert err == f'"{result}" is the result of "{one}"; choose another folder after -o for "{two}".\n'
+    assert (tmp_path / "out.v2" / "ct_spleen.seg.nrrd").read_bytes() == before
+    code, out, _ = run("two/../one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1", "--json")
+    assert json.loads(out.splitlines()[-1])["before"] == 1, "the same folder by another path"
+    code, out, _ = run("one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1", "--json", "--overwrite")
+    assert json.loads(out.splitlines()[-1])["before"] == 0
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_study_with_one_sentence(run, tmp_path, model_folder):

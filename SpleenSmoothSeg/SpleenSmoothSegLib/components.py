@@ -19,20 +19,22 @@ def keep_largest_component(mask: sitk.Image) -> sitk.Image:
 
 
 def around_largest_part(image: sitk.Image, value: float, margin_mm: float) -> sitk.Image:
-    """The box of the largest connected part of the voxels of `value` or more, cut out with a margin.
+    """The box of the largest part of the voxels of `value` or more, cut out with a margin.
 
-    What else is `value` or more there is 0. Voxels that meet in a corner count as connected. Where no voxel is, the
-    image itself.
+    What else is `value` or more there is 0. Voxels with two between them still count as connected, for interpolation
+    may bridge that; so what comes of it on another grid may still be several parts. The image itself if no voxel is.
     """
     values = sitk.GetArrayViewFromImage(image)
     above = values >= value
     if not above.any():
         return image
     box = _box(above)
-    parts = sitk.ConnectedComponent(sitk.GetImageFromArray(above[box].astype(np.uint8)), True)  # fully connected
-    parts = sitk.RelabelComponent(parts, sortByObjectSize=True)
+    wider = sitk.BinaryDilate(sitk.GetImageFromArray(above[box].astype(np.uint8)), (1, 1, 1), sitk.sitkBox)
+    parts = sitk.ConnectedComponent(wider)
+    labels = sitk.GetArrayViewFromImage(parts)
+    sizes = np.bincount(labels[above[box]])
     others = above  # from here on
-    others[box] &= sitk.GetArrayViewFromImage(parts) != 1
+    others[box] &= labels != sizes.argmax()
     largest = _box((values >= value) & ~others)
     margins = np.ceil(np.divide(margin_mm, image.GetSpacing())).astype(int)[::-1]
     wide = tuple(

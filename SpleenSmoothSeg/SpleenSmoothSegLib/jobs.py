@@ -130,13 +130,13 @@ def _same(names: dict[Path, str]) -> list[Path]:
 
 
 def _check_outputs(jobs: list[Job], overwrite: bool) -> None:
-    inputs = {path for job in jobs for path in (job.ct, job.label) if path}
+    inputs = {_identity(path) for job in jobs for path in (job.ct, job.label) if path}
     outputs = [path for job in jobs for path in job.outputs]
     for path in outputs:
         itk_name(path)
         if not _is_there(path):
             continue
-        if any(path.samefile(read) for read in inputs):
+        if _identity(path) in inputs:
             raise UserError(f'The output would replace "{path}", which is to be read; give another name after -o.')
         if path.is_dir():
             raise UserError(f'"{path}" is a folder; give another name after -o.')
@@ -147,6 +147,12 @@ def _check_outputs(jobs: list[Job], overwrite: bool) -> None:
         if not there.is_dir():
             raise UserError(f'"{there}" is a file, so no folder can be there; give another place after -o.')
         check_writable(there)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """What two paths of the same file have in common."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def _is_there(path: Path) -> bool:

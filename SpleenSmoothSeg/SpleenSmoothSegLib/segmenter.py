@@ -48,6 +48,7 @@ class Segmenter:
         self.settings = settings
         self._model, self._device = None, ""
         self.is_as_asked = True  # no device has failed, so that the CPU does the work
+        self.warnings: list[str] = []  # on the device, when it was chosen
 
     def __call__(self, job, tell: Progress, warn: Warn) -> dict:
         """Segment one CT, write its files together or not at all, and return the paths and the numbers.
@@ -75,10 +76,24 @@ class Segmenter:
         seconds = round(time.perf_counter() - started, 2)
         return result | {"seconds": seconds, "peak_memory_mb": peak_memory_mb()}
 
+    def rest(self) -> None:
+        """Hold nothing but the networks, for it may be long until the next CT comes."""
+        import torch
+
+        from .devices import give_back_freed_memory, release_memory
+
+        give_back_freed_memory()
+        if self._device != "cpu":
+            release_memory(torch.device(self._device))
+
     def _load(self, wait: Wait, warn: Warn) -> None:
+        def warn_and_keep(sentence: str) -> None:
+            self.warnings.append(sentence)
+            warn(sentence)
+
         try:
-            self._model, self._device = load(self.settings, wait, warn)
-        except Exception as error:
+            self._model, self._device = load(self.settings, wait, warn_and_keep)
+        except (UserError, ImportError) as error:  # not for want of memory, which may pass
             raise NothingWorks(explain(error)) from error
 
     def _segment(self, job, ct, label, wait: Wait, warn: Warn) -> dict:

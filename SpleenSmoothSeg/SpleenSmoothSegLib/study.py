@@ -13,7 +13,9 @@ from .jobs import Job
 from .modelfolder import CARD_NAME
 from .scheduling import run_jobs
 from .segmenter import NothingWorks, Segmenter, Settings
-from .studytable import DONE, FAILED, StudyTable
+from .studytable import DONE, FAILED, TABLE_NAME, StudyTable
+
+HEADERS = (".mhd", ".nhdr")  # of images whose voxels are in another file
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ def segment_study(
     table: StudyTable,
     scheduler: str,
     hear: Callable[[Job, dict], None] = lambda job, event: None,
+    again: bool = False,
     debug: bool = False,
 ) -> Counts:
     """Segment the CTs of a study that are not done yet, several at a time; what comes of each is in the table at once.
@@ -66,12 +69,14 @@ def segment_study(
         scheduler: as for `scheduling.run_jobs`.
         hear: told events of a CT: {"event": "step", "step", "worker"}, "warning" with a "message"; and how it ended:
             "result" with the numbers of `Segmenter`, "before" where an earlier start had done it, "error" with it.
+        again: do also what is done already.
         debug: let dask say on stderr what it does.
 
     Raises:
-        UserError: the scheduler, or the model or device: then no CT could be segmented. What is done is in the table.
+        UserError: the scheduler, or the model or device: then no CT could be segmented; or lines of the table could not
+            be written. What is done is done.
     """
-    way, rows, counts = way_of(settings), table.rows(), Counts()
+    way, rows, counts = way_of(settings), {} if again else table.rows(), Counts()
     todo = [StudyJob(job, settings, way, _digest_before(rows.get(str(job.ct)), way)) for job in jobs]
     try:
         for outcome in run_jobs(segment_one, todo, scheduler, lambda one, event: hear(one.job, event), debug):
@@ -87,7 +92,7 @@ def _take(outcome, table: StudyTable, counts: Counts, hear: Callable[[Job, dict]
     job = outcome.job.job
     if outcome.error:
         counts.failed += 1
-        table.add({"ct": str(job.ct), "state": FAILED, "message": explain(outcome.error)})
+        _add(table, {"ct": str(job.ct), "state": FAILED, "message": explain(outcome.error)}, job, hear)
         hear(job, {"event": "error", "error": outcome.error})
         return
     counts.done += 1
@@ -95,14 +100,19 @@ def _take(outcome, table: StudyTable, counts: Counts, hear: Callable[[Job, dict]
         counts.before += 1
         hear(job, {"event": "before"})
     else:
-        table.add(outcome.result | {"state": DONE, "way_sha256": outcome.job.way})
+        _add(table, outcome.result | {"state": DONE, "way_sha256": outcome.job.way}, job, hear)
         hear(job, {"event": "result", **outcome.result})
+
+
+def _add(table: StudyTable, result: dict, job: Job, hear: Callable[[Job, dict], None]) -> None:
+    if trouble := table.add(result):
+        hear(job, {"event": "warning", "message": trouble})
 
 
 def segment_one(one: StudyJob, say: Callable[[dict], None]) -> dict | None:
     """Segment a CT in a worker; None where its files are there already, made of the same CT in the same way."""
-    digest = digest_of(one.job.ct)
-    if digest == one.before and all(path.is_file() for path in one.job.outputs):
+    digest = digest_of(one.job)
+    if digest and digest == one.before and all(path.is_file() for path in one.job.outputs):
         return None
     worker, steps = f"{socket.gethostname()}:{os.getpid()}", set()
 
@@ -132,15 +142,28 @@ def way_of(settings: Settings) -> str:
     return digest.hexdigest()
 
 
-def digest_of(ct: Path) -> str:
-    """SHA-256 of a file, or of the names and bytes of all files in a folder; "" where one cannot be read."""
-    digest = hashlib.sha256()
+def digest_of(job: Job) -> str:
+    """SHA-256 of the CT's file, or of the names and bytes of its files; "" where one cannot be read.
+
+    Its files are those of a folder, but for hidden ones and results, and those beside a header that share its name.
+    """
+    digest, ct = hashlib.sha256(), job.ct
     try:
-        for path in sorted(filter(Path.is_file, ct.iterdir())) if ct.is_dir() else [ct]:
-            digest.update(path.name.encode() if ct.is_dir() else b"")
+        for path in _files(job):
+            digest.update(b"" if path == ct else path.name.encode())
             with open(path, "rb") as file:
                 while part := file.read(1 << 20):
                     digest.update(part)
     except OSError:
         return ""  # the one who reads the CT says why
     return digest.hexdigest()
+
+
+def _files(job: Job) -> list[Path]:
+    ct, results = job.ct, {*(path.name for path in job.outputs), TABLE_NAME}
+    if ct.is_dir():
+        inside = (path for path in ct.iterdir() if path.is_file() and path.name not in results)
+        return sorted(path for path in inside if not path.name.startswith("."))
+    if ct.name.lower().endswith(HEADERS):
+        return sorted(path for path in ct.parent.iterdir() if path.is_file() and path.name.startswith(ct.stem + "."))
+    return [ct]

@@ -8,6 +8,7 @@ seed and a short training: differences of a hundredth say nothing.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from dataclasses import replace
@@ -76,7 +77,8 @@ def train_with(change: str, dataset: str, out: Path, folds: str, epochs: str) ->
 def measured(change: str, folder: Path, dataset: str) -> dict[str, float]:
     """As robustness.py measures it; kept beside the model."""
     splits, numbers = splits_of_model(folder)
-    kept = folder.parent / f"{change}_{'_'.join(map(str, numbers))}.json"
+    weights = hashlib.sha256("".join(fold["sha256"] for fold in read_card(folder)["folds"]).encode()).hexdigest()
+    kept = folder.parent / f"{change}_{weights[:16]}.json"
     if not kept.is_file():
         model = load_model(folder, prepare=to_predict_on(choose_device("cpu")))
         if change == FLIPPED:

@@ -127,7 +127,8 @@ def whole_wait(ct: str, folder: str, again: bool = False) -> dict:
     with subprocess.Popen([sys.executable, str(MODULE / "segment.py"), *arguments], **pipes) as child:
         result = _wait(child, clock)
         if again:
-            next(line for line in child.stdout if json.loads(line)["event"] == "ready")
+            if json.loads(child.stdout.readline() or "{}") != {"event": "ready"}:
+                raise RuntimeError("segment.py did not stay")
             clock = Clock()
             print(json.dumps(arguments), file=child.stdin, flush=True)
             result = _wait(child, clock)

@@ -82,6 +82,9 @@ CHANGES: dict[str, Callable] = {
 def without_spleen(ct: sitk.Image, label: sitk.Image) -> Iterator[sitk.Image]:
     """The parts of a CT (its slices stacked along its third axis) below and above the spleen, if 5 slices or more."""
     held = np.flatnonzero(sitk.GetArrayViewFromImage(label).any(axis=(1, 2)))
+    if not len(held):
+        yield ct
+        return
     far = int(np.ceil(FAR_MM / ct.GetSpacing()[2]))
     for part in (slice(0, max(0, held[0] - far)), slice(held[-1] + far, ct.GetDepth())):
         if len(range(*part.indices(ct.GetDepth()))) >= 5:
