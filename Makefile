@@ -44,7 +44,7 @@ measure-starter:  ## Measure the starter on DATASET, each case by the fold that 
 	$(call ready,train)
 	@$(python) SpleenSmoothSegTraining/evaluate.py "$${MODEL:-SpleenSmoothSeg/Resources/Models/Starter}" "$$DATASET"
 
-bench:  ## Measure speed and memory beside MONAI's spleen network and nnU-Net; three quarters of an hour
+bench:  ## Measure speed and memory beside MONAI's spleen network and nnU-Net; 25 minutes
 	$(call ready,bench)
 	@$(python) Testing/Benchmarks/bench.py
 
