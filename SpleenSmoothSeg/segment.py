@@ -76,6 +76,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--probability", action="store_true", help="write the probability and the folds' disagreement too"
     )
     parser.add_argument("--disagreement", action="store_true", help="write the folds' disagreement too")
+    parser.add_argument("--cropped", action="store_true", help="of that only the part that the folds have looked at")
     parser.add_argument("--all-components", action="store_true", help="keep more than the largest connected part")
     parser.add_argument(
         "--plain", action="store_true", help="every fold on every slice, in float32: the same to 0.995 Dice, far slower"
@@ -164,7 +165,12 @@ def settings_of(options: argparse.Namespace):
     from SpleenSmoothSegLib.segmenter import Settings
 
     return Settings(
-        options.model, options.device, not options.all_components, options.plain, compressed=not options.uncompressed
+        options.model,
+        options.device,
+        not options.all_components,
+        options.plain,
+        compressed=not options.uncompressed,
+        cropped=options.cropped,
     )
 
 

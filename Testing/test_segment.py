@@ -173,6 +173,20 @@ def test_the_disagreement_is_written_alone_where_it_alone_is_asked_for(run):
     assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd", "ct_spleen_disagreement.nii.gz"]
 
 
+def test_a_cropped_disagreement_holds_all_of_it_in_the_place_that_the_folds_looked_at(run):
+    ct = small_ct(extent=(220, 190, 600))
+    write(ct, Path("long.nrrd"))
+    common = ("long.nrrd", "--no-overlay", "--disagreement", "--uncompressed")
+    assert run(*common, "-o", "whole")[0] == run(*common, "-o", "part", "--cropped")[0] == 0
+    whole, part = (sitk.ReadImage(f"{folder}/long_spleen_disagreement.nrrd") for folder in ("whole", "part"))
+    assert same_grid(whole, ct)
+    assert part.GetNumberOfPixels() <= whole.GetNumberOfPixels()
+    back = sitk.Paste(
+        whole * 0, part, part.GetSize(), destinationIndex=whole.TransformPhysicalPointToIndex(part.GetOrigin())
+    )
+    assert sitk.Hash(back) == sitk.Hash(whole)
+
+
 def test_the_plain_way_and_the_usual_one_find_the_same(run):
     for name, options in (("usual.nrrd", ()), ("plain.nrrd", ("--plain",))):
         assert run("ct.nii.gz", "-o", name, "--no-overlay", "--all-components", *options)[0] == 0

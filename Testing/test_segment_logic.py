@@ -265,6 +265,20 @@ def test_the_disagreement_map_lies_on_the_voxels_of_the_ct_and_moves_with_it(run
     assert len(nodes()) - len(before) <= 3  # the map, its display and perhaps its colors
 
 
+def test_a_map_of_a_part_of_the_ct_lies_in_its_place(ct):
+    from SpleenSmoothSegLib.mrml import imageFromVolumeNode
+    from SpleenSmoothSegPanels.disagreement import DisagreementMap
+
+    whole = sitk.Cast(imageFromVolumeNode(ct) * 0, sitk.sitkFloat32)
+    whole[30:50, 20:40, 41:44] = 0.3
+    corners = []
+    for image, first in ((whole, (0, 0, 0)), (whole[10:60, 15:50, 38:50], (10, 15, 38))):
+        node = DisagreementMap(image, ct, first).node()
+        corners.append(slicer.util.arrayFromVTKMatrix(ijk_to_ras(node)) @ [0, 0, 0, 1])
+        assert slicer.util.arrayFromVolume(node).shape == (3, 20, 20)
+    assert np.allclose(*corners)
+
+
 def test_there_is_no_disagreement_map_without_a_run_or_without_its_ct(run, ct):
     segmenting = run(FINDS)
     assert not segmenting.logic.hasDisagreementMap()

@@ -11,7 +11,7 @@ from .devices import Warn, choose_device, cpu_instead_of, device_failure, releas
 from .folds import Folds
 from .measurement import volume_ml
 from .modelfolder import Model
-from .preprocessing import Grid, at_least, axial_grid, ct_slices, to_grid
+from .preprocessing import Grid, at_least, axial_grid, ct_slices, to_grid, to_part_of_grid
 from .progress import Progress
 from .search import around_spleen
 from .uncertainty import Place, uncertain_places
@@ -60,6 +60,11 @@ class Segmentation:
     def disagreement_map(self) -> sitk.Image:
         """Float32 in [0, 0.5], standard deviation over the folds' probabilities. Made when asked for."""
         return to_grid(self.deviation, Grid.of(self.mask), outside=0.0)
+
+    @property
+    def cropped_disagreement_map(self) -> sitk.Image:
+        """The part of it that the folds have looked at: of a long CT, a small one."""
+        return to_part_of_grid(self.deviation, Grid.of(self.mask), outside=0.0)
 
 
 def segment_image(

@@ -134,6 +134,11 @@ def to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
     return sitk.ConstantPad(part, lowest, above.tolist(), outside)
 
 
+def to_part_of_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+    """As `to_grid`, but only the box of `grid` that the image meets."""
+    return _interpolated(image, grid.part(*_part_within(grid, image)), outside)
+
+
 def at_least(value: float, image: sitk.Image, grid: Grid) -> sitk.Image:
     """Mask (uint8) of where on `grid` `to_grid` gives `value`, above 0, or more; 0 beyond the image."""
     mask = np.empty(grid.size[::-1], np.uint8)

@@ -32,6 +32,7 @@ class Settings:
         largest_component: keep only the largest connected part.
         plain: every fold on every slice, in float32.
         compressed: write small files rather than quickly.
+        cropped: of the disagreement, write only the part of the CT that the folds have looked at.
     """
 
     model: Path
@@ -39,6 +40,7 @@ class Settings:
     largest_component: bool = True
     plain: bool = False
     compressed: bool = True
+    cropped: bool = False
 
 
 class Segmenter:
@@ -108,7 +110,7 @@ class Segmenter:
             ct, self._model, self._device, settings.largest_component, progress, warn=warn, plain=settings.plain
         )
         wait.step("Writing")
-        _write(job, ct, found, settings.compressed)
+        _write(job, ct, found, settings)
         wait.end()
         files = {
             "ct": job.ct,
@@ -153,19 +155,20 @@ def _read(job, warn: Warn):
     return ct, label != 0
 
 
-def _write(job, ct, found, compressed: bool) -> None:
+def _write(job, ct, found, settings: Settings) -> None:
     from .overlay import write_overlay
     from .writing import write_image, write_mask, written_together
 
     with written_together(job.outputs) as aside:
-        write_mask(found.mask, aside[job.segmentation], compressed)
+        write_mask(found.mask, aside[job.segmentation], settings.compressed)
         if job.overlay:
             volume = f"spleen {found.volume_ml:.0f} mL" if found.volume_ml else "no spleen found"
             write_overlay(aside[job.overlay], ct, found.mask, f"{job.title}: {volume}")
         if job.probability:
-            write_image(found.probability, aside[job.probability], compressed)
+            write_image(found.probability, aside[job.probability], settings.compressed)
         if job.disagreement:
-            write_image(found.disagreement_map, aside[job.disagreement], compressed)
+            disagreement = found.cropped_disagreement_map if settings.cropped else found.disagreement_map
+            write_image(disagreement, aside[job.disagreement], settings.compressed)
 
 
 def _measures(found, label) -> dict:

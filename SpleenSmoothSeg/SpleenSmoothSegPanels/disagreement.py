@@ -16,10 +16,12 @@ class DisagreementMap:
     """What there is to see of a disagreement map, kept until somebody wants to see it.
 
     Args:
-        image: standard deviation over the folds' probabilities (SimpleITK) on the voxels of ``volumeNode``.
+        image: standard deviation over the folds' probabilities (SimpleITK) on voxels of ``volumeNode``.
+        volumeNode: the CT.
+        firstVoxel: which of its voxels (column, row, slice) the first one of the image is.
     """
 
-    def __init__(self, image, volumeNode):
+    def __init__(self, image, volumeNode, firstVoxel=(0, 0, 0)):
         import SimpleITK as sitk
 
         self.volumeNode = volumeNode
@@ -30,7 +32,10 @@ class DisagreementMap:
             seen = array[slices].max(axis=0) >= LEAST
             box = slices, np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
             self._array = array[tuple(slice(side[0], side[-1] + 1) for side in box)].copy()
-            self._corner = [side[0] for side in reversed(box)]  # column, row, slice
+            self._corner = [
+                first + int(side[0])  # column, row, slice
+                for first, side in zip(firstVoxel, reversed(box), strict=True)
+            ]
 
     def node(self):
         """The one volume node of its kind that belongs to the CT, on the CT's voxels and under its transform."""

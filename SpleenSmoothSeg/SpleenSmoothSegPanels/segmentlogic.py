@@ -119,7 +119,7 @@ class SegmentLogic:
         files = HandOver(ct, volumeNode.GetName())
         try:
             arguments = ["--child", str(files.ct), "-o", str(files.mask), "--model", str(modelFolder)]
-            arguments += ["--device", device, "--disagreement", "--uncompressed", "--no-overlay", "--stay"]
+            arguments += ["--device", device, "--disagreement", "--cropped", "--uncompressed", "--no-overlay", "--stay"]
             way = modelFolder, device, card  # the card tells the checksums of the weights
             self._begin(arguments, way)
         except UserError:
@@ -235,7 +235,9 @@ class SegmentLogic:
             raise UserError(nothing.format(name=run.volumeNode.GetName()))
         # All that can fail comes before the scene changes.
         mask = run.files.read(run.files.mask)
-        disagreement = DisagreementMap(run.files.read(Path(run.result["disagreement_map"])), run.volumeNode)
+        map_ = run.files.read(Path(run.result["disagreement_map"]))
+        firstVoxel = mask.TransformPhysicalPointToIndex(map_.GetOrigin())  # the map is a part of the mask's grid
+        disagreement = DisagreementMap(map_, run.volumeNode, firstVoxel)
         result = _result(run)
         replacedId = findSpleenSegment(run.segmentationNode) if run.replaceSpleen and run.segmentationNode else None
         segmentationNode, segmentId = addSpleenSegment(mask, run.volumeNode, run.segmentationNode, replacedId)

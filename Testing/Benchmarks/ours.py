@@ -23,7 +23,16 @@ STARTER = MODULE / "Resources" / "Models" / "Starter"
 FIELD_MM = 384.0  # across a slice of the published recipe: 256 pixels of 1.5 mm
 SPLEEN_SHARE = 0.02  # of a slice
 # As the module's panel runs it, see SpleenSmoothSegPanels/segmentlogic.py.
-AS_THE_PANEL = ("--child", "--stay", "--device", "auto", "--disagreement", "--uncompressed", "--no-overlay")
+AS_THE_PANEL = (
+    "--child",
+    "--stay",
+    "--device",
+    "auto",
+    "--disagreement",
+    "--cropped",
+    "--uncompressed",
+    "--no-overlay",
+)
 
 
 def ensemble(
