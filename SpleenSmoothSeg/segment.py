@@ -104,7 +104,7 @@ def plan(options: argparse.Namespace) -> list:
     from SpleenSmoothSegLib.jobs import plan_jobs
     from SpleenSmoothSegLib.modelfolder import read_card
 
-    is_begun = options.scheduler is not None and check_study(options)
+    table = check_study(options) if options.scheduler is not None else None
     given, label = options.cts, options.label
     if not given:
         if not SAMPLE_CT.is_file():
@@ -117,13 +117,11 @@ def plan(options: argparse.Namespace) -> list:
         overlay=not options.no_overlay,
         probability=options.probability,
         disagreement=options.disagreement or options.probability,
-        overwrite=options.overwrite or is_begun,
+        overwrite=options.overwrite or (table is not None and table.is_there()),
         compressed=not options.uncompressed,
     )
-    if options.scheduler:
-        from SpleenSmoothSegLib.studytable import StudyTable
-
-        StudyTable(options.output).check_free(jobs)
+    if table is not None:
+        table.check_free(jobs)
     read_card(options.model)
     missing = [name for name in needed_packages(options, jobs) if importlib.util.find_spec(name) is None]
     if missing:
@@ -131,8 +129,8 @@ def plan(options: argparse.Namespace) -> list:
     return jobs
 
 
-def check_study(options: argparse.Namespace) -> bool:
-    """Whether the study was begun before. Makes paths absolute, for workers start anywhere; raises UserError."""
+def check_study(options: argparse.Namespace):
+    """The table of the study. Makes paths absolute, for workers start anywhere; raises UserError."""
     from SpleenSmoothSegLib.images import IMAGE_SUFFIXES
     from SpleenSmoothSegLib.scheduling import check_scheduler
     from SpleenSmoothSegLib.studytable import StudyTable
@@ -144,7 +142,7 @@ def check_study(options: argparse.Namespace) -> bool:
         raise UserError("A study has many CTs; give a folder after -o, and no --label.")
     options.cts = [Path(os.path.abspath(ct)) for ct in options.cts]  # not resolved: links have the names people know
     options.output, options.model = (Path(os.path.abspath(path)) for path in (options.output, options.model))
-    return StudyTable(options.output).is_there()
+    return StudyTable(options.output)
 
 
 def needed_packages(options: argparse.Namespace, jobs: list) -> list[str]:

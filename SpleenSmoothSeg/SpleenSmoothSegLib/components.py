@@ -33,14 +33,13 @@ def around_largest_part(image: sitk.Image, value: float, margin_mm: float) -> si
     parts = sitk.ConnectedComponent(wider)
     labels = sitk.GetArrayViewFromImage(parts)
     sizes = np.bincount(labels[above[box]])
-    others = above  # from here on
-    others[box] &= labels != sizes.argmax()
-    largest = _box((values >= value) & ~others)
+    largest = np.zeros_like(above)
+    largest[box] = above[box] & (labels == sizes.argmax())
     margins = np.ceil(np.divide(margin_mm, image.GetSpacing())).astype(int)[::-1]
     wide = tuple(
-        slice(max(0, side.start - more), side.stop + more) for side, more in zip(largest, margins, strict=True)
+        slice(max(0, side.start - more), side.stop + more) for side, more in zip(_box(largest), margins, strict=True)
     )
-    cut = np.where(others[wide], 0, values[wide])
+    cut = np.where(above[wide] & ~largest[wide], 0, values[wide])
     lowest = tuple(side.start for side in reversed(wide))
     return Grid.of(image).part(lowest, cut.shape[::-1]).with_voxels(cut)
 

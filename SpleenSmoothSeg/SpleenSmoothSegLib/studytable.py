@@ -120,7 +120,10 @@ class StudyTable:
     @staticmethod
     def _drop_what_was_cut_off(file) -> None:
         """After the last whole line; it may hold an opening quote, which would swallow all that comes."""
-        if file.seek(0, os.SEEK_END) == 0 or (file.seek(-1, os.SEEK_END), file.read())[1] == b"\n":
+        if file.seek(0, os.SEEK_END) == 0:
+            return
+        file.seek(-1, os.SEEK_END)
+        if file.read() == b"\n":
             return
         file.seek(0)
         whole = 0

@@ -206,7 +206,7 @@ def write(folder: Path, made: dict, machine: dict, planned: list, outcomes: dict
         ("Share of each stage", stages(parts["wait"] + parts["study"])),
         ("How far from the limit of a matrix product", roofline(parts["wait"] + parts["growth"])),
         ("Dice of the usual path and the plain one", agreement(parts["agreement"])),
-        ("Remarks", remarks(parts["wait"] + parts["growth"] + parts["memory"] + parts["preview"])),
+        ("Remarks", remarks([entry for entry in records.values() if entry["part"] != "agreement"])),
         ("Aims", aims(found)),
     ):
         if text:

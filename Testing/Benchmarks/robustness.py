@@ -100,8 +100,7 @@ def measure_robustness(model: Model, splits, numbers: list[int], cases: dict, le
         cases: the dataset's, by name.
         left_out: names of cases whose labels are wrong.
     """
-    dice = {name: [] for name in CHANGES}
-    found = {}
+    dice, found_ml = {name: [] for name in CHANGES}, 0.0
     for network, number in enumerate(numbers):
         alone = replace(model, networks=[model.networks[network]])
         for name in [*splits.folds[number], *splits.test]:
@@ -112,10 +111,9 @@ def measure_robustness(model: Model, splits, numbers: list[int], cases: dict, le
             for change, make in CHANGES.items():
                 changed, truth = make(ct, spleen)
                 dice[change].append(compare(segment_image(changed, alone, "cpu").mask, truth).dice or 0.0)
-            found[number, name] = sum(
-                volume_ml(segment_image(part, alone, "cpu").mask) for part in without_spleen(ct, spleen)
-            )
-    return {change: statistics.mean(values) for change, values in dice.items()} | {EMPTY: sum(found.values())}
+            for part in without_spleen(ct, spleen):
+                found_ml += volume_ml(segment_image(part, alone, "cpu").mask)
+    return {change: statistics.mean(values) for change, values in dice.items()} | {EMPTY: found_ml}
 
 
 def main() -> None:
