@@ -11,6 +11,8 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -212,7 +214,17 @@ def panelTraining(tutorial: Tutorial):
     return tutorial.train()
 
 
+def sample(tutorial: Tutorial):
+    """What `make segment` draws of the sample CT."""
+    import qt
+
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([sys.executable, MODULE.with_name("segment.py"), "-o", folder], check=True)
+        return qt.QPixmap(str(Path(folder) / "ct_spleen.png"))
+
+
 PICTURES = {
+    "sample": sample,
     "panel-segment": panelSegment,
     "segment": segment,
     "thumbnail": thumbnail,
