@@ -26,23 +26,23 @@ help:  ## This list
 # The sample's results may be replaced by the next run's; those of a CT of one's own may not.
 segment:  ## Segment the sample CT, or CT=file-or-folder to OUT=file-or-folder [MODEL=folder] [DEVICE=cpu|cuda|mps]
 	$(call ready,segment)
-	@$(python) SpleenSmoothSeg/segment.py "$${CT:---overwrite}" $${OUT:+-o "$$OUT"} \
+	@$(python) SpleenSmoothSeg/CommandLine/segment.py "$${CT:---overwrite}" $${OUT:+-o "$$OUT"} \
 	  $${MODEL:+--model "$$MODEL"} $${DEVICE:+--device "$$DEVICE"}
 
 train:  ## Train on DATASET=folder to OUT=folder by the published recipe [OPTIONS="--compare ..."]; goes on where it stopped
 	$(call ready,train)
-	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/training}" $(call resume,training) $(OPTIONS)
+	@$(python) SpleenSmoothSegTraining/CommandLine/train.py "$$DATASET" "$${OUT:-runs/training}" $(call resume,training) $(OPTIONS)
 
 train-starter:  ## Train the starter ensemble again on DATASET=folder to OUT=folder [OPTIONS=...]; goes on where it stopped
 	$(call ready,starter)
-	@$(python) SpleenSmoothSegTraining/train.py "$$DATASET" "$${OUT:-runs/starter}" $(call resume,starter) \
+	@$(python) SpleenSmoothSegTraining/CommandLine/train.py "$$DATASET" "$${OUT:-runs/starter}" $(call resume,starter) \
 	  --recipe SpleenSmoothSegTraining/Resources/Recipes/starter.toml \
 	  --splits SpleenSmoothSegTraining/Resources/Recipes/starter-splits.json \
 	  --card SpleenSmoothSegTraining/Resources/Recipes/starter-card.toml $(OPTIONS)
 
 measure-starter:  ## Measure the starter on DATASET, each case by the fold that did not learn from it
 	$(call ready,train)
-	@$(python) SpleenSmoothSegTraining/evaluate.py "$${MODEL:-SpleenSmoothSeg/Resources/Models/Starter}" "$$DATASET"
+	@$(python) SpleenSmoothSegTraining/CommandLine/evaluate.py "$${MODEL:-SpleenSmoothSeg/Resources/Models/Starter}" "$$DATASET"
 
 bench:  ## Measure speed and memory beside MONAI's spleen network and nnU-Net; 25 minutes
 	$(call ready,bench)

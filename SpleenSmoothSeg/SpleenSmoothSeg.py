@@ -69,12 +69,12 @@ class SpleenSmoothSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.panels = ()
 
     def setup(self) -> None:
-        from SpleenSmoothSegPanels.borderlogic import BorderLogic
-        from SpleenSmoothSegPanels.borderpanel import BorderPanel
-        from SpleenSmoothSegPanels.comparelogic import CompareLogic
-        from SpleenSmoothSegPanels.comparepanel import ComparePanel
-        from SpleenSmoothSegPanels.segmentlogic import SegmentLogic
-        from SpleenSmoothSegPanels.segmentpanel import SegmentPanel
+        from SpleenSmoothSegPanels.border.logic import BorderLogic
+        from SpleenSmoothSegPanels.border.panel import BorderPanel
+        from SpleenSmoothSegPanels.compare.logic import CompareLogic
+        from SpleenSmoothSegPanels.compare.panel import ComparePanel
+        from SpleenSmoothSegPanels.segment.logic import SegmentLogic
+        from SpleenSmoothSegPanels.segment.panel import SegmentPanel
 
         super().setup()
         sections = self.loadUi("SpleenSmoothSeg")
@@ -151,12 +151,11 @@ class SpleenSmoothSegLogic(ScriptedLoadableModuleLogic):
         Example:
             node, segmentId, found = SpleenSmoothSegLogic().segment(slicer.util.getNode("CT"))
         """
-        from SpleenSmoothSegLib.devices import choose_device
-        from SpleenSmoothSegLib.ensemble import segment_image
-        from SpleenSmoothSegLib.images import check_ct
-        from SpleenSmoothSegLib.modelfolder import load_model
+        from SpleenSmoothSegLib.inference.devices import choose_device, to_predict_on
+        from SpleenSmoothSegLib.inference.ensemble import segment_image
+        from SpleenSmoothSegLib.io.images import check_ct
+        from SpleenSmoothSegLib.model.folder import load_model
         from SpleenSmoothSegLib.mrml import addSpleenSegment, imageFromVolumeNode
-        from SpleenSmoothSegLib.predicting import to_predict_on
 
         ct = imageFromVolumeNode(volumeNode)
         check_ct(ct, volumeNode.GetName())
@@ -180,8 +179,8 @@ class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
             test()
 
     def test_theSpleenOfTheSampleCTIsFound(self) -> None:
-        from SpleenSmoothSegLib.images import read_image
-        from SpleenSmoothSegLib.measurement import compare
+        from SpleenSmoothSegLib.io.images import read_image
+        from SpleenSmoothSegLib.metrics.overlap import compare
         from SpleenSmoothSegLib.mrml import findSpleenSegment, imageFromSegment
 
         if importlib.util.find_spec("torch") is None:
@@ -197,7 +196,7 @@ class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
         self.assertGreater(found.volume_ml, 100)
 
     def test_theSoftBorderOfTheSampleLabelIsShownAndTakenAway(self) -> None:
-        from SpleenSmoothSegPanels.borderlogic import BorderLogic
+        from SpleenSmoothSegPanels.border.logic import BorderLogic
 
         ctNode = slicer.util.loadVolume(str(SAMPLE_CT))
         labelNode = slicer.util.loadLabelVolume(str(SAMPLE_LABEL))
@@ -214,8 +213,8 @@ class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), nodes)
 
     def test_theSampleLabelIsComparedWithItself(self) -> None:
-        from SpleenSmoothSegPanels.comparelogic import CompareLogic
-        from SpleenSmoothSegPanels.labelchoice import Label
+        from SpleenSmoothSegPanels.compare.logic import CompareLogic
+        from SpleenSmoothSegPanels.shared.widgets import Label
 
         first, second = (slicer.util.loadLabelVolume(str(SAMPLE_LABEL)) for _copy in range(2))
         logic = CompareLogic()

@@ -47,8 +47,8 @@ class SpleenSmoothSegTrainingWidget(ScriptedLoadableModuleWidget, VTKObservation
         self.givenLogic, self.panel = trainingLogic, None
 
     def setup(self) -> None:
-        from SpleenSmoothSegTrainingPanel.traininglogic import TrainingLogic
-        from SpleenSmoothSegTrainingPanel.trainingpanel import TrainingPanel
+        from SpleenSmoothSegTrainingPanel.logic import TrainingLogic
+        from SpleenSmoothSegTrainingPanel.panel import TrainingPanel
 
         super().setup()
         widget = slicer.util.loadUI(self.resourcePath("UI/SpleenSmoothSegTraining.ui"))
@@ -85,15 +85,15 @@ class SpleenSmoothSegTrainingWidget(ScriptedLoadableModuleWidget, VTKObservation
 
 class SpleenSmoothSegTrainingLogic(ScriptedLoadableModuleLogic):
     def trainScript(self) -> Path:
-        """``train.py``: beside this file in the source, one folder deeper in an installed extension."""
-        from SpleenSmoothSegTrainingPanel.traininglogic import trainScript
+        """The path of ``train.py``."""
+        from SpleenSmoothSegTrainingPanel.logic import TRAIN_SCRIPT
 
-        return trainScript()
+        return TRAIN_SCRIPT
 
     def command(self, dataset: str = "Task09_Spleen", out: str = "results") -> str:
         """The command line that trains on the CTs in the folder ``dataset`` and fills the folder ``out``."""
-        from SpleenSmoothSegTrainingPanel.trainingchoices import TrainingChoices
-        from SpleenSmoothSegTrainingPanel.traininglogic import TrainingLogic
+        from SpleenSmoothSegTrainingPanel.choices import TrainingChoices
+        from SpleenSmoothSegTrainingPanel.logic import TrainingLogic
 
         return TrainingLogic().command(TrainingChoices(dataset, out))
 
@@ -118,7 +118,7 @@ class SpleenSmoothSegTrainingTest(ScriptedLoadableModuleTest):
         self.assertIn("usage", told.stdout.lower())
 
     def test_thePanelKeepsItsChoicesInTheScene(self) -> None:
-        from SpleenSmoothSegTrainingPanel.trainingpanel import TrainingParameters
+        from SpleenSmoothSegTrainingPanel.panel import TrainingParameters
 
         widget = slicer.util.getModuleWidget("SpleenSmoothSegTraining")
         widget.panel.ui.outPath.currentPath = "results"

@@ -15,10 +15,7 @@ import SimpleITK as sitk
 import torchvision  # noqa: F401
 from torch.utils.data import DataLoader
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-SAMPLE_DATA = REPOSITORY / "SpleenSmoothSeg" / "Resources" / "SampleData"
-SHARED_DATA = REPOSITORY.parent / "shared" / "data" / "Task09_SpleenOpen"
-SMALL_ENCODER = "tu-mobilenetv3_small_050"
+from locations import SAMPLE_DATA, SHARED_DATA, SMALL_ENCODER
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,7 +52,7 @@ def small_networks() -> list:
     """Two small untrained networks that have seen something, so that batch norm holds numbers of its own."""
     import torch
 
-    from SpleenSmoothSegLib.network import LinkNet
+    from SpleenSmoothSegLib.model.network import LinkNet
 
     torch.manual_seed(0)
     networks = [LinkNet(SMALL_ENCODER).train() for _ in range(2)]
@@ -78,7 +75,7 @@ def small_card() -> dict:
 
 @pytest.fixture(scope="session")
 def pristine_model_folder(small_networks, small_card, tmp_path_factory) -> Path:
-    from SpleenSmoothSegLib.modelfolder import save_model
+    from SpleenSmoothSegLib.model.folder import save_model
 
     folder = tmp_path_factory.mktemp("pristine") / "model"
     save_model(folder, small_card, small_networks)
@@ -150,7 +147,7 @@ def settings(slicer_app):
     """Slicer's settings, which forget what a test has added."""
     import qt
 
-    from SpleenSmoothSegPanels.models import SETTING
+    from SpleenSmoothSegPanels.shared.models import SETTING
 
     qt.QSettings().remove(SETTING)
     yield qt.QSettings()

@@ -219,7 +219,7 @@ def sample(tutorial: Tutorial):
     import qt
 
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, MODULE.with_name("segment.py"), "-o", folder], check=True)
+        subprocess.run([sys.executable, MODULE.parent / "CommandLine" / "segment.py", "-o", folder], check=True)
         return qt.QPixmap(str(Path(folder) / "ct_spleen.png"))
 
 

@@ -14,12 +14,12 @@ import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
-from . import spleen
 from .errors import UserError
-from .images import same_grid
+from .geometry.grid import same_grid
+from .io import terminology
 
 # Segmentations made before 2020 carry the retired SNOMED-RT code.
-SPLEEN_CODES = (spleen.TERMINOLOGY["type"][:2], ["SRT", "T-C3000"])
+SPLEEN_CODES = (terminology.TERMINOLOGY["type"][:2], ["SRT", "T-C3000"])
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _PERPENDICULAR = 1e-3  # largest cosine between two axes that is still rounding: 0.25 mm at 250 mm
@@ -315,11 +315,11 @@ def _isUnused(segmentationNode) -> bool:
 
 def _addSegment(labelmap, segmentationNode) -> str:
     segmentation = segmentationNode.GetSegmentation()
-    name, count = spleen.NAME, 0
+    name, count = terminology.NAME, 0
     while segmentation.GetSegmentIdBySegmentName(name):
         count += 1
-        name = f"{spleen.NAME}_{count}"
-    segmentId = segmentationNode.AddSegmentFromBinaryLabelmapRepresentation(labelmap, name, spleen.COLOR)
+        name = f"{terminology.NAME}_{count}"
+    segmentId = segmentationNode.AddSegmentFromBinaryLabelmapRepresentation(labelmap, name, terminology.COLOR)
     if not segmentId:
         raise UserError(f'"{segmentationNode.GetName()}" takes no labelmap; choose another segmentation.')
     tag = slicer.vtkSegment.GetTerminologyEntryTagName()
@@ -330,7 +330,7 @@ def _addSegment(labelmap, segmentationNode) -> str:
 def _terminologyEntry() -> str:
     """The spleen as Slicer writes terminology: context~category~type~modifier~context~region~modifier."""
     context, category, kind, anatomy = (
-        spleen.TERMINOLOGY[part] for part in ("contextName", "category", "type", "anatomicContextName")
+        terminology.TERMINOLOGY[part] for part in ("contextName", "category", "type", "anatomicContextName")
     )
     return "~".join([context, "^".join(category), "^".join(kind), "^^", anatomy, "^^", "^^"])
 

@@ -19,16 +19,18 @@ import torch
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / name) for name in ("SpleenSmoothSeg", "SpleenSmoothSegTraining")]
 
-from robustness import CHANGES as ALTERED  # noqa: E402
-from robustness import EMPTY, measure_robustness  # noqa: E402
+from robustness import CHANGES as ALTERED
+from robustness import EMPTY, measure_robustness
 
-from SpleenSmoothSegLib.devices import choose_device  # noqa: E402
-from SpleenSmoothSegLib.modelfolder import load_model, read_card  # noqa: E402
-from SpleenSmoothSegLib.predicting import to_predict_on  # noqa: E402
-from SpleenSmoothSegTrainingLib.data.dataset import open_dataset  # noqa: E402
-from SpleenSmoothSegTrainingLib.layout import MODEL_NAME, holds_training  # noqa: E402
-from SpleenSmoothSegTrainingLib.measuring.evaluation import splits_of_model  # noqa: E402
-from SpleenSmoothSegTrainingLib.options import make_parser, read_run  # noqa: E402
+from SpleenSmoothSegLib.inference.devices import (
+    choose_device,
+    to_predict_on,
+)
+from SpleenSmoothSegLib.model.folder import load_model, read_card
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
+from SpleenSmoothSegTrainingLib.measuring.evaluation import splits_of_model
+from SpleenSmoothSegTrainingLib.outfolder import MODEL_NAME, holds_training
+from SpleenSmoothSegTrainingLib.run.options import make_parser, read_run
 
 RECIPES = REPOSITORY / "SpleenSmoothSegTraining" / "Resources" / "Recipes"
 EVERYTHING = "body+intensity+organ+noise+thickness"
@@ -62,7 +64,7 @@ class Flipped(torch.nn.Module):
 
 def train_with(change: str, dataset: str, out: Path, folds: str, epochs: str) -> Path:
     """The model folder of the recipe with a change, trained if it is not yet."""
-    from SpleenSmoothSegTrainingLib.run import train
+    from SpleenSmoothSegTrainingLib.run.training import train
 
     folder = out / (FULL if change == FLIPPED else change)
     model = folder / MODEL_NAME

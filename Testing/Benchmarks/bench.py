@@ -20,9 +20,9 @@ for _folder in (str(TESTING), str(TESTING.parent / "SpleenSmoothSeg")):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
 
-from Benchmarks import report  # noqa: E402
-from Benchmarks.measure import all_threads, measured  # noqa: E402
-from Benchmarks.rows import Row, planned  # noqa: E402
+from Benchmarks import report
+from Benchmarks.measure import all_threads, measured
+from Benchmarks.rows import Row, planned
 
 OUT = TESTING.parent / "results" / "bench"
 QUICK_SECONDS = 200.0  # after which --quick begins no second round; the first one is always done

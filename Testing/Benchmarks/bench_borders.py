@@ -12,7 +12,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
 
-from SpleenSmoothSegLib.borders import Border, smooth_border, soften
+from SpleenSmoothSegLib.border.kernels import Border, smooth_border, soften
 
 SPACING = (2.5, 0.8, 0.8)  # slice, row, column in mm, as in an abdominal CT
 BORDERS = (

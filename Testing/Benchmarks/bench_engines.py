@@ -20,15 +20,18 @@ import torch
 TESTING = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(TESTING), str(TESTING.parent / "SpleenSmoothSeg")]
 
-from Benchmarks.cts import every_ct  # noqa: E402
-from Benchmarks.ours import STARTER, random_model  # noqa: E402
-from SpleenSmoothSegLib.devices import keep_freed_memory  # noqa: E402
-from SpleenSmoothSegLib.ensemble import segment_image  # noqa: E402
-from SpleenSmoothSegLib.images import read_image  # noqa: E402
-from SpleenSmoothSegLib.measurement import compare  # noqa: E402
-from SpleenSmoothSegLib.modelfolder import Model, load_model  # noqa: E402
-from SpleenSmoothSegLib.predicting import merged, to_predict_on  # noqa: E402
-from SpleenSmoothSegLib.preprocessing import axial_grid, ct_slices, with_neighbors  # noqa: E402
+from Benchmarks.cts import every_ct
+from Benchmarks.ours import STARTER, random_model
+from SpleenSmoothSegLib.geometry.slices import axial_grid, ct_slices, with_neighbors
+from SpleenSmoothSegLib.inference.devices import (
+    keep_freed_memory,
+    to_predict_on,
+)
+from SpleenSmoothSegLib.inference.ensemble import segment_image
+from SpleenSmoothSegLib.io.images import read_image
+from SpleenSmoothSegLib.metrics.overlap import compare
+from SpleenSmoothSegLib.model.folder import Model, load_model
+from SpleenSmoothSegLib.model.fused import fused
 
 CALIBRATING_SLICES, TIMES = 40, 8  # of each of the first three CTs; of each measurement, of which the best counts
 
@@ -94,7 +97,7 @@ def main() -> None:
         sys.exit("There is nothing to measure without OpenVINO; pip install openvino nncf gets it.")
     keep_freed_memory()
     with_int8 = importlib.util.find_spec("nncf") is not None
-    starter, paper = load_model(STARTER, prepare=merged), random_model(1, 256, merged)
+    starter, paper = load_model(STARTER, prepare=fused), random_model(1, 256, fused)
     for name, model, batch in (("starter", starter, 8), ("paper's network", paper, 4)):
         slice_format = model.slice_format
         slices = torch.rand(batch, slice_format.channels, slice_format.size, slice_format.size)

@@ -14,12 +14,12 @@ from pathlib import Path
 
 MODULE = Path(__file__).resolve().parents[2] / "SpleenSmoothSeg"
 START = f"import contextlib, sys, time\nsys.path.insert(0, {str(MODULE)!r})\nimport torch\n"
-PLAIN_LIBRARIES = "import SpleenSmoothSegLib.withoutcompiler as way\nway.without_compiler = contextlib.nullcontext\n"
-LIBRARIES = "start = time.perf_counter()\nimport SpleenSmoothSegLib.network\nprint(time.perf_counter() - start)\n"
-PLAIN_MODEL = "SpleenSmoothSegLib.network.Undrawn = contextlib.nullcontext\n"
+PLAIN_LIBRARIES = "import SpleenSmoothSegLib.model.fastimport as way\nway.without_compiler = contextlib.nullcontext\n"
+LIBRARIES = "start = time.perf_counter()\nimport SpleenSmoothSegLib.model.network\nprint(time.perf_counter() - start)\n"
+PLAIN_MODEL = "SpleenSmoothSegLib.model.network.skip_weight_init = contextlib.nullcontext\n"
 MODEL = (
-    "import SpleenSmoothSegLib.network, safetensors.torch\n{plain}"
-    "from SpleenSmoothSegLib.modelfolder import load_model\n"
+    "import SpleenSmoothSegLib.model.network, safetensors.torch\n{plain}"
+    "from SpleenSmoothSegLib.model.folder import load_model\n"
     f"start = time.perf_counter()\nload_model({str(MODULE / 'Resources' / 'Models' / 'Starter')!r})\n"
     "print(time.perf_counter() - start)\n"
 )

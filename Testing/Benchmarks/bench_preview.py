@@ -11,9 +11,9 @@ import numpy as np
 import SimpleITK as sitk
 from bench_borders import SPACING, best_ms, spleen_like
 
-from SpleenSmoothSegLib.bordereffect import BorderPreview
-from SpleenSmoothSegLib.borders import Border
-from SpleenSmoothSegLib.comparison import compare_masks, errors_by_height
+from SpleenSmoothSegLib.border.effect import BorderPreview
+from SpleenSmoothSegLib.border.kernels import Border
+from SpleenSmoothSegLib.metrics.surface import compare_masks, errors_by_height
 
 SLICES = 100
 BORDERS = (

@@ -10,14 +10,14 @@ import standin
 standin.start()
 standin.newScene()
 
-import SimpleITK as sitk  # noqa: E402
-import slicer  # noqa: E402
+import SimpleITK as sitk
+import slicer
 
-from Benchmarks.bench_borders import SPACING, best_ms, spleen_like  # noqa: E402
-from slicer_scene import add_volume  # noqa: E402
-from SpleenSmoothSegLib.borders import Border, smooth_border  # noqa: E402
-from SpleenSmoothSegLib.mrml import addSpleenSegment, setVoxels, surfaceOf  # noqa: E402
-from SpleenSmoothSegPanels.borderlogic import BorderLogic  # noqa: E402
+from Benchmarks.bench_borders import SPACING, best_ms, spleen_like
+from slicer_scene import add_volume
+from SpleenSmoothSegLib.border.kernels import Border, smooth_border
+from SpleenSmoothSegLib.mrml import addSpleenSegment, setVoxels, surfaceOf
+from SpleenSmoothSegPanels.border.logic import BorderLogic
 
 KERNELS = ("gaussian", "box", "svls", "boundary_uncertainty", "signed_distance")
 WIDTHS = (1.5, 4.0, 10.0)  # mm

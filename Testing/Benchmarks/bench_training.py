@@ -21,19 +21,19 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / name) for name in ("SpleenSmoothSeg", "SpleenSmoothSegTraining")]
 
-import torch  # noqa: E402
+import torch
 
-from SpleenSmoothSegLib.borders import Border  # noqa: E402
-from SpleenSmoothSegLib.decathlon import Case  # noqa: E402
-from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory  # noqa: E402
-from SpleenSmoothSegTrainingLib.data.prepare import slice_format  # noqa: E402
-from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache  # noqa: E402
-from SpleenSmoothSegTrainingLib.learning.fold import FoldTraining, Means  # noqa: E402
-from SpleenSmoothSegTrainingLib.learning.loss import dice_and_cross_entropy  # noqa: E402
-from SpleenSmoothSegTrainingLib.learning.phases import phases  # noqa: E402
-from SpleenSmoothSegTrainingLib.learning.precision import autocast  # noqa: E402
-from SpleenSmoothSegTrainingLib.recipe import Recipe  # noqa: E402
-from SpleenSmoothSegTrainingLib.recipefile import read_recipe  # noqa: E402
+from SpleenSmoothSegLib.border.kernels import Border
+from SpleenSmoothSegLib.inference.devices import choose_device, keep_freed_memory
+from SpleenSmoothSegLib.io.decathlon import Case
+from SpleenSmoothSegTrainingLib.data.prepare import slice_format
+from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache
+from SpleenSmoothSegTrainingLib.learning.fold import ComputeConfig, FoldTraining
+from SpleenSmoothSegTrainingLib.learning.loss import dice_and_cross_entropy
+from SpleenSmoothSegTrainingLib.learning.phases import phases
+from SpleenSmoothSegTrainingLib.learning.precision import autocast
+from SpleenSmoothSegTrainingLib.recipe.file import read_recipe
+from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
 
 SAMPLE = REPOSITORY / "SpleenSmoothSeg" / "Resources" / "SampleData"
 STARTER = REPOSITORY / "SpleenSmoothSegTraining" / "Resources" / "Recipes" / "starter.toml"
@@ -47,7 +47,7 @@ def training_on_sample(recipe: Recipe, folder: Path, workers: int = 0) -> FoldTr
     case = Case("sample", SAMPLE / "ct.nii.gz", SAMPLE / "spleen.nii.gz")
     slices = SliceCache(folder / "cache").slices(case, slice_format(recipe), Border.parse(recipe.border))
     part = [(slices, range(len(slices.ct)))]
-    return FoldTraining(recipe, 0, part, [(slices, range(16))], folder, Means(choose_device("auto"), workers))
+    return FoldTraining(recipe, 0, part, [(slices, range(16))], folder, ComputeConfig(choose_device("auto"), workers))
 
 
 def wait(device: torch.device) -> None:

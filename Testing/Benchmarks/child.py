@@ -16,7 +16,7 @@ for _folder in (str(TESTING), str(TESTING.parent / "SpleenSmoothSeg")):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
 
-from Benchmarks.measure import Skip, peak_gb  # noqa: E402
+from Benchmarks.measure import Skip, peak_gb
 
 
 def main(work: str, settings: str) -> None:

@@ -19,6 +19,7 @@ from Benchmarks.measure import Clock, peak_gb
 from Benchmarks.roofline import gflop, watch
 
 MODULE = REPOSITORY / "SpleenSmoothSeg"
+SEGMENT = MODULE / "CommandLine" / "segment.py"
 STARTER = MODULE / "Resources" / "Models" / "Starter"
 FIELD_MM = 384.0  # across a slice of the published recipe: 256 pixels of 1.5 mm
 SPLEEN_SHARE = 0.02  # of a slice
@@ -53,7 +54,7 @@ def ensemble(
         slices: the CT is cut or extended to so many (default: as it is).
         calls: after so many the networks answer at once, which takes no less memory (default: they always work).
     """
-    from SpleenSmoothSegLib.devices import give_back_freed_memory
+    from SpleenSmoothSegLib.inference.devices import give_back_freed_memory
 
     image = sitk.ReadImage(ct)
     spleen = sitk.ReadImage(label) if label is not None else None
@@ -71,8 +72,8 @@ def ensemble(
 
 def starter(ct: str, way: str = "usual", device: str = "cpu") -> dict:
     """The shipped ensemble; for `way` see `ensemble`."""
-    from SpleenSmoothSegLib.modelfolder import load_model
-    from SpleenSmoothSegLib.network import LinkNet
+    from SpleenSmoothSegLib.model.folder import load_model
+    from SpleenSmoothSegLib.model.network import LinkNet
 
     model = load_model(STARTER, prepare=_prepare(way, device))
     architecture, channels = model.card["architecture"], model.slice_format.channels
@@ -85,10 +86,10 @@ def starter(ct: str, way: str = "usual", device: str = "cpu") -> dict:
 
 def dice(ct: str) -> dict:
     """Dice between the mask of the usual path and that of the plain one, by the shipped ensemble."""
-    from SpleenSmoothSegLib.ensemble import segment_image
-    from SpleenSmoothSegLib.images import read_image
-    from SpleenSmoothSegLib.measurement import compare
-    from SpleenSmoothSegLib.modelfolder import load_model
+    from SpleenSmoothSegLib.inference.ensemble import segment_image
+    from SpleenSmoothSegLib.io.images import read_image
+    from SpleenSmoothSegLib.metrics.overlap import compare
+    from SpleenSmoothSegLib.model.folder import load_model
 
     image, ready = read_image(ct), load_model(STARTER, prepare=_prepare("usual", "cpu"))
     usual, plain = segment_image(image, ready, "cpu"), segment_image(image, load_model(STARTER), "cpu", plain=True)
@@ -97,7 +98,7 @@ def dice(ct: str) -> dict:
 
 
 def build_published():
-    from SpleenSmoothSegLib.network import LinkNet
+    from SpleenSmoothSegLib.model.network import LinkNet
 
     return LinkNet()
 
@@ -109,8 +110,8 @@ def random_model(folds: int, size: int, prepare=lambda network: network):
     """
     import torch
 
-    from SpleenSmoothSegLib.modelfolder import Model
-    from SpleenSmoothSegLib.preprocessing import SliceFormat
+    from SpleenSmoothSegLib.geometry.slices import SliceFormat
+    from SpleenSmoothSegLib.model.folder import Model
 
     torch.manual_seed(0)
     first, networks = build_published().train(), []
@@ -133,7 +134,7 @@ def whole_wait(ct: str, folder: str, again: bool = False) -> dict:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8"}
     clock = Clock()
     clock.stage("Starting Python")
-    with subprocess.Popen([sys.executable, str(MODULE / "segment.py"), *arguments], **pipes) as child:
+    with subprocess.Popen([sys.executable, str(SEGMENT), *arguments], **pipes) as child:
         result = _wait(child, clock)
         if again:
             if json.loads(child.stdout.readline() or "{}") != {"event": "ready"}:
@@ -162,7 +163,15 @@ def study(cts: list[str], workers: int) -> dict:
     clock, ended = Clock(), []
     clock.stage("Until the first CT is done")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(MODULE / "segment.py"), *cts, "-o", folder, "--json", "--no-overlay"]
+        command = [
+            sys.executable,
+            str(SEGMENT),
+            *cts,
+            "-o",
+            folder,
+            "--json",
+            "--no-overlay",
+        ]
         with subprocess.Popen(
             [*command, "--scheduler", f"local:{workers}"],
             stdout=subprocess.PIPE,
@@ -201,8 +210,8 @@ def module_import() -> dict:
 def preview(border: str, updates: int = 5) -> dict:
     """An update of the border preview of a 512 x 512 x 100 label, the median of several."""
     from Benchmarks.bench_borders import SPACING, spleen_like
-    from SpleenSmoothSegLib.bordereffect import BorderPreview
-    from SpleenSmoothSegLib.borders import Border
+    from SpleenSmoothSegLib.border.effect import BorderPreview
+    from SpleenSmoothSegLib.border.kernels import Border
 
     label = sitk.GetImageFromArray(spleen_like().astype(np.uint8))
     label.SetSpacing(SPACING[::-1])
@@ -216,7 +225,7 @@ def preview(border: str, updates: int = 5) -> dict:
 
 
 def _segment(ct, label, model, way: str, build, device: str) -> dict:
-    from SpleenSmoothSegLib.ensemble import segment_image
+    from SpleenSmoothSegLib.inference.ensemble import segment_image
 
     shapes, clock = watch(model.networks), Clock()
 
@@ -231,8 +240,7 @@ def _segment(ct, label, model, way: str, build, device: str) -> dict:
 
 def _prepare(way: str, device: str):
     """What makes a network ready, as segment.py does; nothing for the plain way."""
-    from SpleenSmoothSegLib.devices import choose_device, keep_freed_memory
-    from SpleenSmoothSegLib.predicting import to_predict_on
+    from SpleenSmoothSegLib.inference.devices import choose_device, keep_freed_memory, to_predict_on
 
     keep_freed_memory()
     return (lambda network: network) if way == "plain" else to_predict_on(choose_device(device))

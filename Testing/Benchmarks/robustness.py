@@ -20,13 +20,16 @@ import SimpleITK as sitk
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / name) for name in ("SpleenSmoothSeg", "SpleenSmoothSegTraining")]
 
-from SpleenSmoothSegLib.devices import choose_device  # noqa: E402
-from SpleenSmoothSegLib.ensemble import segment_image  # noqa: E402
-from SpleenSmoothSegLib.measurement import compare, volume_ml  # noqa: E402
-from SpleenSmoothSegLib.modelfolder import Model, load_model  # noqa: E402
-from SpleenSmoothSegLib.predicting import to_predict_on  # noqa: E402
-from SpleenSmoothSegTrainingLib.data.dataset import open_dataset  # noqa: E402
-from SpleenSmoothSegTrainingLib.measuring.evaluation import splits_of_model  # noqa: E402
+from SpleenSmoothSegLib.inference.devices import (
+    choose_device,
+    to_predict_on,
+)
+from SpleenSmoothSegLib.inference.ensemble import segment_image
+from SpleenSmoothSegLib.metrics.overlap import compare
+from SpleenSmoothSegLib.metrics.shape import volume_ml
+from SpleenSmoothSegLib.model.folder import Model, load_model
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
+from SpleenSmoothSegTrainingLib.measuring.evaluation import splits_of_model
 
 NOISE_HU, THICK_MM, ASKEW_DEGREES = 40.0, 10.0, 20.0
 FAR_MM = 30.0  # from the spleen's tips, where no part of it is to be expected

@@ -8,15 +8,6 @@ macro(slicerMacroBuildScriptedModule)
   set_property(GLOBAL APPEND PROPERTY stub_modules ${MODULE_NAME})
 endmacro()
 
-# Like CTK's, as Slicer's own modules call it for files that go into a folder of their own.
-macro(ctkMacroCompilePythonScript)
-  cmake_parse_arguments(
-    SCRIPT "NO_INSTALL_SUBDIR;GLOBAL_TARGET" "TARGET_NAME;SOURCE_DIR;DESTINATION_DIR;INSTALL_DIR" "SCRIPTS;RESOURCES" ${ARGN})
-  stub_require("ctkMacroCompilePythonScript" "${SCRIPT_UNPARSED_ARGUMENTS}"
-    SCRIPT_TARGET_NAME SCRIPT_SCRIPTS SCRIPT_DESTINATION_DIR SCRIPT_INSTALL_DIR)
-  stub_install("${SCRIPT_INSTALL_DIR}" ${SCRIPT_SCRIPTS} ${SCRIPT_RESOURCES})
-endmacro()
-
 macro(slicer_add_python_unittest)
   cmake_parse_arguments(UNITTEST "" "TESTNAME_PREFIX;SCRIPT" "SLICER_ARGS" ${ARGN})
   stub_require("slicer_add_python_unittest" "${UNITTEST_UNPARSED_ARGUMENTS}" UNITTEST_SCRIPT)

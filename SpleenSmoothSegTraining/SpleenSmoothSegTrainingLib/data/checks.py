@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.borders import bounding_box
-from SpleenSmoothSegLib.decathlon import Case
-from SpleenSmoothSegLib.dicom import Warn
+from SpleenSmoothSegLib.callbacks import Warn
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.measurement import reaches_edge, volume_ml
+from SpleenSmoothSegLib.geometry.box import bounding_box
+from SpleenSmoothSegLib.io.decathlon import Case
+from SpleenSmoothSegLib.metrics.shape import reaches_edge, volume_ml
 
 from .dataset import Dataset
 

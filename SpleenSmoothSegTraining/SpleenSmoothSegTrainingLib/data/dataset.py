@@ -14,9 +14,9 @@ the only one. Where that does not settle it, name the segment, or the value, wit
 from dataclasses import dataclass
 from pathlib import Path
 
-from SpleenSmoothSegLib.decathlon import DESCRIPTION, Case, list_cases, read_description
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.images import check_there
+from SpleenSmoothSegLib.io.decathlon import DESCRIPTION, Case, list_cases, read_description
+from SpleenSmoothSegLib.io.images import check_there
 
 from .pairs import find_pairs
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.decathlon import Case
-from SpleenSmoothSegLib.dicom import ct_folders
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.images import IMAGE_SUFFIXES, image_name
-from SpleenSmoothSegLib.writing import SEGMENTATION_SUFFIX
+from SpleenSmoothSegLib.io.decathlon import Case
+from SpleenSmoothSegLib.io.dicom import ct_folders
+from SpleenSmoothSegLib.io.images import IMAGE_SUFFIXES, image_name
+from SpleenSmoothSegLib.io.writing import SEGMENTATION_SUFFIX
 
 from .segmentlabel import choose_value, place_on, read_segment
 

@@ -5,11 +5,11 @@ from dataclasses import asdict, fields
 
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.decathlon import Case
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.preprocessing import SliceFormat
+from SpleenSmoothSegLib.geometry.slices import SliceFormat
+from SpleenSmoothSegLib.io.decathlon import Case
 
-from ..recipe import Recipe
+from ..recipe.recipe import Recipe
 from .checks import CaseCheck, DatasetReport, check_case, report_on
 from .dataset import Dataset
 from .slicecache import SliceCache

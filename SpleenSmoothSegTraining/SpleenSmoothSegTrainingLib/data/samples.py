@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from SpleenSmoothSegLib.preprocessing import with_neighbors
+from SpleenSmoothSegLib.geometry.slices import with_neighbors
 
-from ..recipe import Recipe
+from ..recipe.recipe import Recipe
 from .augmentation import Augmentation
 from .slicecache import Slices
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib import spleen
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.images import check_there
-from SpleenSmoothSegLib.preprocessing import Grid
+from SpleenSmoothSegLib.geometry.grid import Grid
+from SpleenSmoothSegLib.io import terminology
+from SpleenSmoothSegLib.io.images import check_there
 
 ON_LATTICE = 0.01  # voxels: headers round, and a label this far off is none the worse for it
 MOST_NAMES = 10  # in a sentence
@@ -82,12 +82,12 @@ def _choose(segments: list[dict], wanted: str | None, path: Path) -> dict:
 
     if not segments:
         raise UserError(f'The segmentation "{path}" holds no segment; segment the spleen or take the case out.')
-    code = spleen.TERMINOLOGY["type"][:2]
+    code = terminology.TERMINOLOGY["type"][:2]
     if wanted is not None:
         found = called(wanted)
     else:
         with_code = [segment for segment in segments if segment.get("terminology", {}).get("type", [])[:2] == code]
-        found = with_code or called(spleen.NAME) or segments
+        found = with_code or called(terminology.NAME) or segments
     if not found:
         raise UserError(
             f'The segmentation "{path}" has no segment "{wanted}" but {_listed(_names(segments))}; '

@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.atomic import written_aside
-from SpleenSmoothSegLib.borders import Border, soften
-from SpleenSmoothSegLib.decathlon import Case
+from SpleenSmoothSegLib.border.kernels import Border, soften
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.preprocessing import SliceFormat, axial_grid, ct_slices, label_slices
+from SpleenSmoothSegLib.geometry.slices import SliceFormat, axial_grid, ct_slices, label_slices
+from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.decathlon import Case
 
 CUT_VERSION = 1  # another number after a change of what is cut
 CHUNK = 1 << 22

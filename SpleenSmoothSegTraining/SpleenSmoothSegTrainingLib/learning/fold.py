@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.measurement import Overlap
-from SpleenSmoothSegLib.network import LinkNet
-from SpleenSmoothSegLib.preprocessing import with_neighbors
+from SpleenSmoothSegLib.geometry.slices import with_neighbors
+from SpleenSmoothSegLib.metrics.overlap import Overlap
+from SpleenSmoothSegLib.model.network import LinkNet
 
 from ..data.samples import Batches, Samples
 from ..data.slicecache import Slices
-from ..recipe import Recipe
+from ..recipe.recipe import Recipe
 from .distributed import ALONE, Processes, check_batch, share_network
 from .encoderweights import load_encoder_weights
 from .loss import dice_and_cross_entropy
@@ -32,7 +32,7 @@ Parts = Sequence[tuple[Slices, Sequence[int]]]  # cases, each with some of its s
 
 
 @dataclass(frozen=True)
-class Means:
+class ComputeConfig:
     """What a training computes with, and what it does not depend on.
 
     Attributes:
@@ -44,9 +44,6 @@ class Means:
     device: torch.device = torch.device("cpu")
     workers: int = 0
     processes: Processes = ALONE
-
-
-ON_THE_CPU = Means()
 
 
 class FoldTraining:
@@ -69,7 +66,7 @@ class FoldTraining:
         training: Parts,
         validation: Parts,
         folder: Path,
-        means: Means = ON_THE_CPU,
+        means: ComputeConfig = ComputeConfig(),
         report: Callable[[dict], None] = lambda row: None,
     ):
         self.recipe, self.number, self.folder, self.means, self.report = recipe, number, Path(folder), means, report

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch.optim import SGD, Adam, Optimizer
 from torch.optim.lr_scheduler import CyclicLR, ReduceLROnPlateau
 
-from ..recipe import Recipe
+from ..recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import contextlib
 import torch
 from torch import nn
 
-from SpleenSmoothSegLib.devices import computes_in_bfloat16
+from SpleenSmoothSegLib.inference.devices import computes_in_bfloat16
 
 
 def computes_mixed(precision: str, device: torch.device) -> bool:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from SpleenSmoothSegLib.atomic import written_aside
 from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.io.atomic import written_aside
 
-from ..recipe import Recipe
+from ..recipe.recipe import Recipe
 from .phases import phases
 
 STATE_NAME = "last.pt"

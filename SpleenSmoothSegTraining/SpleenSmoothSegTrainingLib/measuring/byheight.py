@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .casemetrics import SliceRow
-from .inference import by_patient
+from .statistics import by_patient
 
 PARTS = 10
 TIPS = 0.2  # of the height at each end

@@ -11,12 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.comparison import compare_masks
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.preprocessing import Grid, label_slices
+from SpleenSmoothSegLib.geometry.grid import Grid
+from SpleenSmoothSegLib.geometry.slices import label_slices
+from SpleenSmoothSegLib.metrics.surface import compare_masks
 
 
-class Who(NamedTuple):
+class RowKey(NamedTuple):
     """What a row is about: set "test" or "validation", "fold K" or "ensemble", and the name of the case."""
 
     set: str
@@ -66,7 +67,7 @@ Rows = tuple[VolumeRow, list[SliceRow]]
 SURFACE_MEASURES = ("hd95_mm", "assd_mm", "surface_dice_1mm", "surface_dice_2mm")
 
 
-def measure_volume(who: Who, mask: sitk.Image, label: sitk.Image) -> Rows:
+def measure_volume(who: RowKey, mask: sitk.Image, label: sitk.Image) -> Rows:
     """A whole volume on the CT's own grid; its slices are those along the axis that is nearest to the body's.
 
     Args:
@@ -79,7 +80,7 @@ def measure_volume(who: Who, mask: sitk.Image, label: sitk.Image) -> Rows:
     return _rows(who, *arrays, range(len(arrays[1])), voxel_ml, _surfaces(mask, label))
 
 
-def measure_slices(who: Who, mask: sitk.Image, label: sitk.Image, grid: Grid, slices: Sequence[int]) -> Rows:
+def measure_slices(who: RowKey, mask: sitk.Image, label: sitk.Image, grid: Grid, slices: Sequence[int]) -> Rows:
     """Only some slices of the grid on which the network saw the CT; the volume's row pools them.
 
     Slices that are not neighbors have no surface: its measures stay None. Other arguments as for `measure_volume`.
@@ -93,7 +94,7 @@ def axial(image: sitk.Image) -> sitk.Image:
     return sitk.DICOMOrient(image, "LPS")
 
 
-def _rows(who: Who, mask: np.ndarray, label: np.ndarray, slices: Sequence[int], voxel_ml: float, surfaces) -> Rows:
+def _rows(who: RowKey, mask: np.ndarray, label: np.ndarray, slices: Sequence[int], voxel_ml: float, surfaces) -> Rows:
     chosen = list(slices)
     both, predicted, labeled = (np.count_nonzero(voxels, axis=(1, 2)) for voxels in (mask & label, mask, label))
     heights = _relative_heights(labeled)

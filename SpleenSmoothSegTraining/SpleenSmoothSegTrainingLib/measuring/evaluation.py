@@ -10,16 +10,15 @@ from typing import NamedTuple
 
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.decathlon import Case
-from SpleenSmoothSegLib.devices import choose_device
-from SpleenSmoothSegLib.ensemble import segment_image
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.modelfolder import Model, load_model, read_card
-from SpleenSmoothSegLib.predicting import to_predict_on
-from SpleenSmoothSegLib.preprocessing import axial_grid
+from SpleenSmoothSegLib.geometry.slices import axial_grid
+from SpleenSmoothSegLib.inference.devices import choose_device, to_predict_on
+from SpleenSmoothSegLib.inference.ensemble import segment_image
+from SpleenSmoothSegLib.io.decathlon import Case
+from SpleenSmoothSegLib.model.folder import Model, load_model, read_card
 
 from ..data.splits import Part, Splits
-from .casemetrics import Rows, VolumeRow, Who, measure_slices, measure_volume
+from .casemetrics import RowKey, Rows, VolumeRow, measure_slices, measure_volume
 from .metricsfile import Metrics
 from .predictions import kept_mask, mask_origin, prediction_path
 
@@ -27,7 +26,7 @@ from .predictions import kept_mask, mask_origin, prediction_path
 class Job(NamedTuple):
     """One case to measure by some of the model's networks; `slices` None means the whole volume."""
 
-    who: Who
+    who: RowKey
     networks: tuple[int, ...]
     slices: tuple[int, ...] | None
 
@@ -103,7 +102,7 @@ def splits_of_model(model_folder: Path) -> tuple[Splits, list[int] | None]:
 
 
 def _jobs(of_set: str, predicted_by: str, networks: tuple[int, ...], part: Part) -> list[Job]:
-    return [Job(Who(of_set, predicted_by, case), networks, slices) for case, slices in part.items()]
+    return [Job(RowKey(of_set, predicted_by, case), networks, slices) for case, slices in part.items()]
 
 
 def _by_case(jobs: Sequence[Job]) -> dict[str, list[Job]]:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from SpleenSmoothSegLib.atomic import written_aside
 from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.io.atomic import written_aside
 
 from .casemetrics import SliceRow, VolumeRow
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.atomic import written_aside
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.images import read_image, same_grid
-from SpleenSmoothSegLib.writing import write_mask
+from SpleenSmoothSegLib.geometry.grid import same_grid
+from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.images import read_image
+from SpleenSmoothSegLib.io.writing import write_mask
 
 NOTE = "ITK_FileNotes"  # ITK's name for the description in the header of a NIfTI file
 ONLY_WORDS = ("name", "description", "training", "metrics", "folds")  # of a model's card; all else changes the masks

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from ..measuring.byheight import dice_of_slices
-from ..measuring.inference import Paired, compare_paired, how_sure, verdict
 from ..measuring.metricsfile import Metrics
+from ..measuring.statistics import Paired, compare_paired, how_sure, verdict
 from .document import Answer, Table
 from .tables import HELD_OUT, TESTED, select, select_slices, values
 

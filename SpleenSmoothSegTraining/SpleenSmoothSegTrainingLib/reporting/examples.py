@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.decathlon import Case
-from SpleenSmoothSegLib.images import read_image, same_grid
+from SpleenSmoothSegLib.geometry.grid import same_grid
+from SpleenSmoothSegLib.io.decathlon import Case
+from SpleenSmoothSegLib.io.images import read_image
 
 from ..measuring.casemetrics import SliceRow, axial
 from ..measuring.predictions import prediction_path

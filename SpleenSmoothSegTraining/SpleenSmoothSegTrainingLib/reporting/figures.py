@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from SpleenSmoothSegLib.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import written_aside
 
 from ..measuring.byheight import Profile
 

@@ -6,14 +6,14 @@ It reads the results folder OUT and nothing else, but for the CTs of the example
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from SpleenSmoothSegLib.atomic import written_aside
-from SpleenSmoothSegLib.borders import Border
-from SpleenSmoothSegLib.decathlon import Case
+from SpleenSmoothSegLib.border.kernels import Border
+from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.decathlon import Case
 
-from ..layout import RECIPE_NAME
 from ..measuring.byheight import profile
-from ..measuring.inference import RESAMPLES, estimate
 from ..measuring.metricsfile import Metrics, in_common
+from ..measuring.statistics import RESAMPLES, estimate
+from ..outfolder import RECIPE_NAME
 from .claims import answer, claims_table
 from .document import Answer, Block, Code, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from .examples import find_examples

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from ..measuring.inference import Estimate, estimate
+from ..measuring.statistics import Estimate, estimate
 from .results import Results
 from .tables import HELD_OUT, TESTED, select, values
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from SpleenSmoothSegLib.errors import UserError
 
 from ..data.splits import Splits
-from ..layout import PLAIN_NAME, RECIPE_NAME, SPLITS_NAME, SWEEP_NAME
 from ..measuring.metricsfile import Metrics, read_metrics
+from ..outfolder import PLAIN_NAME, RECIPE_NAME, SPLITS_NAME, SWEEP_NAME
 
 HISTORY_NAME, CARD_NAME = "history.csv", "model.json"
 SMOOTHED = "smoothed"

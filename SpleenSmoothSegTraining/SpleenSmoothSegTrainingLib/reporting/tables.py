@@ -5,8 +5,8 @@ from statistics import fmean
 
 from ..measuring.byheight import dice_of_slices
 from ..measuring.casemetrics import VolumeRow
-from ..measuring.inference import Estimate, by_patient, compare_paired, estimate, format_p
 from ..measuring.metricsfile import Metrics
+from ..measuring.statistics import Estimate, by_patient, compare_paired, estimate, format_p
 from .document import Table
 
 NOTHING = "–"

@@ -1,0 +1,1 @@
+"""Sampling grids, resampling, and the axial slices that the network sees."""

@@ -1,0 +1,138 @@
+"""Sampling grids, and images resampled from one to another."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import NamedTuple
+
+import numpy as np
+import SimpleITK as sitk
+
+MOST_SAMPLES = 4
+TOLERANCE = 1e-3  # of a voxel
+SLICES_AT_A_TIME = 32
+
+
+class Grid(NamedTuple):
+    """A sampling grid in SimpleITK's order (column, row, slice); mm, LPS."""
+
+    size: tuple[int, int, int]
+    origin: tuple[float, float, float]
+    spacing: tuple[float, float, float]
+    direction: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+    @classmethod
+    def of(cls, image: sitk.Image) -> "Grid":
+        return cls(image.GetSize(), image.GetOrigin(), image.GetSpacing(), image.GetDirection())
+
+    def shifted(self, voxels: tuple[float, float, float]) -> "Grid":
+        """The grid moved along its own axes by (column, row, slice) `voxels`."""
+        step = np.reshape(self.direction, (3, 3)) @ np.multiply(self.spacing, voxels)
+        return self._replace(origin=tuple((self.origin + step).tolist()))
+
+    def part(self, lowest: Sequence[int], size: Sequence[int]) -> "Grid":
+        """The box of `size` voxels of the grid that begins at the voxel `lowest`."""
+        return self.shifted(tuple(lowest))._replace(size=tuple(size))
+
+    def with_voxels(self, array: np.ndarray) -> sitk.Image:
+        """The image of `array` (slice, row, column) on this grid."""
+        image = sitk.GetImageFromArray(array)
+        image.SetOrigin(self.origin)
+        image.SetSpacing(self.spacing)
+        image.SetDirection(self.direction)
+        return image
+
+
+def bounds(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest coordinates (LPS, mm) of the centers of the voxels."""
+    indices = product(*((0.0, size - 1.0) for size in image.GetSize()))
+    corners = [image.TransformContinuousIndexToPhysicalPoint(index) for index in indices]
+    return np.min(corners, axis=0), np.max(corners, axis=0)
+
+
+def same_grid(first: sitk.Image, second: sitk.Image, tolerance: float = 1e-3) -> bool:
+    """Whether two images have the same size and, to `tolerance` voxels, the same geometry."""
+    if first.GetSize() != second.GetSize():
+        return False
+    last = [size - 1.0 for size in first.GetSize()]
+    for corner in ([0.0, 0.0, 0.0], [last[0], 0.0, 0.0], [0.0, last[1], 0.0], [0.0, 0.0, last[2]]):
+        point = first.TransformContinuousIndexToPhysicalPoint(corner)
+        shift = np.subtract(second.TransformPhysicalPointToContinuousIndex(point), corner)
+        if np.abs(shift).max() > tolerance:
+            return False
+    return True
+
+
+def to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+    """Float32 image on `grid`, `outside` beyond the image: linear interpolation.
+
+    Where `grid` is coarser than the image, each voxel is the mean of samples spread evenly over it, about one for each
+    voxel of the image, so that noise and fine structure do not alias and the last voxels of the image count too.
+    Nothing is computed beyond the image, which makes a difference where it is a small part of `grid`.
+    """
+    lowest, size = _part_within(grid, image)
+    part = _interpolated(image, grid.part(lowest, size), outside)
+    if tuple(size) == tuple(grid.size):
+        return part
+    above = np.subtract(np.subtract(grid.size, size), lowest)
+    return sitk.ConstantPad(part, lowest, above.tolist(), outside)
+
+
+def to_part_of_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+    """As `to_grid`, but only the box of `grid` that the image meets."""
+    return _interpolated(image, grid.part(*_part_within(grid, image)), outside)
+
+
+def at_least(value: float, image: sitk.Image, grid: Grid) -> sitk.Image:
+    """Mask (uint8) of where on `grid` `to_grid` gives `value`, above 0, or more; 0 beyond the image."""
+    mask = np.empty(grid.size[::-1], np.uint8)
+    for some, values in slabs(image, grid, outside=0.0):
+        np.greater_equal(values, value, out=mask[some].view(bool))
+    return grid.with_voxels(mask)
+
+
+def slabs(image: sitk.Image, grid: Grid, outside: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some slices of `to_grid` at a time, and which: so nothing of float32 is as large as the grid."""
+    for start in range(0, grid.size[2], SLICES_AT_A_TIME):
+        count = min(SLICES_AT_A_TIME, grid.size[2] - start)
+        part = to_grid(image, grid.part((0, 0, start), (*grid.size[:2], count)), outside)
+        yield slice(start, start + count), sitk.GetArrayViewFromImage(part)
+
+
+def _part_within(grid: Grid, image: sitk.Image) -> tuple[list[int], list[int]]:
+    """The first voxel and the size of the smallest box of `grid` that holds all of its voxels that meet the image."""
+    edges = product(*((-0.5, size - 0.5) for size in image.GetSize()))
+    corners = np.array([image.TransformContinuousIndexToPhysicalPoint(corner) for corner in edges])
+    indices = (corners - grid.origin) @ np.reshape(grid.direction, (3, 3)) / grid.spacing
+    lowest = np.clip(np.ceil(indices.min(axis=0) - 0.5 - TOLERANCE), 0, np.subtract(grid.size, 1)).astype(int)
+    highest = np.clip(np.floor(indices.max(axis=0) + 0.5 + TOLERANCE), lowest, np.subtract(grid.size, 1)).astype(int)
+    return lowest.tolist(), (highest - lowest + 1).tolist()
+
+
+def _interpolated(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+    """As `to_grid`, everywhere."""
+    cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)).T @ np.reshape(grid.direction, (3, 3)))
+    finest = np.array(image.GetSpacing())[cosines.argmax(axis=0)]
+    counts = np.clip(np.round(np.array(grid.spacing) / finest), 1, MOST_SAMPLES).astype(int)
+    if counts.max() == 1:
+        return sample(image, grid, outside)
+    total = np.zeros(grid.size[::-1], np.float32)
+    for shift in product(*((np.arange(count) + 0.5) / count - 0.5 for count in counts)):
+        samples = sample(image, grid.shifted(shift), outside)
+        total += sitk.GetArrayViewFromImage(samples)
+    total /= np.float32(counts.prod())
+    return grid.with_voxels(total)
+
+
+def sample(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+    """Float32 values of `image` at the points of `grid`, interpolated linearly."""
+    return sitk.Resample(
+        image,
+        grid.size,
+        sitk.Transform(),
+        sitk.sitkLinear,
+        grid.origin,
+        grid.spacing,
+        grid.direction,
+        outside,
+        sitk.sitkFloat32,
+    )

@@ -1,0 +1,115 @@
+"""From a CT on any grid to the axial slices that the network sees, and back.
+
+The network's grid is aligned with the patient: columns run to the left (L), rows to the back (P), slices to the head
+(S), whatever the orientation, obliqueness or slice order of the input. Slices keep the distance that the input has
+along its axis nearest to the patient's, so an input that is not oblique keeps its own slices.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import SimpleITK as sitk
+
+from .grid import Grid, bounds, sample, slabs, to_grid
+
+AIR_HU = -1024.0
+SOFT_TISSUE_HU = -200.0
+BODY_POINTS = 100
+
+
+@dataclass(frozen=True)
+class SliceFormat:
+    """What one slice looks like to the network. The paper states none of it; every model records its own.
+
+    Attributes:
+        size: rows and columns in pixels; the square is centered on the body.
+        spacing: in-plane spacing in mm.
+        window: lowest and highest HU; they become 0 and 1, and values beyond are clipped.
+        channels: how many slices the network sees at once: the one it is asked about in the middle, as many of its
+            neighbors below as above.
+        channel_spacing: distance in mm from one of these to the next, whatever the distance of the CT's own slices.
+
+    Raises:
+        ValueError: a number that no slice can have.
+    """
+
+    size: int = 192
+    spacing: float = 2.0
+    window: tuple[float, float] = (-150.0, 250.0)
+    channels: int = 1
+    channel_spacing: float = 5.0
+
+    def __post_init__(self):
+        lowest, highest = self.window
+        if not (0 < self.size <= 4096 and 0 < self.spacing < 1000 and -1e6 < lowest < highest < 1e6):
+            raise ValueError(f"no slice has {self}")
+        if self.channels not in range(1, 32, 2) or not 0 < self.channel_spacing < 1000:
+            raise ValueError(f"no slice has {self}")
+
+
+def axial_grid(ct: sitk.Image, slice_format: SliceFormat) -> Grid:
+    """The grid on which the network sees this CT: axial, of the format's size and spacing, centered on the body."""
+    lowest, highest = bounds(ct)
+    slice_axis = int(np.argmax(np.abs(ct.GetDirection()[6:9])))
+    slice_spacing = ct.GetSpacing()[slice_axis]
+    left, back = body_center(ct)[:2]
+    half = slice_format.spacing * (slice_format.size - 1) / 2
+    return Grid(
+        size=(slice_format.size, slice_format.size, round((highest[2] - lowest[2]) / slice_spacing) + 1),
+        origin=(left - half, back - half, float(lowest[2])),
+        spacing=(slice_format.spacing, slice_format.spacing, slice_spacing),
+    )
+
+
+def body_center(ct: sitk.Image) -> tuple[float, float, float]:
+    """Centroid (LPS, mm) of all that is denser than fat; the middle of the image if nothing is.
+
+    Looked for at points spread over the patient's axes, not at voxels: the same CT has the same center however it is
+    stored.
+    """
+    lowest, highest = bounds(ct)
+    step = (highest - lowest) / (BODY_POINTS - 1)
+    points = sample(ct, Grid((BODY_POINTS,) * 3, tuple(lowest.tolist()), tuple(step.tolist())), AIR_HU)
+    inside = sitk.GetArrayViewFromImage(points) > SOFT_TISSUE_HU
+    if not inside.any():
+        return tuple(((lowest + highest) / 2).tolist())
+    profiles = [inside.sum(axis=across) for across in ((0, 1), (0, 2), (1, 2))]
+    center = [np.average(np.arange(BODY_POINTS), weights=profile) for profile in profiles]
+    return tuple((lowest + step * center).tolist())
+
+
+def ct_slices(ct: sitk.Image, grid: Grid, window: tuple[float, float]) -> np.ndarray:
+    """Float32 slices (slice, row, column) in [0, 1]: the CT on `grid`, seen through `window` (HU)."""
+    lowest, highest = window
+    slices = np.empty(grid.size[::-1], np.float32)
+    for some, values in slabs(ct, grid, outside=AIR_HU):
+        slices[some] = values
+    slices -= lowest
+    slices /= highest - lowest
+    return np.clip(slices, 0.0, 1.0, out=slices)
+
+
+def with_neighbors(slices: np.ndarray, indices, channels: int, step: float) -> np.ndarray:
+    """Float32 (index, channel, row, column): each slice of `indices` between its neighbors.
+
+    Args:
+        slices: (slice, row, column), any type of number; may be memory-mapped.
+        indices: which slices.
+        channels: odd; the middle one is the slice itself.
+        step: from one channel to the next, in slices; between two slices the neighbor is interpolated. Beyond the ends
+            the outermost slice is repeated.
+    """
+    offsets = (np.arange(channels) - channels // 2) * step
+    places = np.clip(np.add.outer(np.asarray(indices), offsets), 0, len(slices) - 1)
+    below = np.floor(places).astype(int)
+    stacks = slices[below].astype(np.float32)
+    part = (places - below).astype(np.float32)
+    between = part > 0
+    stacks[between] += part[between][:, None, None] * (slices[below[between] + 1] - stacks[between])
+    return stacks
+
+
+def label_slices(label: sitk.Image, grid: Grid, value: int = 1) -> np.ndarray:
+    """Boolean slices (slice, row, column): the voxels of `grid` at least half inside `label == value`."""
+    fraction = to_grid(sitk.Cast(label == value, sitk.sitkFloat32), grid, outside=0.0)
+    return sitk.GetArrayFromImage(fraction) >= 0.5

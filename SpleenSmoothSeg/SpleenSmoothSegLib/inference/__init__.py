@@ -1,0 +1,1 @@
+"""The paper's cross-fold ensemble: from a CT to a mask and where its folds disagree."""

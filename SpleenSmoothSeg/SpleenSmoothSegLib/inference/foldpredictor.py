@@ -1,0 +1,117 @@
+"""The folds of a model on one device, looking at slices of one CT, a few at a time.
+
+So memory does not grow with folds x volume.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..geometry.grid import Grid
+from ..geometry.slices import with_neighbors
+from ..model.folder import Model
+from .components import parts_that_touch
+from .devices import computes_in_bfloat16
+
+MOST_SLICES, MOST_PIXELS = 8, 300_000  # of a batch: 8 slices of 192 x 192, 4 of 256 x 256, 1 of 512 x 512
+
+
+class FoldPredictor:
+    """What the folds say of the slices that they have looked at; of the others, nothing.
+
+    Args:
+        model: its networks stay on the CPU.
+        slices: float32 (slice, row, column), as the networks see them.
+        step: from one channel of the network to the next, in slices.
+        device: torch device.
+
+    Attributes:
+        mean: float32 (slice, row, column), mean probability over the folds.
+        deviation: of the probabilities from that, float32.
+        masks: (fold, slice, row, columns / 8), eight voxels a byte.
+        seen: for each slice whether the folds have looked at it.
+    """
+
+    def __init__(self, model: Model, slices: np.ndarray, step: float, device):
+        count, rows, columns = slices.shape
+        self.device, self._model, self._slices, self._step = device, model, slices, step
+        self._networks = [_on(device, network) for network in model.networks]
+        self.mean, self.deviation = np.zeros_like(slices), np.zeros_like(slices)
+        self.masks = np.zeros((len(self._networks), count, rows, -(-columns // 8)), np.uint8)
+        self.seen = np.zeros(count, bool)
+
+    def look(self, indices: Sequence[int]) -> Iterator[int]:
+        """Look at those of these slices that are new; before each batch yields how many have been seen so far."""
+        import torch
+
+        new = [index for index in indices if not self.seen[index]]
+        size = max(1, min(MOST_SLICES, MOST_PIXELS // self._slices[0].size))
+        for start in range(0, len(new), size):
+            yield int(self.seen.sum())
+            batch = new[start : start + size]
+            stacks = with_neighbors(self._slices, batch, self._model.slice_format.channels, self._step)
+            stacks = torch.from_numpy(stacks).to(self.device, memory_format=torch.channels_last)
+            with torch.inference_mode():
+                folds = torch.stack([_probability(network, stacks) for network in self._networks])
+                mean = folds.mean(0)
+                self.mean[batch] = mean.cpu()
+                self.deviation[batch] = (folds - mean).square_().mean(0).sqrt_().cpu()  # torch's std takes far longer
+                self.masks[:, batch] = np.packbits((folds >= self._model.threshold).cpu().numpy(), axis=-1)
+            self.seen[batch] = True
+
+    def forget(self, indices: Iterable[int]) -> None:
+        """As if nobody had looked at these slices."""
+        indices = list(indices)
+        self.mean[indices] = self.deviation[indices] = 0
+        self.masks[:, indices] = 0
+        self.seen[indices] = False
+
+    def take_maps(self, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
+        """Mean and deviation from the first to the last slice that has been seen, which lie on `grid`.
+
+        They, and the slices, are gone from here, so that no memory holds them twice; `masks` are of that part from now.
+        """
+        seen = np.flatnonzero(self.seen)
+        first, last = int(seen[0]), int(seen[-1])
+        self.masks = self.masks[:, first : last + 1]
+        part, self._slices = grid.part((0, 0, first), (*grid.size[:2], last - first + 1)), None
+        mean, self.mean = part.with_voxels(self.mean[first : last + 1]), None
+        deviation, self.deviation = part.with_voxels(self.deviation[first : last + 1]), None
+        return mean, deviation
+
+    def found(self) -> np.ndarray:
+        """Voxels of each slice that the folds together take for spleen."""
+        return (self.mean >= self._model.threshold).sum(axis=(1, 2))
+
+    def overlap(self, within: np.ndarray) -> np.ndarray:
+        """Voxels in the masks of both fold i and fold j, of their parts that touch `within`; of all if it is empty."""
+        held = np.flatnonzero(self.masks.any(axis=(0, 2, 3)))
+        part = slice(held[0], held[-1] + 1) if len(held) else slice(0)
+        masks, within = self.masks[:, part], within[part]
+        if within.any():
+            masks = [
+                np.packbits(parts_that_touch(np.unpackbits(mask, axis=-1, count=within.shape[-1]) > 0, within), axis=-1)
+                for mask in masks
+            ]
+        return np.array([[np.unpackbits(first & second).sum() for second in masks] for first in masks], float)
+
+
+def _probability(network, stacks):
+    """In float32, whatever the network computes in."""
+    import torch
+
+    weight = next(network.parameters(), stacks)
+    return torch.sigmoid(network(stacks.to(weight.dtype))[:, 0].float())
+
+
+def _on(device, network):
+    """The network on a device; the one of the model stays on the CPU, to be had when the device fails."""
+    import torch
+
+    if device.type != "cpu":
+        network = copy.deepcopy(network)
+    elif not computes_in_bfloat16(device):  # it may have been made ready for a device that failed
+        network = network.float()
+    return network.to(device, memory_format=torch.channels_last)

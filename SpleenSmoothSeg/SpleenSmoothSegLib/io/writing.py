@@ -1,0 +1,102 @@
+"""Masks and maps on disk: ``.seg.nrrd`` that Slicer opens as a segmentation, or an image format of one file."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from ..errors import UserError
+from . import nifti, terminology
+from .atomic import written_aside
+from .sitkio import itk_name, quiet
+
+SEGMENTATION_SUFFIX = ".seg.nrrd"
+OUTPUT_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
+
+
+@contextlib.contextmanager
+def written_together(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
+    """Yield, for each path, the one to write to; on an error nothing of them is left, not even a new folder.
+
+    Raises UserError where a place cannot be written to.
+    """
+    paths = list(paths)
+    new_folders = {folder for path in paths for folder in path.parents if not folder.exists()}
+    try:
+        with contextlib.ExitStack() as together:
+            yield {path: together.enter_context(written_aside(path)) for path in paths}
+    except BaseException:
+        for folder in sorted(new_folders, key=lambda folder: -len(folder.parts)):
+            with contextlib.suppress(OSError):  # not made yet, or somebody else has put a file there
+                folder.rmdir()
+        raise
+
+
+def write_mask(mask: sitk.Image, path: Path, compressed: bool = True) -> None:
+    """Write a mask: as a segmentation if the name ends in ".seg.nrrd", else as a labelmap image.
+
+    Not `compressed`, it is written and read more quickly (".nii.gz" always is).
+
+    Raises:
+        UserError: an unknown suffix.
+        OSError: the place cannot be written to or is full; a part of the file may be there.
+    """
+    if path.name.lower().endswith(SEGMENTATION_SUFFIX):
+        _write_segmentation(mask, path, compressed)
+    else:
+        write_image(mask, path, compressed)
+
+
+def write_image(image: sitk.Image, path: Path, compressed: bool = True) -> None:
+    """Write an image, compressed where the format can; raises as `write_mask`."""
+    check_suffix(path)
+    with quiet():
+        try:
+            sitk.WriteImage(image, itk_name(path), useCompression=compressed)
+        except RuntimeError as error:  # so ITK tells of a full disk and a read-only folder, as of anything else
+            raise OSError(_reason(path.parent)) from error
+    if path.name.endswith(nifti.NIFTI_SUFFIXES) and nifti.trouble(path):
+        raise OSError(_reason(path.parent))
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UserError unless `path` ends in a suffix of an image format that holds a CT's grid in one file.
+
+    In small letters: ITK writes to another file than was named, or none, where they are capital.
+    """
+    if not (path.name.endswith(OUTPUT_SUFFIXES) or path.name.lower().endswith(SEGMENTATION_SUFFIX)):
+        raise UserError(f'"{path}" ends in no format to write to; use {SEGMENTATION_SUFFIX} or .nii.gz.')
+
+
+def _write_segmentation(mask: sitk.Image, path: Path, compressed: bool) -> None:
+    import slicerio
+
+    ijk_to_lps = np.eye(4)
+    ijk_to_lps[:3, :3] = np.reshape(mask.GetDirection(), (3, 3)) * mask.GetSpacing()
+    ijk_to_lps[:3, 3] = mask.GetOrigin()
+    segment = {
+        "id": terminology.NAME,
+        "name": terminology.NAME,
+        "color": list(terminology.COLOR),
+        "labelValue": 1,
+        "layer": 0,
+        "extent": [index for size in mask.GetSize() for index in (0, size - 1)],
+        "terminology": terminology.TERMINOLOGY,
+    }
+    segmentation = {
+        "voxels": sitk.GetArrayFromImage(mask).transpose(),
+        "ijkToLPS": ijk_to_lps,
+        "containedRepresentationNames": ["Binary labelmap"],
+        "segments": [segment],
+    }
+    slicerio.write_segmentation(str(path), segmentation, compression_level=6 if compressed else 0)
+
+
+def _reason(folder: Path) -> str:
+    if not os.access(folder, os.W_OK):
+        return "the folder is read-only"
+    return "the disk is full" if shutil.disk_usage(folder).free < 1_000_000 else "the image writer failed"

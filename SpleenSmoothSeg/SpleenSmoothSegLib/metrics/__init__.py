@@ -1,0 +1,1 @@
+"""Measures of a mask, and of a mask against a label."""

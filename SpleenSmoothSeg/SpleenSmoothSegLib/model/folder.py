@@ -1,0 +1,172 @@
+"""A model is a folder: ``model.json`` and one safetensors file per fold. Never pickle: it may come from a stranger.
+
+``model.json`` holds the format version, the architecture and its parameters, the slice format, the border smoothing
+used, the training data with its license, the metrics, and the sha256 of each fold.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import UserError
+from ..geometry.slices import SliceFormat
+from ..io.atomic import written_aside
+
+FORMAT_VERSION = 2  # 2: several slices as channels
+CARD_NAME = "model.json"
+
+
+@dataclass
+class Model:
+    """A loaded ensemble.
+
+    Attributes:
+        card: the whole of ``model.json``.
+        slice_format: what a slice looks like to the networks.
+        threshold: ensemble probability from which a voxel is spleen.
+        networks: one torch module per fold, on the CPU, in evaluation mode.
+    """
+
+    card: dict
+    slice_format: SliceFormat
+    threshold: float
+    networks: list = field(repr=False)
+
+
+def load_model(
+    folder: Path | str, folds: list[int] | None = None, prepare: Callable = lambda network: network
+) -> Model:
+    """Load the ensemble in `folder`, or only some of its `folds`.
+
+    Args:
+        folder: of the model.
+        folds: their numbers; None means all.
+        prepare: makes of each network, before the next one is loaded, the one to use (`predicting.to_predict_on`).
+
+    Raises:
+        UserError: no model folder, an unreadable or newer ``model.json``, a missing or altered fold, an encoder that
+            the installed packages do not know.
+    """
+    from .network import LinkNet, skip_weight_init
+
+    folder = Path(folder)
+    card = read_card(folder)
+    try:
+        slice_format = SliceFormat(
+            size=int(card["input"]["size"]),
+            spacing=float(card["input"]["spacing_mm"]),
+            window=tuple(float(hu) for hu in card["input"]["window_hu"]),
+            channels=int(card["input"].get("channels", 1)),
+            channel_spacing=float(card["input"].get("channel_spacing_mm", SliceFormat.channel_spacing)),
+        )
+        # Nothing else goes to the network: a stranger's card could ask for weights to be fetched.
+        encoder = str(card["architecture"]["encoder"])
+        decoder_reduction = int(card["architecture"]["decoder_reduction"])
+        threshold = float(card["threshold"])
+        if not (decoder_reduction > 0 and 0 < threshold < 1):
+            raise ValueError(f"decoder_reduction {decoder_reduction}, threshold {threshold}")
+        files = [(str(entry["file"]), str(entry["sha256"])) for entry in card["folds"]]
+        chosen = files if folds is None else [files[fold] for fold in folds]
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(
+            f'"{folder / CARD_NAME}" is incomplete or damaged ({error!r}); '
+            "copy the whole model folder again from where it came."
+        ) from error
+    networks = []
+    for name, sha256 in chosen:
+        with skip_weight_init():
+            network = LinkNet(encoder, slice_format.channels, decoder_reduction)
+        _load_weights(network, folder, name, sha256)
+        networks.append(prepare(network.eval()))
+    return Model(card, slice_format, threshold, networks)
+
+
+def read_card(folder: Path | str) -> dict:
+    """The checked ``model.json`` of a model folder; raises UserError where there is none that this version can read."""
+    path = Path(folder) / CARD_NAME
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        version = int(card["format_version"])
+    except OSError as error:
+        raise UserError(f'"{folder}" is not a model folder: it has no readable {CARD_NAME}; choose another.') from error
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise UserError(
+            f'"{path}" is damaged and cannot be read; copy the whole model folder again from where it came.'
+        ) from error
+    if version > FORMAT_VERSION:
+        raise UserError(
+            f'The model in "{folder}" has format {version}, but this SpleenSmoothSeg reads formats up to '
+            f"{FORMAT_VERSION}; update the extension."
+        )
+    match card:
+        case {"architecture": {"name": "linknet"}, "folds": [_, *_]}:
+            return card
+    raise UserError(f'"{path}" describes no LinkNet ensemble; choose another model folder.')
+
+
+def save_model(folder: Path | str, card: dict, networks: list) -> None:
+    """Write `networks` as float16 and `card` with their checksums; the folder appears whole or not at all.
+
+    An existing model folder of that name is replaced; any other folder that holds files is left alone. Adds
+    "format_version" and "folds" to the card.
+
+    Raises:
+        UserError: a weight is not finite as float16, or the folder holds other files or cannot be written.
+    """
+    from safetensors.torch import save
+
+    folder = Path(folder)
+    with written_aside(folder) as aside:
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD_NAME).is_file():
+            raise UserError(f'"{folder}" holds files that are no model; choose another folder for the model.')
+        aside.mkdir()
+        folds = []
+        for number, network in enumerate(networks):
+            data = save(_float16_state(network))
+            (aside / f"fold_{number}.safetensors").write_bytes(data)
+            folds.append({"file": f"fold_{number}.safetensors", "sha256": hashlib.sha256(data).hexdigest()})
+        card = {"format_version": FORMAT_VERSION, **card, "folds": folds}
+        (aside / CARD_NAME).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _float16_state(network) -> dict:
+    import torch
+
+    state = {}
+    for name, tensor in network.state_dict().items():
+        if _only_for_training(name):
+            continue
+        dtype = torch.float16 if tensor.is_floating_point() else tensor.dtype
+        state[name] = tensor.detach().to("cpu", dtype).contiguous()
+        if not torch.isfinite(state[name]).all():
+            raise UserError(f'The weights "{name}" are not finite; train again with a lower learning rate.')
+    return state
+
+
+def _load_weights(network, folder: Path, name: str, sha256: str) -> None:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    again = "copy the whole model folder again from where it came."
+    if Path(name).name != name:
+        raise UserError(f'"{folder / CARD_NAME}" names a fold outside its folder ("{name}"); do not use this model.')
+    try:
+        data = (folder / name).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise UserError(f'The model in "{folder}" misses its fold "{name}"; {again}') from error
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise UserError(f'The fold "{name}" in "{folder}" differs from its checksum; {again}')
+    try:
+        weights = {key: value.float() if value.is_floating_point() else value for key, value in load(data).items()}
+        counters = {key: torch.tensor(0) for key in network.state_dict() if _only_for_training(key)}
+        network.load_state_dict(weights | counters, assign=True)
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f'The fold "{name}" in "{folder}" does not fit its {CARD_NAME}; {again}') from error
+
+
+def _only_for_training(key: str) -> bool:
+    """Batch norm's step counters, which nothing but a cumulative average would read, are not stored."""
+    return key.endswith("num_batches_tracked")

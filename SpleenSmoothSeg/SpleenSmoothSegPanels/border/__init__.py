@@ -1,0 +1,1 @@
+"""The Soft border preview section: its panel, its logic, and its scene."""

@@ -1,0 +1,1 @@
+"""The Compare section: its panel, its logic, and its scene."""

@@ -1,0 +1,1 @@
+"""The Segment section: its panel, its logic, and what it adds to the scene."""

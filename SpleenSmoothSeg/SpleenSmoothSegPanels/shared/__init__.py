@@ -1,0 +1,1 @@
+"""What the sections and the training module share."""

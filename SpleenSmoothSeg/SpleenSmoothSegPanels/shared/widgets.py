@@ -1,0 +1,169 @@
+"""Small parts that several panels have: the message line, the remaining time, the choice of a label."""
+
+from typing import NamedTuple
+
+from slicer.i18n import tr as _
+
+from SpleenSmoothSegLib.errors import UserError
+
+
+class Message:
+    """A line of text that is there only while it says something.
+
+    Args:
+        ui: holds ``messageLabel``, and ``logButton`` and ``logText`` beneath it.
+    """
+
+    def __init__(self, ui):
+        self._label, self._button, self._log = ui.messageLabel, ui.logButton, ui.logText
+        self._button.connect("toggled(bool)", self._log.setVisible)
+        self.say("")
+
+    def say(self, sentence: str, log: str = "") -> None:
+        """Tell the user something; with a log the button shows that."""
+        self._label.text = sentence
+        self._label.setVisible(bool(sentence))
+        self._log.setPlainText(log)
+        self._button.checked = False
+        self._button.setVisible(bool(log))
+        self._log.setVisible(False)
+
+
+SHARE = 0.25  # of the way to the newest estimate that the shown one goes each second
+LEAST_FRACTION = 0.05  # before it nobody can say
+
+
+class RemainingTime:
+    """Seconds left, from the fraction done. It ticks down by the clock and moves to new estimates bit by bit.
+
+    Times are those of any clock, in seconds, and are given, so that the class has none of its own.
+    """
+
+    def __init__(self, now: float):
+        self._started = self._ticked = now
+        self._estimatedEnd = self._shownEnd = None
+
+    def update(self, fraction: float, now: float) -> None:
+        """``fraction`` of the whole, 0 to 1, is done; the rest will go as fast as what was done."""
+        if fraction >= LEAST_FRACTION:
+            self._estimatedEnd = now + (now - self._started) * (1 - fraction) / fraction
+
+    def seconds(self, now: float) -> int | None:
+        """Whole seconds left, at least 1; None while nobody can say."""
+        if self._estimatedEnd is None:
+            return None
+        if self._shownEnd is None:
+            self._shownEnd = self._estimatedEnd
+        share = 1 - (1 - SHARE) ** (now - self._ticked)
+        self._shownEnd += share * (self._estimatedEnd - self._shownEnd)
+        self._ticked = now
+        return max(1, round(self._shownEnd - now))
+
+
+def inWords(seconds: float) -> str:
+    """Such as "about 12 min left"."""
+    seconds = max(1, round(seconds))
+    if seconds < 100:
+        return _("about {seconds} s left").format(seconds=seconds)
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return _("about {minutes} min left").format(minutes=minutes)
+    return _("about {hours} h {minutes} min left").format(hours=minutes // 60, minutes=minutes % 60)
+
+
+class Label(NamedTuple):
+    """A segment of a segmentation node, or the voxels other than 0 of a labelmap volume node."""
+
+    node: object = None
+    segmentId: str = ""
+
+    def isThere(self) -> bool:
+        return self.isInScene() and (not self.isSegment() or self._segment() is not None)
+
+    def isInScene(self) -> bool:
+        return self.node is not None and self.node.GetScene() is not None
+
+    def isSegment(self) -> bool:
+        return self.node.IsA("vtkMRMLSegmentationNode")
+
+    @property
+    def name(self) -> str:
+        return f"{self._segment().GetName()} ({self.node.GetName()})" if self.isSegment() else self.node.GetName()
+
+    def image(self):
+        """The label where it lies in the world (``sitk.Image``, 0 and 1), cut to its box; raises UserError if empty."""
+        import SimpleITK as sitk
+
+        from SpleenSmoothSegLib.geometry.box import bounding_box
+        from SpleenSmoothSegLib.mrml import labelImage
+
+        image = labelImage(self.node, self.segmentId)
+        sides = bounding_box(sitk.GetArrayViewFromImage(image))[::-1]
+        if any(side.start == side.stop for side in sides):
+            raise UserError(_('"{name}" is empty; choose another label.').format(name=self.name))
+        return image[sides]
+
+    def _segment(self):
+        return self.node.GetSegmentation().GetSegment(self.segmentId)
+
+
+def likelySegment(node) -> str:
+    """Id of the spleen by its terminology, or of the first segment where there is none; "" without segments."""
+    from SpleenSmoothSegLib.mrml import findSpleenSegment
+
+    if node is None or not node.IsA("vtkMRMLSegmentationNode") or not node.GetSegmentation().GetNumberOfSegments():
+        return ""
+    return findSpleenSegment(node) or node.GetSegmentation().GetNthSegmentID(0)
+
+
+class LabelChoice:
+    """One label that a person chooses, kept in two parameters.
+
+    A node selector is connected to the parameter ``<name>Node`` by the .ui file; this adds the segment.
+
+    Args:
+        segmentSelector: a qMRMLSegmentSelectorWidget without a node selector of its own.
+    """
+
+    def __init__(self, segmentSelector, name: str):
+        self._selector, self._name = segmentSelector, name
+        self._parameters = None
+        self._node = None  # of which the segment was chosen
+        self._shownNode = None  # whose segments the selector shows
+        segmentSelector.connect("currentSegmentChanged(QString)", self._onSegment)
+
+    def setParameters(self, parameters) -> None:
+        """Keep what they hold, and from now on what the user chooses; None: nothing is chosen any longer."""
+        self._parameters = parameters
+        self._node = self.label.node
+
+    @property
+    def label(self) -> Label:
+        if self._parameters is None:
+            return Label()
+        node = getattr(self._parameters, f"{self._name}Node")
+        return Label(node, getattr(self._parameters, f"{self._name}Id"))
+
+    def choose(self, label: Label) -> None:
+        self._node = label.node
+        setattr(self._parameters, f"{self._name}Node", label.node)
+        setattr(self._parameters, f"{self._name}Id", label.segmentId)
+
+    def update(self) -> None:
+        """Choose a segment where the node is another than before, and show the segments of the node."""
+        node, segmentId = self.label
+        if node is not self._node:
+            segmentId = likelySegment(node)
+            self.choose(Label(node, segmentId))
+        isSegmentation = node is not None and node.IsA("vtkMRMLSegmentationNode")
+        wasBlocked = self._selector.blockSignals(True)
+        self._selector.setCurrentNode(node if isSegmentation else None)
+        self._selector.setCurrentSegmentID(segmentId)
+        self._selector.blockSignals(wasBlocked)
+        self._selector.visible = isSegmentation
+        self._shownNode = node
+
+    def _onSegment(self, segmentId: str) -> None:
+        """The user chose it, or the selector by itself, as while a scene is loaded: of another node than ours."""
+        if self._parameters is not None and self._shownNode is self.label.node:
+            setattr(self._parameters, f"{self._name}Id", segmentId)

@@ -1,0 +1,157 @@
+"""Train SpleenSmoothSeg on labeled CTs, without a window.
+
+    python train.py Task09_Spleen results
+    python train.py Task09_Spleen results --compare
+    python train.py Task09_Spleen results --resume
+    python train.py my_labeled_cts results --border box:3px --folds 0,1 --epochs 10,2
+    torchrun --nproc-per-node 4 train.py Task09_Spleen results
+    Slicer --no-main-window --python-script train.py Task09_Spleen results
+
+DATASET is a folder of labeled CTs:
+
+{layouts}
+
+All of it is checked before anything is trained. OUT receives
+
+    recipe.toml, splits.json    every number of the training, and who learned from what
+    dataset_check.txt           what was found when the data was checked last
+    fold_0 ...                  state after the last epoch, history.csv, curve.png
+    model                       the folder that Segment Spleen uses
+    metrics.csv                 each volume by the folds that had not learned from it, test cases by the ensemble, too
+    metrics_by_slice.csv, predictions
+    report.html, report.md      one page of what came out
+    plain, sweep                with --compare and --sweep: trainings with another border, the same inside
+
+Without options this is the published recipe: LinkNet with se_resnext50_32x4d, five folds, 100 epochs of Adam, 20 of
+SGD. What was interrupted, at whatever moment, goes on with DATASET OUT --resume, as it was begun, to the same result on
+the same device. Research software, not a medical device.
+"""
+
+import json
+import os
+import shlex
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+MODULE = Path(__file__).resolve().parents[1]
+# The engine lies in the other module; in an installed extension both modules are in one folder.
+sys.path[:0] = [str(MODULE), str(MODULE.parent / "SpleenSmoothSeg")]
+
+from SpleenSmoothSegLib.batch.console import (
+    JsonConsole,
+    PersonConsole,
+    exit_code,
+    exit_process,
+    exit_with_parent,
+    stop_on_signals,
+)
+
+
+class TrainingConsole(PersonConsole):
+    """Epochs and measures line by line, below them a bar with the time that is left."""
+
+    def __init__(self, debug: bool):
+        super().__init__(debug)
+        self._step = ""
+
+    def hear(self, event: dict) -> None:
+        match event:
+            case {"event": "epoch"}:
+                self._line(
+                    f"  {event['variant']} fold {event['fold']}  {event['phase']:4s} {event['epoch'] + 1:3d}  "
+                    f"rate {event['rate']:.2g}  loss {event['loss']:.4f}  "
+                    f"validation Dice {event['validation_dice']:.4f}  {event['seconds']:.0f} s"
+                )
+            case {"event": "measured"}:
+                dice = "–" if event["dice"] is None else f"{event['dice']:.4f}"
+                self._line(
+                    f"  {event['variant']} {event['case']} by {event['predicted_by']}: Dice {dice}, "
+                    f"{event['predicted_ml']:.0f} mL (label {event['label_ml']:.0f} mL)"
+                )
+            case {"event": "progress"}:
+                self._progress(event)
+            case {"event": "warning"}:
+                self._line(event["message"], sys.stderr)
+
+    def _progress(self, event: dict) -> None:
+        if not getattr(sys.stderr, "isatty", bool)():  # a file, or Slicer's console
+            if event["fraction"] in (0.0, 1.0) and event["step"] != self._step:
+                print(event["step"], flush=True)
+        else:
+            self._show(event)
+        self._step = event["step"]
+
+    def _show(self, event: dict) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=100, leave=False, bar_format="{percentage:3.0f}% |{bar:30}| {desc}")
+        left = event["remaining_s"]
+        self._bar.n = round(100 * event["fraction"])
+        self._bar.set_description_str(event["step"] + (f", {duration(left)} left" if left else ""))
+
+    def _line(self, text: str, stream=None) -> None:
+        if self._bar is None:
+            print(text, file=stream or sys.stdout, flush=True)
+        else:
+            self._bar.write(text, file=stream or sys.stdout)
+
+    def results(self, out: Path, results) -> None:
+        self._close()
+        print(f"Model folder: {results.model}\nReport: {results.report}", flush=True)
+        if missing := ", ".join(map(str, results.missing_folds)):
+            print(f"The model lacks fold {missing}; --resume --folds all trains the rest.", flush=True)
+
+
+class TrainingJsonConsole(JsonConsole):
+    """The events as they are, one a line."""
+
+    def hear(self, event: dict) -> None:
+        print(json.dumps(event), flush=True)
+
+    def results(self, out: Path, results) -> None:
+        model, report = str(results.model), str(results.report)
+        self.event("result", out=str(out), model=model, report=report, missing_folds=results.missing_folds)
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says and return the exit code."""
+    speaks_json = {"--json", "--child"} & set(arguments)
+    console = (TrainingJsonConsole if speaks_json else TrainingConsole)("--debug" in arguments)
+
+    def work() -> int:
+        if "--child" in arguments:
+            exit_with_parent()
+            console.event("started", pid=os.getpid())
+        from SpleenSmoothSegTrainingLib.data import dataset
+        from SpleenSmoothSegTrainingLib.run.options import make_parser, read_run
+
+        layouts = textwrap.indent(dataset.__doc__.partition("\n\n")[2].strip(), "    ")
+        run = read_run(make_parser(__doc__.replace("{layouts}", layouts)), arguments)
+        run = replace(run, command=shlex.join(["train.py", *arguments]))
+        from SpleenSmoothSegTrainingLib.run.training import train
+
+        try:
+            results = train(run, console.hear)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("Stopped; --resume goes on from the last epoch.") from None
+        if results:
+            console.results(run.out, results)
+        return 0
+
+    return exit_code(work, console)
+
+
+if __name__ == "__main__":
+    stop_on_signals()
+    exit_process(main(sys.argv[1:]))

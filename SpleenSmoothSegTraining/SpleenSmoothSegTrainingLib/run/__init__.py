@@ -1,0 +1,1 @@
+"""A whole run: its command line, its jobs, and the folder it writes to."""

@@ -1,0 +1,69 @@
+"""The card of a trained model: ``model.json`` without the folds and their checksums."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from ..data.dataset import Dataset
+from ..data.splits import Splits
+from ..recipe.recipe import Recipe
+
+PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "SimpleITK", "numpy")
+
+
+def model_card(
+    recipe: Recipe, dataset: Dataset, splits: Splits, words: dict, folds: list[int], devices: list[str]
+) -> dict:
+    """What a person, and a program that loads the model, must know of it.
+
+    Args:
+        recipe: of the training.
+        dataset: that it learned from.
+        splits: what each fold held out and what none has seen.
+        words: "name", "description", "data_license" and "command" (that began the training), as far as given.
+        folds: numbers of the folds that are trained.
+        devices: names of those on which they were.
+    """
+    some = (
+        f"{recipe.fold_count} folds"
+        if len(folds) == recipe.fold_count
+        else f"{len(folds)} of {recipe.fold_count} folds"
+    )
+    return {
+        "name": words.get("name", f"{dataset.name} ensemble"),
+        "description": words.get("description", f"Ensemble of {some} trained on {dataset.name}."),
+        "architecture": {
+            "name": "linknet",
+            "encoder": recipe.encoder,
+            "in_channels": recipe.channels,
+            "decoder_reduction": recipe.decoder_reduction,
+        },
+        "input": {
+            "size": recipe.image_size,
+            "spacing_mm": recipe.spacing,
+            "window_hu": list(recipe.window),
+            "channels": recipe.channels,
+            "channel_spacing_mm": recipe.channel_spacing,
+        },
+        "threshold": recipe.threshold,
+        "border_smoothing": recipe.border,
+        "training": {
+            "recipe": recipe.as_dict(),
+            "splits": splits.to_json(),
+            "folds": folds,
+            "data": {
+                "name": dataset.name,
+                "description": dataset.description,
+                "license": words.get("data_license", dataset.license or "not stated"),
+            },
+            "device": ", ".join(devices),
+            "command": words.get("command", ""),
+            "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
+        },
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # Slicer's own build of SimpleITK has no metadata
+        return "unknown"

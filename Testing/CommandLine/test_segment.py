@@ -1,0 +1,913 @@
+"""segment.py as the one who types it meets it: results, refusals, interruptions, other consoles, Slicer."""
+
+import importlib.util
+import io
+import json
+import os
+import runpy
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import segment
+import SimpleITK as sitk
+
+from inputs import cut_short, everything_in, small_ct, small_disk, write, write_dicom
+from locations import REPOSITORY
+from phantoms import AXIAL, turned
+from SpleenSmoothSegLib.batch import overlay
+from SpleenSmoothSegLib.batch import runner as segmenter
+from SpleenSmoothSegLib.geometry.grid import same_grid
+from SpleenSmoothSegLib.inference import devices, ensemble
+from SpleenSmoothSegLib.metrics.shape import center_lps, extent_mm, longest_mm
+
+SCRIPT = REPOSITORY / "SpleenSmoothSeg" / "CommandLine" / "segment.py"
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch) -> Path:
+    """The working folder, with a CT in it."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    write(small_ct(), folder / "ct.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def run(pristine_model_folder, capfd):
+    """Runs segment.py here with a small model; gives its exit code, stdout and stderr."""
+
+    def main(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = segment.main(["--model", str(pristine_model_folder), "--device", "cpu", *map(str, arguments)])
+        return code, *capfd.readouterr()
+
+    return main
+
+
+@pytest.fixture
+def refusal(run, place):
+    """Runs segment.py on what it must refuse: one sentence, exit code 1, nothing made."""
+
+    def main(*arguments: object) -> str:
+        before = everything_in(place)
+        code, out, err = run(*arguments)
+        assert code == 1
+        assert out == ""
+        assert err.count("\n") == 1 and err.endswith(".\n")
+        assert everything_in(place) == before
+        return err.strip()
+
+    return main
+
+
+@pytest.fixture
+def no_networks(monkeypatch):
+    """Fails the test if networks are loaded: what is cheap to find comes before."""
+    monkeypatch.setattr(segmenter, "load", lambda *arguments: pytest.fail("networks were loaded"))
+
+
+def as_events(out: str) -> list[dict]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+# ---- results
+
+
+def test_a_ct_gives_a_segmentation_and_a_picture_and_says_where(run):
+    code, out, err = run("ct.nii.gz", "-o", "out")
+    assert (code, err) == (0, "")
+    assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
+    first, *others = out.splitlines()
+    assert first.startswith("ct.nii.gz: ")
+    assert "mL" in first or "no spleen found" in first
+    assert others == ["  segmentation: out/ct_spleen.seg.nrrd", "  overlay: out/ct_spleen.png"]
+
+
+@pytest.mark.parametrize("name", ["spleen.seg.nrrd", "spleen.nii.gz"])
+@pytest.mark.parametrize("direction", [AXIAL, turned(10, 20, 30), turned(0, 15, 0, (-1, 0, 0, 0, 1, 0, 0, 0, 1))])
+def test_the_mask_is_on_the_grid_of_the_ct(run, name, direction):
+    ct = small_ct(direction=direction)
+    write(ct, Path("oblique.nrrd"))
+    assert run("oblique.nrrd", "-o", name, "--no-overlay")[0] == 0
+    assert same_grid(sitk.ReadImage(name), ct)
+
+
+def test_the_json_result_says_what_the_files_hold(run):
+    code, out, err = run("ct.nii.gz", "-o", "mask.nii.gz", "--probability", "--json")
+    assert (code, err) == (0, "")
+    *progress, result = as_events(out)
+    assert {event["event"] for event in progress} == {"progress"}
+    fractions = [event["fraction"] for event in progress]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    assert set(result) == {
+        "event",
+        "ct",
+        "segmentation",
+        "overlay",
+        "probability",
+        "disagreement_map",
+        "volume_ml",
+        "fold_volumes_ml",
+        "disagreement",
+        "extent_mm",
+        "longest_mm",
+        "center_lps",
+        "uncertain_places",
+        "device",
+        "seconds",
+        "peak_memory_mb",
+    }
+    assert result["event"] == "result"
+    files = [result[key] for key in ("segmentation", "overlay", "probability", "disagreement_map")]
+    assert files == ["mask.nii.gz", "mask.png", "mask_probability.nii.gz", "mask_disagreement.nii.gz"]
+    mask, probability = (sitk.ReadImage(result[key]) for key in ("segmentation", "probability"))
+    voxels = np.count_nonzero(sitk.GetArrayViewFromImage(mask))
+    assert result["volume_ml"] == pytest.approx(voxels * np.prod(mask.GetSpacing()) / 1000, abs=0.01)
+    assert same_grid(mask, probability)
+    assert len(result["fold_volumes_ml"]) == 2
+    assert 0 <= result["disagreement"] <= 1
+    assert result["extent_mm"] == pytest.approx(extent_mm(mask), abs=0.01)
+    assert result["longest_mm"] == pytest.approx(longest_mm(mask), abs=0.01)
+    assert result["longest_mm"] > 0
+    assert result["center_lps"] == pytest.approx(center_lps(mask), abs=0.01)
+    assert result["device"] == "cpu"
+    assert result["seconds"] > 0
+    assert result["peak_memory_mb"] > 50
+
+
+def test_the_steps_of_the_whole_wait_are_told_by_their_names(run):
+    write(small_ct(), Path("other.nii.gz"))
+    _, out, _ = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--json")
+    loading = ["Starting PyTorch", "Loading the ensemble"]
+    work = ["Preparing slices", "Folds look at the slices", "Returning to the CT's grid", "Writing", "Done"]
+    for ct, steps in (("ct.nii.gz", ["Reading", *loading, *work]), ("other.nii.gz", ["Reading", *work])):
+        told = [event for event in as_events(out) if event["event"] == "progress" and event["ct"] == ct]
+        assert list(dict.fromkeys(event["step"] for event in told)) == steps
+        fractions = [event["fraction"] for event in told]
+        assert fractions == sorted(fractions)
+        assert (fractions[0], fractions[-1]) == (0, 1)
+
+
+def test_uncompressed_maps_are_nrrd_and_hold_the_same(run):
+    options = ("--probability", "--no-overlay")
+    assert run("ct.nii.gz", "-o", "small", *options)[0] == 0
+    assert run("ct.nii.gz", "-o", "large", *options, "--uncompressed")[0] == 0
+    names = ["ct_spleen.seg.nrrd", "ct_spleen_disagreement.nrrd", "ct_spleen_probability.nrrd"]
+    assert everything_in(Path("large")) == names
+    for name in names:
+        large = sitk.ReadImage(f"large/{name}")
+        small = sitk.ReadImage(f"small/{name}" if ".seg." in name else f"small/{Path(name).stem}.nii.gz")
+        assert sitk.Hash(large) == sitk.Hash(small)
+        assert same_grid(large, small)
+
+
+def test_the_disagreement_is_written_alone_where_it_alone_is_asked_for(run):
+    assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--disagreement")[0] == 0
+    assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd", "ct_spleen_disagreement.nii.gz"]
+
+
+def test_a_cropped_disagreement_holds_all_of_it_in_the_place_that_the_folds_looked_at(run):
+    ct = small_ct(extent=(220, 190, 600))
+    write(ct, Path("long.nrrd"))
+    common = ("long.nrrd", "--no-overlay", "--disagreement", "--uncompressed")
+    assert run(*common, "-o", "whole")[0] == run(*common, "-o", "part", "--cropped")[0] == 0
+    whole, part = (sitk.ReadImage(f"{folder}/long_spleen_disagreement.nrrd") for folder in ("whole", "part"))
+    assert same_grid(whole, ct)
+    assert part.GetNumberOfPixels() <= whole.GetNumberOfPixels()
+    back = sitk.Paste(
+        whole * 0, part, part.GetSize(), destinationIndex=whole.TransformPhysicalPointToIndex(part.GetOrigin())
+    )
+    assert sitk.Hash(back) == sitk.Hash(whole)
+
+
+def test_the_plain_way_and_the_usual_one_find_the_same(run):
+    for name, options in (("usual.nrrd", ()), ("plain.nrrd", ("--plain",))):
+        assert run("ct.nii.gz", "-o", name, "--no-overlay", "--all-components", *options)[0] == 0
+    usual, plain = (sitk.GetArrayFromImage(sitk.ReadImage(name)) > 0 for name in ("usual.nrrd", "plain.nrrd"))
+    assert 2 * (usual & plain).sum() >= 0.98 * (usual.sum() + plain.sum()) > 0
+
+
+def test_a_label_gives_the_dice(run):
+    run("ct.nii.gz", "-o", "mask.nii.gz", "--no-overlay", "--all-components")
+    write(sitk.Cast(sitk.ReadImage("mask.nii.gz"), sitk.sitkFloat32) * 255, Path("label.nrrd"))
+    _, out, _ = run("ct.nii.gz", "-o", "out", "--no-overlay", "--all-components", "--label", "label.nrrd", "--json")
+    assert as_events(out)[-1]["dice"] == 1
+    _, out, _ = run("ct.nii.gz", "-o", "other", "--no-overlay", "--all-components", "--label", "label.nrrd")
+    assert ", Dice 1.000 against its label;" in out
+
+
+def test_all_that_was_asked_for_is_done_in_one_go_with_the_networks_loaded_once(run, monkeypatch):
+    load, loaded = segmenter.load, []
+    monkeypatch.setattr(segmenter, "load", lambda *arguments: loaded.append(1) or load(*arguments))
+    write_dicom(small_ct(), Path("dicom"))
+    write(small_ct(), Path("more/a.nrrd"))
+    write(small_ct(), Path("more/ct.nii.gz"))
+    code, out, err = run("ct.nii.gz", "dicom", "-o", "out", "more", "--no-overlay")
+    assert (code, err) == (0, "")
+    assert everything_in(Path("out")) == [f"{name}_spleen.seg.nrrd" for name in ("a", "dicom", "more_ct", "place_ct")]
+    assert len(loaded) == 1
+
+
+def test_a_dicom_series_gives_the_mask_of_the_file_it_was_written_from(run):
+    write_dicom(small_ct(), Path("dicom/ST0/SE0"))
+    run("ct.nii.gz", "dicom", "-o", "out", "--no-overlay")
+    one, other = (sitk.ReadImage(f"out/{name}_spleen.seg.nrrd") for name in ("ct", "dicom"))
+    assert same_grid(one, other)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other))
+
+
+def test_what_had_to_be_chosen_is_told_and_the_work_is_done(run):
+    write_dicom(small_ct(), write_dicom(small_ct(), Path("dicom"), series=1), series=2)
+    code, out, err = run("dicom", "-o", "out", "--no-overlay", "--json")
+    assert code == 0
+    warning = next(event for event in as_events(out) if event["event"] == "warning")
+    assert "holds 2 CT series" in warning["message"]
+    assert err == warning["message"] + "\n"
+    code, _, err = run("dicom", "-o", "again", "--no-overlay")
+    assert (code, err) == (0, warning["message"] + "\n")
+
+
+def test_names_may_hold_spaces_accents_and_dollars(run):
+    folder = Path("Ä spaced påth – 脾臓") / ("long" * 50)
+    write(small_ct(), folder / "ct é $x_1$.nii.gz")
+    code, out, err = run(folder / "ct é $x_1$.nii.gz", "-o", "Ergebnis für 脾臓")
+    assert (code, err) == (0, "")
+    assert everything_in(Path("Ergebnis für 脾臓")) == [f"ct é $x_1$_spleen{end}" for end in (".png", ".seg.nrrd")]
+
+
+def test_a_ct_without_a_spleen_is_a_result_like_any_other(run, monkeypatch):
+    find = ensemble.segment_image
+
+    def nothing(*arguments, **options):
+        found = find(*arguments, **options)
+        found.mask, found.volume_ml = found.mask * 0, 0.0
+        return found
+
+    monkeypatch.setattr(ensemble, "segment_image", nothing)
+    code, out, err = run("ct.nii.gz", "-o", "out")
+    assert (code, err) == (0, "")
+    assert "ct.nii.gz: no spleen found;" in out
+    result = as_events(run("ct.nii.gz", "-o", "again", "--json")[1])[-1]
+    assert (result["volume_ml"], result["extent_mm"], result["longest_mm"]) == (0, [0, 0, 0], 0)
+    assert result["center_lps"] is None
+
+
+def test_without_a_ct_the_sample_is_segmented_and_compared(run, place):
+    code, out, err = run()
+    assert (code, err) == (0, "")
+    assert "against its label" in out
+    assert everything_in(place / "results") == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
+
+
+@pytest.mark.skipif(not segment.STARTER_MODEL.is_dir(), reason="the Starter model is not here")
+def test_the_starter_finds_the_spleen_of_the_sample(capfd):
+    assert segment.main(["--json", "--device", "cpu"]) == 0
+    result = as_events(capfd.readouterr().out)[-1]
+    assert result["dice"] > 0.8
+    assert len(result["fold_volumes_ml"]) == 5
+    center = np.array(result["center_lps"])
+    assert all(50 < length < 150 for length in result["extent_mm"])
+    assert max(result["extent_mm"]) < result["longest_mm"] < np.linalg.norm(result["extent_mm"])
+    assert result["uncertain_places"]
+    for place in result["uncertain_places"]:
+        assert np.linalg.norm(place["point_lps"] - center) < result["longest_mm"]
+
+
+# ---- bad input
+
+
+def bad_inputs() -> dict:
+    ct = small_ct()
+    real = sitk.Cast(ct, sitk.sitkFloat32)
+    gray = sitk.Cast(sitk.RescaleIntensity(ct), sitk.sitkUInt8)
+    nan = sitk.Image(real)
+    nan[1, 2, 3] = float("nan")
+    return {
+        "missing": (lambda path: None, "does not exist"),
+        "empty": (Path.touch, "is empty"),
+        "text": (lambda path: path.write_text("hello"), "cannot be read"),
+        "truncated": (lambda path: cut_short(write(ct, path)), "is damaged or incomplete"),
+        "2D": (lambda path: write(ct[:, :, 5], path), "is not a 3D volume (2D)"),
+        "4D": (lambda path: write(sitk.JoinSeries([ct, ct]), path), "is not a 3D volume (4D)"),
+        "one slice": (lambda path: write(ct[:, :, 5:6], path), "has only one slice"),
+        "NaN": (lambda path: write(nan, path), "not a number"),
+        "RGB": (lambda path: write(sitk.Compose(gray, gray, gray), path), "color or vector"),
+        "complex": (lambda path: write(sitk.RealAndImaginaryToComplex(real, real), path), "holds complex"),
+        "MR": (lambda path: write(sitk.RescaleIntensity(real, 0, 1500), path), "does not look like a CT"),
+        "z-scores": (lambda path: write(sitk.Normalize(real), path), "does not look like a CT"),
+        "offset": (lambda path: write(ct + 1024, path), "does not look like a CT"),
+        "folder without CTs": (Path.mkdir, "holds no CT"),
+        "MR series": (lambda path: write_dicom(ct, path, modality="MR"), "holds MR and no CT series"),
+    }
+
+
+@pytest.mark.parametrize("what", bad_inputs())
+def test_bad_input_is_refused_before_the_networks_are_loaded(refusal, no_networks, what):
+    make, words = bad_inputs()[what]
+    make(Path("bad.nii.gz"))
+    sentence = refusal("bad.nii.gz", "-o", "out")
+    assert words in sentence
+    assert '"bad.nii.gz"' in sentence
+
+
+def test_an_error_is_a_json_event_and_a_sentence(run):
+    Path("bad.nii.gz").touch()
+    code, out, err = run("bad.nii.gz", "-o", "out", "--json")
+    error = as_events(out)[-1]
+    assert code == 1
+    assert error == {"event": "error", "ct": "bad.nii.gz", "message": err.strip()}
+    assert "is empty" in err
+
+
+def test_one_bad_ct_does_not_keep_the_others_from_being_done(run):
+    for name in ("a", "c"):
+        write(small_ct(), Path(f"cts/{name}.nii.gz"))
+    Path("cts/b.nii.gz").touch()
+    code, out, err = run("cts", "-o", "out", "--no-overlay")
+    assert code == 1
+    assert everything_in(Path("out")) == ["a_spleen.seg.nrrd", "c_spleen.seg.nrrd"]
+    assert err == '"cts/b.nii.gz" is empty; copy or export it again.\n'
+
+
+def test_a_label_on_another_grid_is_refused(refusal, no_networks):
+    ct = small_ct()
+    for name, label in (("size", ct[:, :, 1:]), ("place", small_ct(center=(1, 0, 0))), ("color", sitk.Compose(ct, ct))):
+        write(label, Path(f"{name}.nrrd"))
+        assert "lies on another grid than the CT; resample it" in refusal("ct.nii.gz", "--label", f"{name}.nrrd")
+
+
+# ---- bad places and options
+
+
+def test_what_is_there_is_replaced_only_when_told_to(run, refusal):
+    write(small_ct(), Path("out/ct_spleen.seg.nrrd"))
+    assert "is there already; add --overwrite to replace it" in refusal("ct.nii.gz", "-o", "out")
+    assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--overwrite")[0] == 0
+    assert sitk.ReadImage("out/ct_spleen.seg.nrrd").GetPixelID() == sitk.sitkUInt8
+
+
+def test_a_failed_run_leaves_the_old_results_as_they_were(run, monkeypatch):
+    write(small_ct(), Path("out/ct_spleen.seg.nrrd"))
+    old = Path("out/ct_spleen.seg.nrrd").read_bytes()
+
+    def fail(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(overlay, "write_overlay", fail)
+    code, _, err = run("ct.nii.gz", "-o", "out", "--overwrite")
+    assert code == 1
+    assert "cannot be written (no space left on device); free space there or choose another place." in err
+    assert Path("out/ct_spleen.seg.nrrd").read_bytes() == old
+    assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd"]
+
+
+def test_a_full_disk_is_told_and_nothing_is_left_on_it(run, place):
+    with small_disk(place / "disk", "size=8k") as disk:
+        code, out, err = run("ct.nii.gz", "-o", "disk/new/folder", "--probability")
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert "cannot be written (" in err
+        assert not everything_in(disk)
+
+
+def test_a_read_only_place_is_told_before_any_work(refusal, no_networks, place):
+    with small_disk(place / "disk", "ro"):
+        assert '"disk" cannot be written (read-only file system)' in refusal("ct.nii.gz", "-o", "disk")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["ct.nii.gz", "-o", "ct.nii.gz", "--overwrite"], "would replace"),
+        (["ct.nii.gz", "-o", "ct.nii.gz/deeper"], "is a file, so no folder can be there"),
+        (["ct.nii.gz", "-o", "out.mhd"], "ends in no format to write to"),
+        (["ct.nii.gz", "nothing.nii.gz"], "does not exist"),
+        (["ct.nii.gz", "--model", "nowhere"], "is not a model folder"),
+        (["ct.nii.gz", "--model", "."], "is not a model folder"),
+        (["ct.nii.gz", "--device", "gpu"], "invalid choice: 'gpu'"),
+        (["ct.nii.gz", "--devise", "cpu"], "unrecognized arguments: --devise"),
+        (["ct.nii.gz", "-o"], "expected one argument"),
+        (["ct.nii.gz", "--over"], "unrecognized arguments: --over"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(refusal, no_networks, arguments, words):
+    assert words in refusal(*arguments)
+
+
+def test_a_device_that_is_not_there_is_told(refusal, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert 'The device "cuda" is not available' in refusal("ct.nii.gz", "--device", "cuda")
+
+
+@pytest.fixture
+def failing_device(monkeypatch) -> list[str]:
+    """ "auto" takes a device whose memory is not enough; gives the list of the devices that are tried."""
+    import torch
+
+    tried, predict = [], ensemble._predict_on
+
+    def predict_on(device, *arguments):
+        tried.append(device.type)
+        if device.type != "cpu":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+        return predict(device, *arguments)
+
+    def choose(name, warn):
+        return torch.device("meta" if name == "auto" else name)
+
+    monkeypatch.setattr(ensemble, "_predict_on", predict_on)
+    monkeypatch.setattr(devices, "choose_device", choose)
+    monkeypatch.setattr(ensemble, "choose_device", choose)
+    return tried
+
+
+def test_a_device_with_too_little_memory_is_told_once_and_all_is_done_on_the_cpu(run, failing_device):
+    write(small_ct(), Path("other.nii.gz"))
+    code, out, err = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--no-overlay", "--json", "--device", "auto")
+    assert code == 0
+    warning = 'The device "meta" cannot be used (its memory is not enough); the CPU does the work instead, '
+    assert err == warning + "which takes longer.\n"
+    events = as_events(out)
+    assert [event["message"] for event in events if event["event"] == "warning"] == [err.strip()]
+    assert [event["device"] for event in events if event["event"] == "result"] == ["cpu", "cpu"]
+    assert failing_device == ["meta", "cpu", "cpu"]
+
+
+def test_without_json_the_cpu_taking_over_is_one_sentence_and_the_result_is_there(run, failing_device):
+    code, out, err = run("ct.nii.gz", "-o", "out", "--no-overlay", "--device", "auto")
+    assert (code, err.count("\n")) == (0, 1)
+    assert "the CPU does the work instead" in err
+    assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd"]
+
+
+def test_a_model_that_cannot_be_loaded_ends_all_with_one_sentence(refusal, model_folder):
+    (model_folder / "fold_1.safetensors").unlink()
+    write(small_ct(), Path("other.nii.gz"))
+    assert 'misses its fold "fold_1.safetensors"' in refusal("ct.nii.gz", "other.nii.gz", "--model", model_folder)
+
+
+# ---- what should not happen
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ValueError("one\ntwo"), "Something went wrong that should not (ValueError: one); please report it with what"),
+        (KeyError(), "Something went wrong that should not (KeyError); please report"),
+        (MemoryError(), "The memory is not enough for this CT"),
+        (
+            RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "The memory is not enough for this CT; close other programs or take --device cpu.",
+        ),
+        (ImportError("_C.so: failed to map segment from shared object"), "The memory is not enough for this CT"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "The memory is not enough for this CT"),
+        (RuntimeError("operator torchvision::nms does not exist"), "torch and torchvision come from different builds"),
+        (ModuleNotFoundError("No module named 'x'", name="x"), "This Python lacks x; install it"),
+        (ImportError("DLL load failed"), "Something went wrong that should not (ImportError: DLL load failed)"),
+    ],
+)
+def test_any_error_is_one_sentence_and_the_next_ct_is_done(run, monkeypatch, error, words):
+    find, calls = ensemble.segment_image, []
+
+    def fail_once(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 1:
+            raise error
+        return find(*arguments, **options)
+
+    monkeypatch.setattr(ensemble, "segment_image", fail_once)
+    write(small_ct(), Path("other.nii.gz"))
+    code, out, err = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--no-overlay")
+    assert code == 1
+    assert err.startswith(words)
+    assert err.count("\n") == 1
+    assert everything_in(Path("out")) == ["other_spleen.seg.nrrd"]
+
+
+def test_with_debug_the_place_of_an_error_is_shown(run):
+    Path("bad.nii.gz").touch()
+    code, out, err = run("bad.nii.gz", "-o", "out", "--debug", "--json")
+    assert code == 1
+    assert err.startswith("Traceback")
+    assert err.endswith('"bad.nii.gz" is empty; copy or export it again.\n')
+    assert [event["event"] for event in as_events(out)] == ["progress", "error"]
+
+
+def test_missing_packages_are_named_before_any_work(refusal, monkeypatch):
+    find = importlib.util.find_spec
+    missing = ("torch", "slicerio")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
+    assert refusal("ct.nii.gz") == 'This Python lacks torch, slicerio; install it, or run "make segment" once.'
+
+
+def test_a_run_asks_for_no_package_that_it_does_not_use(run, monkeypatch):
+    find = importlib.util.find_spec
+    not_in_slicer = ("slicerio", "matplotlib", "tqdm")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in not_in_slicer else find(name))
+    for name in not_in_slicer:
+        monkeypatch.setitem(sys.modules, name, None)  # importing it raises
+    code, out, err = run("ct.nii.gz", "-o", "mask.nrrd", "--probability", "--uncompressed", "--no-overlay", "--json")
+    assert (code, err) == (0, "")
+    assert as_events(out)[-1]["event"] == "result"
+
+
+# ---- interruptions
+
+
+@pytest.mark.parametrize("step", ["Reading", "Folds look at the slices", "Writing"])
+def test_a_cancelled_run_leaves_nothing(run, place, monkeypatch, step):
+    console = segment.JsonConsole
+
+    class Cancelling(console):
+        def progress(self, *which):
+            tell = super().progress(*which)
+
+            def progress(fraction, name):
+                tell(fraction, name)
+                if name == step:
+                    raise KeyboardInterrupt
+
+            return progress
+
+    monkeypatch.setattr(segment, "JsonConsole", Cancelling)
+    before = everything_in(place)
+    code, out, err = run("ct.nii.gz", "-o", "new/out", "--json")
+    assert (code, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert as_events(out)[-1]["event"] == "error"
+    assert everything_in(place) == before
+
+
+@pytest.fixture
+def start(pristine_model_folder):
+    """Starts segment.py as a program of its own."""
+    started = []
+
+    def program(*arguments: object, **options) -> subprocess.Popen:
+        command = [sys.executable, str(SCRIPT), "--model", str(pristine_model_folder), "--device", "cpu"]
+        command += map(str, arguments)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
+        started.append(subprocess.Popen(command, encoding="utf-8", env=environment, **{**pipes, **options}))
+        return started[-1]
+
+    yield program
+    for process in started:
+        process.kill()
+        if process.stdin is not None and process.stdin.closed:
+            process.stdin = None  # or communicate() would flush it
+        process.communicate()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows ends a program without asking it")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_while_files_are_written_leaves_nothing(start, place, name):
+    before = everything_in(place)
+    process = start("ct.nii.gz", "-o", "new/out", "--probability", "--json")
+    for line in process.stdout:
+        if json.loads(line).get("step") == "Writing":
+            process.send_signal(getattr(signal, name))
+            process.send_signal(getattr(signal, name))  # by an impatient hand
+            break
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert as_events(out)[-1] == {"event": "error", "ct": None, "message": "Cancelled; nothing half-written is left."}
+    assert everything_in(place) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows tells of it in another way")
+def test_when_nobody_listens_any_more_it_ends_without_a_word(start, place):
+    before = everything_in(place)
+    process = start("ct.nii.gz", "-o", "new/out", "--json")
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=120) == 1
+    assert everything_in(place) == before
+
+
+# ---- as a child
+
+
+SOON = 2.0  # seconds; it is a fraction of one on an idle computer
+
+
+def lines_until(process: subprocess.Popen, step: str) -> None:
+    for line in process.stdout:
+        if json.loads(line).get("step") == step:
+            return
+    pytest.fail(f"ended before {step}")
+
+
+def test_a_child_first_says_its_process_id_and_then_all_that_json_does(start):
+    process = start("ct.nii.gz", "-o", "out", "--child", stdin=subprocess.PIPE)
+    first = json.loads(process.stdout.readline())
+    assert first == {"event": "started", "pid": process.pid}
+    others = as_events(process.stdout.read())
+    assert process.wait(timeout=60) == 0, "it does not wait for its stdin"
+    assert {event["event"] for event in others[:-1]} == {"progress"}
+    assert others[-1]["event"] == "result"
+    assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
+
+
+def events_until(process: subprocess.Popen, kind: str) -> list[dict]:
+    events = []
+    for line in process.stdout:
+        events.append(json.loads(line))
+        if events[-1]["event"] == kind:
+            return events
+    pytest.fail(f"ended before {kind}: {events}")
+
+
+def say(process: subprocess.Popen, *arguments: object) -> None:
+    process.stdin.write(json.dumps([*map(str, arguments)]) + "\n")
+    process.stdin.flush()
+
+
+def test_a_child_that_stays_does_the_next_command_line_with_the_networks_it_has(start, pristine_model_folder):
+    process = start("ct.nii.gz", "-o", "one", "--child", "--stay", "--no-overlay", stdin=subprocess.PIPE)
+    steps = [event.get("step") for event in events_until(process, "ready")]
+    assert "Loading the ensemble" in steps
+    common = ("--child", "--stay", "--no-overlay", "--model", pristine_model_folder, "--device", "cpu")
+    for out in ("two", "three"):
+        say(process, "ct.nii.gz", "-o", out, *common)
+        *others, result, ready = events_until(process, "ready")
+        assert result["event"] == "result" and ready == {"event": "ready"}
+        assert {event["event"] for event in others} == {"progress"}
+        assert "Loading the ensemble" not in [event["step"] for event in others]
+        assert everything_in(Path(out)) == ["ct_spleen.seg.nrrd"]
+    process.stdin.close()
+    assert process.wait(timeout=SOON) == 130
+
+
+def test_a_child_that_stays_ends_with_what_cannot_be_done(start, pristine_model_folder, tmp_path):
+    common = ("--child", "--stay", "--no-overlay", "--device", "cpu")
+    for arguments, words in (
+        (("none.nii.gz", "--model", pristine_model_folder), "does not exist"),
+        (("ct.nii.gz", "-o", "two", "--model", tmp_path), "Another model or device was asked for"),
+    ):
+        process = start("ct.nii.gz", "-o", "one", "--overwrite", "--child", "--stay", stdin=subprocess.PIPE)
+        events_until(process, "ready")
+        say(process, *arguments, *common)
+        assert words in events_until(process, "error")[-1]["message"]
+        assert process.wait(timeout=SOON) == 1
+
+
+def test_a_child_that_stays_leaves_when_nobody_asks_for_more(place, pristine_model_folder):
+    code = f"""if True:
+        import sys
+        sys.path.insert(0, {str(SCRIPT.parent)!r})
+        import segment
+        segment.STAYS_SECONDS = 0.1
+        options = ["--model", {str(pristine_model_folder)!r}, "--device", "cpu", "--no-overlay"]
+        sys.exit(segment.main(["ct.nii.gz", "-o", "out", "--child", "--stay", *options]))
+    """
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], encoding="utf-8", **pipes) as process:
+        assert json.loads(process.stdout.readlines()[-1]) == {"event": "ready"}
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_child_whose_ct_failed_does_not_stay(start):
+    Path("bad.nii.gz").touch()
+    process = start("bad.nii.gz", "-o", "out", "--child", "--stay", stdin=subprocess.PIPE)
+    events = as_events(process.stdout.read())
+    assert "ready" not in [event["event"] for event in events]
+    assert process.wait(timeout=SOON) == 1
+
+
+def test_a_child_whose_device_failed_does_not_stay(run, failing_device, monkeypatch):
+    monkeypatch.setattr(segment, "exit_with_parent", lambda: pytest.fail)
+    code, out, _ = run("ct.nii.gz", "-o", "out", "--no-overlay", "--device", "auto", "--child", "--stay")
+    assert code == 0
+    assert [event["event"] for event in as_events(out)][-1] == "result"
+
+
+def test_a_child_says_what_is_wrong_after_its_process_id(start):
+    process = start("missing.nii.gz", "--child", stdin=subprocess.PIPE)
+    started, error = as_events(process.stdout.read())
+    assert started["event"] == "started"
+    assert error == {"event": "error", "ct": None, "message": '"missing.nii.gz" does not exist; check the path.'}
+    assert process.wait(timeout=SOON) == 1
+
+
+def test_a_child_whose_stdin_is_closed_from_the_start_ends_at_once(start, place):
+    before = everything_in(place)
+    process = start("ct.nii.gz", "-o", "out", "--child", stdin=subprocess.DEVNULL)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert everything_in(place) == before
+
+
+def test_what_a_library_makes_of_being_stopped_is_still_told_as_that():
+    code = """if True:
+        import signal, sys
+        from SpleenSmoothSegLib.batch.console import PersonConsole, exit_code, stop_on_signals
+
+        def work():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt as interrupt:
+                raise ImportError("numpy.core failed to import") from interrupt
+
+        stop_on_signals()
+        sys.exit(exit_code(work, PersonConsole(debug=False)))
+    """
+    done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parents[1], capture_output=True, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (130, "Cancelled; nothing half-written is left.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no process groups to signal")
+def test_a_child_leads_a_process_group_of_its_own(start):
+    process = start("ct.nii.gz", "--child", stdin=subprocess.PIPE)
+    process.stdout.readline()
+    lines_until(process, "Reading")
+    assert os.getpgid(process.pid) == process.pid != os.getpgid(0)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(timeout=SOON) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("step", ["Starting PyTorch", "Folds look at the slices", "Writing"])
+def test_a_child_ends_soon_after_its_stdin_is_closed_and_leaves_nothing(start, place, step):
+    before = everything_in(place)
+    process = start("ct.nii.gz", "-o", "new/out", "--probability", "--child", stdin=subprocess.PIPE)
+    lines_until(process, step)
+    process.stdin.close()
+    assert process.wait(timeout=SOON) == 130
+    assert everything_in(place) == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
+def test_a_child_ends_soon_after_the_program_that_started_it_was_killed(start, place):
+    """As when Slicer crashes. The test's own end of stdout closes with the last process that holds the other."""
+    before = everything_in(place)
+    command = [sys.executable, str(SCRIPT), "ct.nii.gz", "-o", "new/out", "--child", "--device", "cpu"]
+    parent = f"import subprocess; subprocess.Popen({command!r}, stdin=subprocess.PIPE).wait()"
+    process = subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, encoding="utf-8")
+    lines_until(process, "Starting PyTorch")
+    process.kill()
+    killed = time.monotonic()
+    process.stdout.read()
+    assert time.monotonic() - killed < SOON
+    assert process.wait(timeout=SOON) == -signal.SIGKILL
+    assert everything_in(place) == before
+
+
+def test_a_child_that_cannot_be_interrupted_is_ended_by_force_and_leaves_nothing(place):
+    """The main thread is deep in a library and does not hear the signal."""
+    code = """
+import time
+from pathlib import Path
+from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.batch.console import exit_with_parent, stop_on_signals
+stop_on_signals()
+exit_with_parent()
+with written_aside(Path("result.txt")) as aside:
+    aside.write_text("half")
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+    before = everything_in(place)
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], encoding="utf-8", env=environment, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        assert everything_in(place) != before
+        process.stdin.close()
+        assert process.wait(timeout=SOON) == 130
+    assert everything_in(place) == before
+
+
+def test_the_devices_are_one_json_line(start):
+    process = start("--devices")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    (event,) = as_events(out)
+    assert event["event"] == "devices"
+    assert [set(device) for device in event["devices"]] == [{"name", "usable", "reason"}] * 3
+    assert event["devices"][-1] == {"name": "cpu", "usable": True, "reason": ""}
+
+
+def test_without_pytorch_there_is_an_error_in_place_of_devices(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    code, out, err = run("--devices")
+    assert code == 1
+    assert as_events(out) == [{"event": "error", "ct": None, "message": err.strip()}]
+    assert "This Python lacks torch; install it" in err
+
+
+# ---- consoles
+
+
+def test_on_a_console_of_few_letters_names_are_escaped(start):
+    write(small_ct(), Path("é脾.nii.gz"))
+    process = start("é脾.nii.gz", "fehlt-ü.nii.gz", env={"PYTHONIOENCODING": "ascii"})
+    assert process.communicate(timeout=120) == ("", '"fehlt-\\xfc.nii.gz" does not exist; check the path.\n')
+    process = start("é脾.nii.gz", "-o", "out", env={"PYTHONIOENCODING": "ascii"})
+    out, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (0, "")
+    assert "\\xe9\\u813e.nii.gz: " in out
+    assert everything_in(Path("out")) == ["é脾_spleen.png", "é脾_spleen.seg.nrrd"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_a_bar_shows_the_progress_and_goes_away(run, monkeypatch):
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    write_dicom(small_ct(), write_dicom(small_ct(), Path("dicom"), series=1), series=2)
+    Path("bad.nii.gz").touch()
+    code, out, _ = run("dicom", "bad.nii.gz", "-o", "out", "--no-overlay")
+    assert code == 1
+    shown = terminal.getvalue()
+    assert "% |" in shown
+    assert "Folds look at the slices" in shown
+    lines = [line.split("\r")[-1] for line in shown.split("\n")]
+    assert lines[0].startswith('"dicom" holds 2 CT series')
+    assert lines[1:] == ['"bad.nii.gz" is empty; copy or export it again.', ""]
+
+
+class SlicerConsole:
+    """Slicer's console: it can be written to and no more."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        self.text += text
+
+    def flush(self) -> None:
+        pass
+
+
+@pytest.fixture
+def slicer(monkeypatch):
+    """A stand-in for the little of Slicer that a script needs; gives the exit codes it was told."""
+    module = types.ModuleType("slicer")
+    codes: list[int] = []
+    module.util = types.SimpleNamespace(exit=codes.append)
+    monkeypatch.setitem(sys.modules, "slicer", module)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)  # pytest keeps its own
+    return codes
+
+
+def test_in_slicer_it_takes_sys_argv_and_leaves_through_slicers_exit(slicer, monkeypatch, pristine_model_folder):
+    out, err = SlicerConsole(), SlicerConsole()
+    monkeypatch.setattr(sys, "stdout", out)
+    monkeypatch.setattr(sys, "stderr", err)
+    for arguments in (["ct.nii.gz", "-o", "out"], ["ct.nii.gz", "-o", "out"], ["--help"]):
+        options = ["--model", str(pristine_model_folder), "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", ["segment.py", *options, *arguments])
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert slicer == [0, 1, 0]
+    assert out.text.startswith("ct.nii.gz: ")
+    assert "usage: segment.py" in out.text
+    assert err.text.count("\n") == 1 and "is there already" in err.text
+    assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
+
+
+def test_slicer_can_read_the_script_whatever_the_letters_of_the_computer():
+    """Slicer opens a script in the encoding of the system, which is not UTF-8 everywhere."""
+    assert SCRIPT.read_bytes().isascii()
+
+
+def test_importing_it_imports_nothing_heavy():
+    heavy = ("torch", "segmentation_models_pytorch", "SimpleITK", "numpy", "scipy", "matplotlib", "slicerio", "tqdm")
+    code = f"import sys, segment; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=SCRIPT.parent, capture_output=True, encoding="utf-8", env={**os.environ}
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_help_is_help_and_no_error(run):
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    for option in ("--model", "--device", "--probability", "--uncompressed", "--overwrite", "--json", "--child"):
+        assert option in out
+    assert "not a medical device" in out
+
+
+def test_it_works_from_where_an_installed_extension_has_it(tmp_path, pristine_model_folder):
+    modules = tmp_path / "qt-scripted-modules"
+    shutil.copytree(SCRIPT.parents[1] / "SpleenSmoothSegLib", modules / "SpleenSmoothSegLib")
+    (modules / "CommandLine").mkdir()
+    script = Path(shutil.copy(SCRIPT, modules / "CommandLine"))
+    found = runpy.run_path(str(script))
+    assert found["STARTER_MODEL"] == modules / "Resources" / "Models" / "Starter"
+    done = subprocess.run(
+        [sys.executable, str(script), "--model", str(pristine_model_folder)], capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 1
+    assert done.stderr == ("No CT was given and the sample CT is not here; give a CT file or a DICOM folder.\n")

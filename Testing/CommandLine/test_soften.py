@@ -1,0 +1,128 @@
+"""soften.py: soft labels of a Decathlon folder from the command line."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from soften import main
+
+from inputs import everything_in
+from locations import REPOSITORY
+from SpleenSmoothSegLib.border.kernels import Border, smooth_border
+from SpleenSmoothSegLib.io.decathlon import list_cases
+from training_data import CASES, write_dataset
+
+SCRIPT = REPOSITORY / "SpleenSmoothSeg" / "CommandLine" / "soften.py"
+FILES = [f"{name}.nii.gz" for name in CASES]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return write_dataset(tmp_path / "Task é 1")
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "soft"
+
+
+def soften(dataset, out, *options: str) -> int:
+    return main([str(dataset), str(out), "--border", "gaussian:2mm", *options])
+
+
+def events(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_every_label_of_a_dataset_gets_a_soft_label_on_its_own_grid(dataset, out):
+    assert soften(dataset, out) == 0
+    assert everything_in(out) == FILES
+    for name in FILES:
+        label, soft = sitk.ReadImage(str(dataset / "labelsTr" / name)), sitk.ReadImage(str(out / name))
+        expected = smooth_border(label, Border.parse("gaussian:2mm"))
+        assert soft.GetPixelID() == sitk.sitkFloat32
+        assert soft.GetOrigin() == label.GetOrigin() and soft.GetDirection() == label.GetDirection()
+        assert np.allclose(sitk.GetArrayViewFromImage(soft), sitk.GetArrayViewFromImage(expected), atol=1e-6)
+
+
+def test_the_spleen_is_found_among_other_organs(tmp_path, out):
+    dataset = write_dataset(tmp_path / "Task", labels={"0": "background", "1": "liver", "2": "spleen"})
+    assert soften(dataset, out) == 0
+    assert not sitk.GetArrayFromImage(sitk.ReadImage(str(out / FILES[0]))).any()  # its labels hold no 2
+
+
+def test_one_bad_label_does_not_stop_the_others(dataset, out, capsys):
+    (dataset / "labelsTr" / "b.nii.gz").write_bytes(b"no image")
+    (dataset / "labelsTr" / "c.nii.gz").unlink()
+    assert soften(dataset, out, "--json") == 1
+    assert everything_in(out) == ["a.nii.gz", "d.nii.gz"]
+    said = events(capsys.readouterr().out)
+    assert [event["event"] for event in said if event["event"] != "progress"] == ["result", "error", "error", "result"]
+    errors = [event["message"] for event in said if event["event"] == "error"]
+    assert "b.nii.gz" in errors[0] and "c.nii.gz" in errors[1]
+    assert not any("\n" in message for message in errors)
+    fractions = [event["fraction"] for event in said if event["event"] == "progress"]
+    assert fractions == [0, 0.25, 0.5, 0.75]
+
+
+def test_a_person_reads_where_each_soft_label_lies(dataset, out, capsys):
+    soften(dataset, out)
+    assert capsys.readouterr().out.splitlines()[0] == f"{dataset / 'labelsTr' / FILES[0]}: {out / FILES[0]}"
+
+
+def test_files_that_are_there_are_replaced_only_when_told(dataset, out, capsys):
+    out.mkdir()
+    (out / "c.nii.gz").write_text("precious")
+    assert soften(dataset, out) == 1
+    assert "--overwrite" in capsys.readouterr().err
+    assert everything_in(out) == ["c.nii.gz"]
+    assert soften(dataset, out, "--overwrite") == 0
+    assert everything_in(out) == FILES
+
+
+@pytest.mark.parametrize("folder", ["labelsTr", "imagesTr"])
+def test_the_dataset_itself_is_never_written_to(dataset, folder, capsys):
+    before = {path.name: path.read_bytes() for path in (dataset / folder).iterdir()}
+    assert soften(dataset, dataset / folder, "--overwrite") == 1
+    assert "choose another" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in (dataset / folder).iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere", "out", "--border", "gaussian:1mm"], "dataset.json"),
+        (["nowhere", "out"], "--border"),
+        (["nowhere", "out", "--border", "gauss:1mm"], "no border kernel"),
+        (["nowhere", "out", "--border", "gaussian:1000mm"], "1000"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(arguments, sentence, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    said = capsys.readouterr().err
+    assert sentence in said and said.count("\n") == 1
+    assert not everything_in(tmp_path)
+
+
+def test_a_child_ends_with_its_stdin_and_leaves_whole_files_only(dataset, out):
+    command = [sys.executable, str(SCRIPT), str(dataset), str(out), "--border", "gaussian:2mm:3d", "--child"]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert json.loads(child.stdout.readline())["event"] == "started"
+    for line in child.stdout:
+        if json.loads(line)["event"] == "result":
+            break
+    child.stdin.close()
+    child.stdout.read()
+    assert child.wait(timeout=20) in (0, 130)  # it may have been done before it was told
+    assert set(everything_in(out)) <= set(FILES)
+    for name in everything_in(out):
+        sitk.ReadImage(str(out / name))
+
+
+def test_cases_are_listed_though_their_files_are_missing(dataset):
+    (dataset / "labelsTr" / "a.nii.gz").unlink()
+    assert [case.name for case in list_cases(dataset)] == list(CASES)

@@ -1,0 +1,340 @@
+"""Jobs one after another, by processes on this computer and by a cluster; processes that die, people who stop."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import dask
+import psutil
+import pytest
+
+import scheduling_jobs
+from scheduling_jobs import SOON, Job, count, go_on, meet, perish
+from segment_children import gone
+from SpleenSmoothSegLib.batch import cluster
+from SpleenSmoothSegLib.batch.scheduling import Outcome, check_scheduler, raise_failures, run_jobs
+from SpleenSmoothSegLib.errors import UserError
+
+ENGINE = Path(cluster.__file__).resolve().parents[2]
+HELPERS = Path(scheduling_jobs.__file__).parent
+
+
+def worker_processes() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
+
+
+class Ear:
+    """Hears events."""
+
+    def __init__(self):
+        self.heard: list[tuple[str, dict]] = []
+
+    def __call__(self, job: Job, event: dict) -> None:
+        self.heard.append((job.title, event))
+
+    def of(self, title: str) -> list[dict]:
+        return [event for name, event in self.heard if name == title]
+
+
+# ---- one after another
+
+
+def test_without_a_scheduler_jobs_are_done_in_this_process_one_after_another(tmp_path):
+    ear = Ear()
+    jobs = [Job("first", tmp_path / "1", epochs=2), Job("second", tmp_path / "2", epochs=1)]
+    assert list(run_jobs(count, jobs, on_event=ear)) == [Outcome(jobs[0], 2), Outcome(jobs[1], 1)]
+    here = {"pid": os.getpid()}
+    assert ear.heard == [
+        ("first", here),
+        ("first", {"epoch": 0}),
+        ("first", {"epoch": 1}),
+        ("second", here),
+        ("second", {"epoch": 0}),
+    ]
+
+
+def test_a_job_that_fails_does_not_stop_the_next(tmp_path):
+    jobs = [Job("unlucky", tmp_path / "1"), Job("fine", tmp_path / "2", partner=tmp_path / "2")]
+    with pytest.MonkeyPatch.context() as patch:
+        for name in cluster.THREADS:
+            patch.setenv(name, "1")
+        unlucky, fine = run_jobs(meet, jobs)
+    assert isinstance(unlucky.error, UserError) and unlucky.result is None
+    assert fine.error is None and fine.result
+
+
+def test_who_cannot_be_told_any_more_stops_the_jobs(tmp_path):
+    def broken_pipe(job, event):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        list(run_jobs(count, [Job("first", tmp_path / "1")], on_event=broken_pipe))
+
+
+def test_the_failure_of_one_job_is_raised_as_it_is_and_several_are_told_together():
+    error = UserError("The CT is empty; give another one.")
+    first, second, third = (Job(title, Path()) for title in ("Fold 0", "Fold 1", "Fold 2"))
+    raise_failures([Outcome(first, 1)])
+    with pytest.raises(UserError) as caught:
+        raise_failures([Outcome(first, error=error), Outcome(second, 1)])
+    assert caught.value is error
+    with pytest.raises(UserError, match=r"2 of 3 jobs failed. Fold 0: The CT is empty; .* Fold 2: The memory is not"):
+        raise_failures([Outcome(first, error=error), Outcome(second, 1), Outcome(third, error=MemoryError())])
+
+
+# ---- what may be asked for
+
+
+@pytest.mark.parametrize("scheduler", ["slurm", "local:0", "local:x", "localhost", "http://host", "tcp://"])
+def test_what_is_no_scheduler_is_told_before_anything_is_done(tmp_path, scheduler):
+    with pytest.raises(UserError, match="is no scheduler; give local, local:4"):
+        run_jobs(count, [Job("first", tmp_path / "1")], scheduler)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_dask_one_sentence_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    check_scheduler(None)
+    with pytest.raises(UserError, match=r'lacks; pip install "dask\[distributed\]" gets it.$'):
+        check_scheduler("local")
+
+
+def test_an_address_where_nobody_answers_is_told_in_one_sentence(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    with pytest.raises(UserError, match="^No dask scheduler answers at tcp://127.0.0.1:9; check the address"):
+        list(run_jobs(count, [Job("first", tmp_path / "1")], "tcp://127.0.0.1:9"))
+    with pytest.raises(UserError, match="^tls:// needs certificates"):
+        list(run_jobs(count, [Job("first", tmp_path / "1")], "tls://127.0.0.1:9"))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_neither_dask_nor_torch_is_imported_before_a_scheduler_is_asked_for():
+    heavy = ("dask", "distributed", "numpy", "torch")
+    code = f"import sys, SpleenSmoothSegLib.batch.scheduling; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ENGINE, capture_output=True, encoding="utf-8")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+# ---- processes on this computer
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """Two jobs that wait for each other and two that fail, by two processes."""
+    folder, ear, listening = tmp_path_factory.mktemp("together"), Ear(), []
+    one, two = folder / "one", folder / "two"
+    jobs = [Job("unlucky", one), Job("one", one, partner=two), Job("broken", one), Job("two", two, partner=one)]
+
+    def hear(job, event):
+        ear(job, event)
+        for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+            connections = process.net_connections()
+            listening.extend(each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN)
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in cluster.THREADS:
+            patch.setenv(name, "7")  # as a person may have it for one program at a time
+        before = dict(os.environ)
+        outcomes = {outcome.job.title: outcome for outcome in run_jobs(meet, jobs, "local:2", hear)}
+        after = dict(os.environ)
+    left = worker_processes()
+    return SimpleNamespace(**locals())
+
+
+def test_two_processes_do_jobs_at_the_same_time(together):
+    assert len({together.ear.of(title)[0]["pid"] for title in ("one", "two")} - {os.getpid()}) == 2
+    assert not together.outcomes["one"].error and not together.outcomes["two"].error
+
+
+def test_processes_share_the_cores(together):
+    from dask.system import CPU_COUNT
+
+    assert together.outcomes["one"].result == dict.fromkeys(cluster.THREADS, str(max(1, CPU_COUNT // 2)))
+
+
+def test_a_failure_in_another_process_comes_back_as_it_is_and_stops_no_other_job(together):
+    assert len(together.outcomes) == 4
+    error = together.outcomes["unlucky"].error
+    assert type(error) is UserError and str(error) == "The CT is empty; give another one."
+    assert isinstance(together.outcomes["broken"].error, ZeroDivisionError)
+    assert together.outcomes["broken"].error.__traceback__ is not None
+
+
+def test_nobody_outside_this_computer_can_connect_to_it(together):
+    assert set(together.listening) == {"127.0.0.1"}
+
+
+def test_nothing_stays_of_the_processes(together):
+    names = {"PYTHONHASHSEED", "DASK_LOGGING__DISTRIBUTED", *cluster.THREADS}
+    assert not names & {name for name, _ in together.after.items() ^ together.before.items()}
+    assert not together.left
+
+
+def test_a_job_whose_process_is_killed_is_taken_up_again_from_its_last_epoch(tmp_path, capfd):
+    ear, killed = Ear(), []
+
+    def kill(job, event):
+        ear(job, event)
+        if job.title == "long" and event.get("epoch") == 5:
+            killed.append(ear.of("long")[0]["pid"])
+            os.kill(killed[0], signal.SIGKILL)
+
+    jobs = [Job("long", tmp_path / "long", epochs=12), Job("short", tmp_path / "short", epochs=2)]
+    outcomes = list(run_jobs(count, jobs, "local:2", kill))
+    assert {outcome.job.title: (outcome.result, outcome.error) for outcome in outcomes} == {
+        "long": (12, None),
+        "short": (2, None),
+    }
+    epochs, pids = zip(*(line.split(":") for line in (tmp_path / "long").read_text().split()), strict=True)
+    assert list(map(int, epochs)) == list(range(12)), "no epoch is left out or done twice"
+    assert pids[0] == pids[5] == str(killed[0]) != pids[-1]
+    told = [event["epoch"] for event in ear.of("long") if "epoch" in event]
+    assert told == sorted(told) and told[-1] == 11
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_job_that_kills_every_process_is_given_up_and_those_behind_it_are_done(tmp_path, capfd):
+    ear, workers = Ear(), []
+
+    def hear(job, event):
+        ear(job, event)
+        workers.append(len(worker_processes()))
+
+    jobs = [Job(title, tmp_path / title, epochs=1) for title in ("deadly", "second", "third")]
+    # As on a busy computer, where a process takes longer to start than dask by default waits for it.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}):
+        outcomes = {outcome.job.title: outcome for outcome in run_jobs(perish, jobs, "local:1", hear)}
+    assert max(workers) == 1
+    assert str(outcomes["deadly"].error).startswith("deadly was given up, for its process died time after time")
+    assert len(ear.of("deadly")) == 3
+    assert outcomes["second"].result == outcomes["third"].result == 1
+    assert capfd.readouterr() == ("", "")
+
+
+# ---- people who stop
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts a program with two jobs that write; gives it and what its jobs say. Ends what a failed test leaves."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+        import sys
+        from pathlib import Path
+        sys.path[:0] = [{str(ENGINE)!r}, {str(HELPERS)!r}]
+        from SpleenSmoothSegLib.batch.console import *
+
+        def work():
+            if "--child" in sys.argv:
+                exit_with_parent()
+            from SpleenSmoothSegLib.batch.scheduling import run_jobs
+            from scheduling_jobs import Job, write_slowly
+            print("starting", flush=True)
+            jobs = [Job(str(number), Path("out", str(number))) for number in range(3)]
+            list(run_jobs(write_slowly, jobs, "local:2", lambda job, event: print(event["pid"], flush=True)))
+            return 0
+
+        if __name__ == "__main__":
+            stop_on_signals()
+            exit_process(exit_code(work, PersonConsole(False)))
+        """)
+    )
+    processes = []
+
+    def begin(lines: int, *arguments: str):
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        command = [sys.executable, program, *arguments]
+        process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes)
+        processes.append(psutil.Process(process.pid))
+        for _ in range(lines):
+            assert process.stdout.readline()
+        if lines == 1:
+            time.sleep(1.0)  # in the middle of the start
+        processes.extend(processes[0].children(recursive=True))
+        return process, processes
+
+    yield begin
+    for process in processes:
+        if process.is_running():
+            process.kill()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+@pytest.mark.parametrize("lines", [1, 3], ids=["at the start", "at work"])
+def test_ctrl_c_leaves_no_process_no_file_and_no_traceback(start, tmp_path, lines):
+    process, processes = start(lines)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    _, err = process.communicate(timeout=SOON)
+    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert gone(processes, SOON)
+    assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize("end", ["its stdin is closed", "it is killed"])
+def test_processes_end_with_their_program_and_leave_no_file(start, tmp_path, end):
+    process, processes = start(3, "--child")
+    if end == "it is killed":
+        process.kill()
+    process.communicate(timeout=SOON)  # closes its stdin
+    assert len(processes) >= 3
+    assert gone(processes, SOON)
+    assert not list(tmp_path.glob("out/*"))
+
+
+# ---- a cluster
+
+
+def test_a_cluster_does_the_jobs_and_stays(address, tmp_path):
+    for run in ("first", "second"):
+        ear = Ear()
+        jobs = [Job(str(number), tmp_path / f"{run}{number}", epochs=2) for number in range(4)]
+        outcomes = list(run_jobs(count, jobs, address, ear))
+        assert Counter(outcomes) == Counter(Outcome(job, 2) for job in jobs)
+        for job in jobs:
+            assert [event.get("epoch") for event in ear.of(job.title)] == [None, 0, 1]
+        pids = {event["pid"] for _, event in ear.heard if "pid" in event}
+        assert len(pids) == 2 and all(map(psutil.pid_exists, pids))
+
+
+def test_a_job_on_a_cluster_stops_once_nobody_asks_for_it(address, tmp_path):
+    quick, endless = Job("quick", tmp_path / "quick"), Job("endless", tmp_path / "endless")
+    with closing(run_jobs(go_on, [endless, quick], address)) as outcomes:
+        assert next(outcomes).job == quick
+        assert not endless.file.exists()
+    end = time.monotonic() + SOON
+    while not endless.file.exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+class Workers:
+    """Stands in for a dask client whose workers are not like this process."""
+
+    def __init__(self, python: str, error: Exception | None):
+        self._python, self._error = python, error
+
+    def get_versions(self) -> dict:
+        return {"workers": {"tcp://1.2.3.4:5": {"host": {"python": f"{self._python}.1.final.0"}}}}
+
+    def run(self, function, *arguments, on_error: str) -> dict:
+        return {"tcp://1.2.3.4:5": self._error}
+
+
+@pytest.mark.parametrize(
+    ("python", "error", "words"),
+    [
+        ("3.1", None, "run Python 3.1; start them with Python 3"),
+        ("{}.{}".format(*sys.version_info), ModuleNotFoundError("No module"), r'\(No module\); let them read "/here"'),
+    ],
+)
+def test_workers_that_cannot_run_this_program_are_told(python, error, words):
+    with pytest.raises(UserError, match=f"^The workers of tcp://a:1 .*{words}"):
+        cluster._check_workers(Workers(python, error), "tcp://a:1", ["/here"])

@@ -1,0 +1,394 @@
+"""segment.py --scheduler: many CTs by several processes, bad files among them, processes that die, a second start."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import segment
+import SimpleITK as sitk
+
+from inputs import cut_short, everything_in, small_ct, small_disk, write, write_dicom
+from locations import REPOSITORY
+from SpleenSmoothSegLib.batch import study
+from SpleenSmoothSegLib.batch.jobs import Job, plan_jobs
+from SpleenSmoothSegLib.batch.runner import Settings
+from SpleenSmoothSegLib.batch.study import StudyJob, config_sha256_of, digest_of, segment_one, segment_study
+from SpleenSmoothSegLib.batch.studytable import StudyTable
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.geometry.grid import same_grid
+
+SCRIPT = REPOSITORY / "SpleenSmoothSeg" / "CommandLine" / "segment.py"
+GOOD = ("a", "b", "c", "d", "cts_dicom")
+BAD = {"empty": "is empty", "text": "cannot be read", "truncated": "is damaged or incomplete"}
+
+
+def folder_of_cts(folder: Path) -> Path:
+    """Five CTs, one of them as DICOM files, and three that are bad."""
+    for name in GOOD[:-1]:
+        write(small_ct(), folder / f"{name}.nii.gz")
+    write_dicom(small_ct(), folder / "dicom")
+    (folder / "empty.nii.gz").touch()
+    (folder / "text.nrrd").write_text("hello")
+    cut_short(write(small_ct(), folder / "truncated.nii.gz"))
+    return folder
+
+
+def lines_of(table: Path) -> list[dict]:
+    with open(table, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def state_of(table: Path) -> dict[str, str]:
+    return {Path(line["ct"]).name: line["state"] for line in lines_of(table)}
+
+
+def settings_of(model: Path) -> Settings:
+    return Settings(model, "cpu")
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory, pristine_model_folder):
+    """A study by two processes, one of which is killed when it looks at a CT; then the same started again."""
+    folder = tmp_path_factory.mktemp("study")
+    cts, out = folder_of_cts(folder / "cts"), folder / "out"
+    killed, loads, tables = [], Counter(), []
+
+    def hear(job: Job, event: dict) -> None:
+        if event["event"] != "step":
+            tables.append(StudyTable(out).rows())
+            return
+        if event["step"] == "Loading the ensemble":
+            loads[event["worker"]] += 1
+        if event["step"] == "Folds look at the slices" and job.title == "c.nii.gz" and not killed:
+            killed.append(event["worker"])
+            os.kill(int(event["worker"].split(":")[1]), signal.SIGKILL)
+
+    jobs = plan_jobs([cts], out, overlay=False)
+    settings = settings_of(pristine_model_folder)
+    counts = segment_study(jobs, settings, StudyTable(out), "local:2", hear)
+    lines = lines_of(out / "results.csv")
+    again = []
+    second = segment_study(jobs, settings, StudyTable(out), "local:1", lambda job, event: again.append((job, event)))
+    return SimpleNamespace(**locals())
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
+class TestAStudyWithAKilledWorkerAndBadFiles:
+    def test_every_good_ct_is_segmented_also_that_of_the_killed_worker(self, first):
+        assert first.killed
+        assert everything_in(first.out) == sorted(["results.csv", *(f"{name}_spleen.seg.nrrd" for name in GOOD)])
+        for name in GOOD[:-1]:
+            mask = sitk.ReadImage(str(first.out / f"{name}_spleen.seg.nrrd"))
+            assert same_grid(mask, sitk.ReadImage(str(first.cts / f"{name}.nii.gz")))
+        assert (first.counts.done, first.counts.before, first.counts.failed) == (5, 0, 3)
+
+    def test_the_table_has_one_line_a_ct_with_its_numbers_or_what_is_wrong(self, first):
+        good = {name: "done" for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz", "dicom")}
+        bad = {name: "failed" for name in ("empty.nii.gz", "text.nrrd", "truncated.nii.gz")}
+        assert state_of(first.out / "results.csv") == good | bad
+        for line in first.lines:
+            name = Path(line["ct"]).name.split(".")[0]
+            if line["state"] == "failed":
+                assert BAD[name] in line["message"] and line["message"].endswith(".")
+                assert line["volume_ml"] == ""
+            else:
+                assert line["message"] == ""
+                assert float(line["volume_ml"]) >= 0 and len(line["fold_volumes_ml"].split()) == 2
+                assert float(line["seconds"]) > 0 and len(line["ct_sha256"]) == 64
+
+    def test_what_comes_of_a_ct_is_in_the_table_at_once(self, first):
+        assert [len(rows) for rows in first.tables] == list(range(1, 9))
+
+    def test_networks_are_loaded_once_a_worker(self, first):
+        workers = {line["worker"] for line in first.lines if line["worker"]}
+        assert set(first.loads.values()) == {1}
+        assert workers | set(first.killed) == set(first.loads)
+
+    def test_a_second_start_does_only_what_had_failed(self, first):
+        assert (first.second.done, first.second.before, first.second.failed) == (5, 5, 3)
+        kinds = Counter(event["event"] for _, event in first.again)
+        assert kinds["result"] == 0 and kinds["before"] == 5 and kinds["error"] == 3
+        assert lines_of(first.out / "results.csv") == first.lines
+
+
+# ---- what is done again
+
+
+@pytest.fixture
+def one(tmp_path, pristine_model_folder):
+    """Does a CT as a worker does it, as often as it is asked to; gives the result or None."""
+    ct = write(small_ct(), tmp_path / "ct.nii.gz")
+    table = StudyTable(tmp_path / "out")
+
+    planned = []
+
+    def do(settings: Settings | None = None, plan: bool = True, **files) -> dict | None:
+        settings = settings or settings_of(pristine_model_folder)
+        if plan:
+            planned[:] = plan_jobs([ct], tmp_path / "out", overlay=False, overwrite=True, **files)
+        (job,) = planned
+        way = config_sha256_of(settings)
+        before = study._digest_before(table.rows().get(str(ct)), way)
+        result = segment_one(StudyJob(job, settings, way, before), lambda event: None)
+        if result:
+            table.add(result | {"state": "done", "config_sha256": way})
+        return result
+
+    do.ct, do.out = ct, tmp_path / "out"
+    assert do()
+    assert do() is None, "it is there already"
+    return do
+
+
+def test_a_ct_that_has_changed_is_done_again(one):
+    write(small_ct(center=(3, 0, 0)), one.ct)
+    assert one()
+    assert one() is None
+
+
+def test_a_ct_whose_mask_is_gone_is_done_again(one):
+    (one.out / "ct_spleen.seg.nrrd").unlink()
+    assert one()
+
+
+def test_a_ct_of_which_more_is_wanted_is_done_again(one):
+    assert one(probability=True)
+    assert (one.out / "ct_spleen_probability.nii.gz").is_file()
+
+
+def test_another_model_or_another_way_does_it_again(one, pristine_model_folder, model_folder):
+    card = json.loads((model_folder / "model.json").read_text())
+    (model_folder / "model.json").write_text(json.dumps(card | {"threshold": 0.4}))
+    assert one(settings_of(model_folder))
+    assert one(Settings(pristine_model_folder, "cpu", largest_component=False))
+    assert one(Settings(pristine_model_folder, "cpu", plain=True))
+
+
+def digest(ct: Path) -> str:
+    return digest_of(Job(ct, ct.name, ct / "spleen.nrrd" if ct.is_dir() else ct.with_name("spleen.nrrd")))
+
+
+def test_a_folder_of_dicom_files_is_another_when_one_of_its_files_is_but_not_when_it_receives_results(tmp_path):
+    write_dicom(small_ct(), tmp_path / "dicom")
+    before = digest(tmp_path / "dicom")
+    assert digest(Path(shutil.copytree(tmp_path / "dicom", tmp_path / "copy"))) == before
+    for name in ("spleen.nrrd", "results.csv", ".half-written"):
+        (tmp_path / "dicom" / name).touch()
+    assert digest(tmp_path / "dicom") == before
+    next((tmp_path / "dicom").glob("*.dcm")).unlink()
+    assert digest(tmp_path / "dicom") not in (before, "")
+
+
+def test_a_header_is_another_when_its_voxels_are(tmp_path):
+    write(small_ct(), tmp_path / "ct.mhd")
+    (voxels,) = tmp_path.glob("ct.*raw")
+    before = digest(tmp_path / "ct.mhd")
+    voxels.write_bytes(voxels.read_bytes()[::-1])
+    assert digest(tmp_path / "ct.mhd") != before
+
+
+def test_a_ct_that_cannot_be_read_any_more_is_not_taken_for_done(one):
+    one.ct.unlink()
+    with pytest.raises(UserError, match="does not exist"):
+        one(plan=False)
+    assert digest(one.ct) == ""
+
+
+# ---- the table
+
+
+def test_a_line_that_was_cut_off_does_not_count_and_the_next_one_is_whole(tmp_path):
+    table = StudyTable(tmp_path)
+    for ct in ("b", "a"):
+        table.add({"ct": ct, "state": "done", "volume_ml": 1.5})
+    whole = table.path.read_bytes()
+    table.path.write_bytes(whole[:-12])
+    assert set(table.rows()) == {"b"}
+    table.add({"ct": "c", "state": "failed", "message": 'It said "no", and more.'})
+    assert set(table.rows()) == {"b", "c"}
+    assert table.rows()["c"]["message"] == 'It said "no", and more.'
+    table.path.write_bytes(table.path.read_bytes()[:-20])  # within a quoted message
+    for ct in ("d", "e"):
+        table.add({"ct": ct, "state": "failed", "message": 'It said "no".'})
+    assert set(table.rows()) == {"b", "d", "e"}
+    table.add({"ct": "c", "state": "done"})
+    for ct in ("d", "e"):
+        table.add({"ct": ct, "state": "done"})
+    table.tidy()
+    assert [(line["ct"], line["state"]) for line in lines_of(table.path)] == [(ct, "done") for ct in "bcde"]
+
+
+@pytest.mark.parametrize("content", [b"ct,volume\r\n", b"\xff\xfe\x00", b"mine\n"])
+def test_a_table_of_somebody_else_is_left_alone(tmp_path, content):
+    (tmp_path / "results.csv").write_bytes(content)
+    with pytest.raises(
+        UserError, match="is no table of this program, or another program .* choose another folder after -o.$"
+    ):
+        StudyTable(tmp_path)
+    assert (tmp_path / "results.csv").read_bytes() == content
+
+
+def test_a_full_disk_is_told_and_the_lines_that_are_there_stay(tmp_path):
+    with small_disk(tmp_path / "disk", "size=16k") as disk:
+        table = StudyTable(disk)
+        told = [table.add({"ct": f"{number}", "state": "failed", "message": "x" * 100}) for number in range(200)]
+        first = next(number for number, sentence in enumerate(told) if sentence)
+        assert first > 0 and not any(told[:first]) and "no space left on device" in told[first]
+        rows = table.rows()
+        assert len(rows) in (first, first - 1)
+        with pytest.raises(UserError, match="cannot be written .*; close it in other programs, or free space there"):
+            table.tidy()
+        assert len(table.rows()) >= len(rows)
+
+
+def test_what_could_not_be_written_for_a_while_is_written_later(tmp_path):
+    table = StudyTable(tmp_path)
+    assert table.add({"ct": "a", "state": "done"}) == ""
+    table.path.rename(tmp_path / "aside")
+    table.path.mkdir()  # as good as a program that holds the file
+    assert "cannot be written" in table.add({"ct": "b", "state": "done"})
+    table.path.rmdir()
+    (tmp_path / "aside").rename(table.path)
+    assert table.add({"ct": "c", "state": "done"}) == ""
+    assert list(table.rows()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252"])
+def test_a_table_that_a_spreadsheet_has_saved_again_is_still_one(tmp_path, encoding):
+    table = StudyTable(tmp_path)
+    for number in range(200):
+        table.add({"ct": f"é{number}", "state": "done"})
+    table.path.write_bytes(table.path.read_bytes().decode().encode(encoding))
+    assert len(StudyTable(tmp_path).rows()) == 200
+
+
+# ---- the command line
+
+
+@pytest.fixture
+def run(tmp_path, pristine_model_folder, capfd, monkeypatch):
+    """Runs segment.py with a small model in a folder of its own; gives its exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def main(*arguments: object, model: Path = pristine_model_folder) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = segment.main(["--model", str(model), "--device", "cpu", *map(str, arguments)])
+        return code, *capfd.readouterr()
+
+    return main
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["cts", "-o", "out", "--scheduler", "slurm"], "is no scheduler; give local, local:4"),
+        (["cts", "-o", "spleen.seg.nrrd", "--scheduler", "local"], "A study has many CTs; give a folder after -o"),
+        (["cts", "-o", "out", "--label", "l.nrrd", "--scheduler", "local"], "A study has many CTs"),
+        (["-o", "out", "--scheduler", "local"], "A study needs CTs; give a folder of them"),
+        (["none", "-o", "out", "--scheduler", "local"], "does not exist"),
+        (["cts", "-o", "out", "--stay"], "--stay is for a program that runs this one; add --child"),
+        (["cts", "-o", "foreign", "--scheduler", "local"], "is no table of this program"),
+        (["cts", "-o", "full", "--scheduler", "local"], "is there already; add --overwrite"),
+        (["cts", "-o", "out", "--scheduler", "tcp://127.0.0.1:9"], "No dask scheduler answers"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_any_work(run, tmp_path, monkeypatch, arguments, words):
+    from SpleenSmoothSegLib.batch import cluster
+
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
+    write(small_ct(), tmp_path / "cts" / "ct.nii.gz")
+    write(small_ct(), tmp_path / "full" / "ct_spleen.seg.nrrd")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "results.csv").write_text("mine\n")
+    before = everything_in(tmp_path)
+    code, out, err = run(*arguments)
+    assert (code, out) == (1, "")
+    assert words in err and err.count("\n") == 1
+    assert everything_in(tmp_path) == before
+
+
+def test_two_folders_of_cts_with_the_same_names_do_not_share_their_results(run, tmp_path):
+    for folder in ("one", "two"):
+        write(small_ct(), tmp_path / folder / "ct.nii.gz")
+    assert run("one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1")[0] == 0
+    before = (tmp_path / "out.v2" / "ct_spleen.seg.nrrd").read_bytes()
+    code, out, err = run("two", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1")
+    assert (code, out) == (1, "")
+    result, one, two = (tmp_path / name for name in ("out.v2/ct_spleen.seg.nrrd", "one/ct.nii.gz", "two/ct.nii.gz"))
+    assert err == f'"{result}" is the result of "{one}"; choose another folder after -o for "{two}".\n'
+    assert (tmp_path / "out.v2" / "ct_spleen.seg.nrrd").read_bytes() == before
+    code, out, _ = run("two/../one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1", "--json")
+    assert json.loads(out.splitlines()[-1])["before"] == 1, "the same folder by another path"
+    code, out, _ = run("one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1", "--json", "--overwrite")
+    assert json.loads(out.splitlines()[-1])["before"] == 0
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_study_with_one_sentence(run, tmp_path, model_folder):
+    (model_folder / "fold_1.safetensors").unlink()
+    for name in ("a", "b", "c"):
+        write(small_ct(), tmp_path / "cts" / f"{name}.nii.gz")
+    code, out, err = run("cts", "-o", "out", "--scheduler", "local:1", model=model_folder)
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert 'misses its fold "fold_1.safetensors"' in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_person_is_told_of_each_ct_and_at_the_end_of_all(run, tmp_path):
+    write(small_ct(), tmp_path / "cts" / "a.nii.gz")
+    (tmp_path / "cts" / "b.nii.gz").touch()
+    code, out, err = run("cts", "-o", "out", "--no-overlay", "--scheduler", "local:1")
+    assert code == 1
+    assert err == f'"{tmp_path}/cts/b.nii.gz" is empty; copy or export it again.\n'
+    first, second, last = out.splitlines()
+    assert first.startswith(f"{tmp_path}/cts/a.nii.gz: ")
+    assert second == f"  segmentation: {tmp_path}/out/a_spleen.seg.nrrd"
+    assert last == f"Segmented: 1 of 2 CTs, 1 failed; {tmp_path}/out/results.csv"
+    write(small_ct(), tmp_path / "cts" / "b.nii.gz")
+    code, out, err = run("cts", "-o", "out", "--no-overlay", "--scheduler", "local:1", "--json")
+    events = [json.loads(line) for line in out.splitlines()]
+    assert (code, err) == (0, "")
+    assert events[-1] == {
+        "event": "study",
+        "done": 2,
+        "before": 1,
+        "failed": 0,
+        "table": str(tmp_path / "out" / "results.csv"),
+    }
+    assert [event["step"] for event in events if event["event"] == "progress"] == [f"{n} of 2 CTs" for n in range(3)]
+
+
+def test_a_cluster_whose_workers_started_elsewhere_does_the_study_too(run, tmp_path, address):
+    write(small_ct(), tmp_path / "cts" / "a.nii.gz")
+    code, out, err = run("cts", "-o", "out", "--no-overlay", "--scheduler", address)
+    assert (code, err) == (0, "")
+    assert everything_in(tmp_path / "out") == ["a_spleen.seg.nrrd", "results.csv"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_ctrl_c_leaves_what_is_done_in_the_table_and_the_next_start_goes_on(run, tmp_path, pristine_model_folder):
+    for number in range(12):
+        write(small_ct(), tmp_path / "cts" / f"{number}.nii.gz")
+    command = [sys.executable, str(SCRIPT), "cts", "-o", "out", "--no-overlay", "--json", "--scheduler", "local:1"]
+    command += ["--model", str(pristine_model_folder), "--device", "cpu"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "encoding": "utf-8"}
+    with subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipes) as process:
+        for line in process.stdout:
+            if json.loads(line)["event"] == "result":
+                os.killpg(process.pid, signal.SIGINT)
+                break
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
+    done = len(lines_of(tmp_path / "out" / "results.csv"))
+    masks = [name for name in everything_in(tmp_path / "out") if name != "results.csv"]
+    assert 0 < done < 12 and all(name.endswith("_spleen.seg.nrrd") for name in masks)
+    code, out, err = run("cts", "-o", "out", "--no-overlay", "--json", "--scheduler", "local:1")
+    assert (code, err) == (0, "")
+    assert json.loads(out.splitlines()[-1])["before"] == done

@@ -1,0 +1,416 @@
+"""The preview of a soft border: the soft label of training, and its effect on labels whose effect is known."""
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from scipy import special
+
+from phantoms import turned
+from SpleenSmoothSegLib.border.contour import IN_SLICES, IN_SPACE, MaskBorder, crossings
+from SpleenSmoothSegLib.border.effect import BorderPreview, in_words
+from SpleenSmoothSegLib.border.kernels import KERNELS, Border, smooth_border
+from SpleenSmoothSegLib.errors import UserError
+
+every_kernel = pytest.mark.parametrize("kernel", KERNELS)
+either_plane = pytest.mark.parametrize("plane", ["2d", "3d"])
+
+# Part of the width of each kernel over which a straight border rises from 0.05 to 0.95.
+BAND = {
+    "gaussian": 2 * special.ndtri(0.95),
+    "box": 0.9,
+    "boundary_uncertainty": 2,
+    "signed_distance": np.log(19) / np.log(9),
+}
+
+
+def image(mask: np.ndarray, spacing=(1.0, 1.0, 1.0), direction=None, origin=(0.0, 0.0, 0.0)) -> sitk.Image:
+    """A label from a (slice, row, column) mask; the spacing is (column, row, slice)."""
+    label = sitk.GetImageFromArray(np.asarray(mask, np.uint8))
+    label.SetSpacing(spacing)
+    label.SetOrigin(origin)
+    if direction is not None:
+        label.SetDirection(direction)
+    return label
+
+
+def blob(shape=(20, 30, 30), part=(slice(5, 14), slice(8, 21), slice(7, 23))) -> np.ndarray:
+    """A ragged label, so that nothing holds by symmetry."""
+    mask = np.zeros(shape, bool)
+    mask[part] = np.random.default_rng(5).random(mask[part].shape) < 0.8
+    return mask
+
+
+def ball(radius: float, size: int = 0, axes=(0, 1, 2)) -> np.ndarray:
+    """A ball of some voxels around the center of a cube, or a cylinder along the axis that is left out."""
+    size = size or int(2 * radius + 31)
+    index = np.indices((size,) * 3) - size // 2 + 0.2
+    return sum(index[axis] ** 2 for axis in axes) <= radius**2
+
+
+def preview_of(label: sitk.Image, text: str):
+    """Preview, border, soft label and effect."""
+    preview, border = BorderPreview(label), Border.parse(text)
+    soft = preview.soften(border)
+    return preview, border, soft, preview.effect(border, soft)
+
+
+def effect_of(label: sitk.Image, text: str):
+    return preview_of(label, text)[-1]
+
+
+def words_of(label: sitk.Image, text: str) -> str:
+    return " ".join(in_words(effect_of(label, text), Border.parse(text)))
+
+
+def shrinkage(radius: float, sigma: float, dimensions: int) -> float:
+    """How far the 0.5 contour of a disc or ball moves inward under a Gaussian filter, integrated over the radius."""
+    at = np.linspace(0, radius, 1001)
+    rho = np.linspace(max(radius - 2 * sigma, 0.01), radius, 201)[:, None]
+    if dimensions == 2:
+        bell = np.exp(-((at - rho) ** 2) / (2 * sigma**2)) * special.ive(0, at * rho / sigma**2) * at / sigma**2
+    else:
+        bell = np.exp(-((at - rho) ** 2) / (2 * sigma**2)) - np.exp(-((at + rho) ** 2) / (2 * sigma**2))
+        bell = bell * at / (rho * sigma * np.sqrt(2 * np.pi))
+    values = np.trapezoid(bell, at, axis=1)  # falls with rho
+    return radius - float(np.interp(-0.5, -values, rho[:, 0]))
+
+
+# --- the soft label --------------------------------------------------------------------------------------
+
+
+def assert_is_that_of_training(label: sitk.Image, border: Border):
+    soft = BorderPreview(label).soften(border)
+    whole = smooth_border(label, border)
+    corner = whole.TransformPhysicalPointToIndex(soft.GetOrigin())
+    np.testing.assert_allclose(whole.TransformIndexToPhysicalPoint(corner), soft.GetOrigin(), atol=1e-6)
+    assert (soft.GetSpacing(), soft.GetDirection()) == (whole.GetSpacing(), whole.GetDirection())
+    assert soft.GetPixelID() == whole.GetPixelID()
+    region = tuple(slice(start, start + size) for start, size in zip(corner, soft.GetSize(), strict=True))[::-1]
+    pasted = np.zeros(whole.GetSize()[::-1], np.float32)
+    pasted[region] = sitk.GetArrayViewFromImage(soft)
+    np.testing.assert_array_equal(pasted, sitk.GetArrayViewFromImage(whole))
+
+
+CUTS = {
+    "whole": (slice(None),) * 3,
+    "at the first slice": (slice(8, None), slice(None), slice(None)),
+    "at the last row": (slice(None), slice(None, 15), slice(None)),
+    "at every edge": (slice(8, 12), slice(10, 18), slice(9, 20)),
+    "one slice": (slice(9, 10), slice(None), slice(None)),
+}
+
+
+@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
+@pytest.mark.parametrize("unit", ["mm", "px"])
+@either_plane
+@every_kernel
+def test_the_soft_label_is_that_of_training_also_at_the_edge_of_the_image(kernel, plane, unit, cut):
+    label = image(blob()[cut], (0.8, 0.9, 2.5), turned(10, 20, 30), (-40, 50, 600))
+    for width in (0, 0.7, 2.6, 6):
+        assert_is_that_of_training(label, Border(kernel, width, unit, plane))
+
+
+@either_plane
+@every_kernel
+def test_the_soft_label_of_a_real_spleen_is_that_of_training(kernel, plane, sample_label):
+    assert_is_that_of_training(sample_label, Border(kernel, 4, plane=plane))
+
+
+def test_the_soft_label_of_a_spleen_that_the_scan_cuts_off_is_that_of_training(shared_case):
+    _, label = shared_case("spleen_2")
+    for text in ("gaussian:3mm", "gaussian:3mm:3d", "signed_distance:4mm:3d"):
+        assert_is_that_of_training(label, Border.parse(text))
+
+
+def test_the_label_may_change_after_the_preview_was_made():
+    label = image(blob())
+    preview, border = BorderPreview(label), Border("gaussian", 1.5)
+    before = sitk.GetArrayFromImage(preview.soften(border))
+    label[5:20, 5:20, 5:20] = 0
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(preview.soften(border)), before)
+
+
+def test_a_soft_label_larger_than_the_preview_makes_is_measured_alike():
+    label = image(blob(), (0.8, 0.9, 2.5))
+    for text in ("gaussian:1.5mm", "gaussian:1.5mm:3d"):
+        preview, border, _, effect = preview_of(label, text)
+        of_whole = preview.effect(border, smooth_border(label, border))
+        assert of_whole.contour_shift_mean_mm == pytest.approx(effect.contour_shift_mean_mm, abs=1e-6)
+        assert of_whole == replace(effect, contour_shift_mean_mm=of_whole.contour_shift_mean_mm)
+
+
+@pytest.mark.parametrize("unfit", [sitk.Image(8, 8, sitk.sitkUInt8), sitk.Image([4, 4, 4], sitk.sitkUInt8)])
+def test_an_image_without_a_label_is_refused_in_one_sentence(unfit):
+    with pytest.raises(UserError, match=r"^[^.]+: choose a labelmap volume\.$|^[^.]+; choose another label\.$"):
+        BorderPreview(unfit)
+
+
+# --- how far the border moves ----------------------------------------------------------------------------
+
+
+@either_plane
+@every_kernel
+def test_a_border_of_no_width_changes_nothing_at_all(kernel, plane):
+    effect = effect_of(image(blob(), (0.8, 0.9, 2.5)), str(Border(kernel, 0, plane=plane)))
+    assert (effect.contour_shift_mean_mm, effect.contour_shift_p95_mm, effect.band_mm) == (0, 0, 0)
+    assert (effect.volume_change_ml, effect.volume_change_percent) == (0, 0)
+    assert (effect.tips_lost_ml, effect.tips_lost_parts) == (0, 0)
+    assert effect.volume_ml == pytest.approx(np.count_nonzero(blob()) * 0.8 * 0.9 * 2.5 / 1000)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("kernel", sorted(KERNELS.keys() - {"none"}))
+def test_a_straight_border_stays_and_is_as_wide_as_the_kernel_says(kernel, axis):
+    spacing = (0.5, 0.6, 0.7)
+    mask = np.zeros((60, 60, 60), bool)
+    np.moveaxis(mask, axis, 0)[30:] = True  # the other sides are those of the field of view
+    effect = effect_of(image(mask, spacing), f"{kernel}:4mm:3d")
+    assert effect.contour_shift_p95_mm < 1e-5
+    assert effect.volume_change_ml == 0
+    if kernel in BAND:
+        assert effect.band_mm == pytest.approx(4 * BAND[kernel], abs=0.5)  # some count whole voxels
+
+
+@pytest.mark.parametrize(("radius", "sigma"), [(20, 1), (20, 2), (20, 4), (10, 2), (10, 3)])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_a_round_border_moves_inward_as_the_theory_of_the_gaussian_says(dimensions, radius, sigma):
+    axes = (0, 1, 2) if dimensions == 3 else (1, 2)
+    effect = effect_of(image(ball(radius, axes=axes)), f"gaussian:{sigma}px:{dimensions}d")
+    moved = shrinkage(radius, sigma, dimensions)
+    assert effect.contour_shift_mean_mm == pytest.approx(moved, abs=0.15)
+    assert effect.contour_shift_p95_mm < moved + 0.6
+    expected = 100 * ((1 - moved / radius) ** dimensions - 1)
+    assert effect.volume_change_percent == pytest.approx(expected, abs=1.2)
+    assert effect.tips_lost_parts == 0
+
+
+def test_a_2d_border_moves_only_within_slices_and_a_3d_border_also_between_them():
+    spacing = (1.0, 1.0, 4.0)
+    mask = np.zeros((15, 41, 41), bool)
+    mask[5:10] = ball(12, 41, axes=(1, 2))[0]  # a cylinder of five slices
+    flat, deep = (effect_of(image(mask, spacing), f"gaussian:3mm{plane}") for plane in ("", ":3d"))
+    alone = effect_of(image(mask[7:8], spacing), "gaussian:3mm")
+    assert flat.contour_shift_mean_mm == pytest.approx(alone.contour_shift_mean_mm, abs=1e-6)
+    assert flat.band_mm == pytest.approx(alone.band_mm, abs=1e-6)
+    assert deep.contour_shift_p95_mm > flat.contour_shift_p95_mm + 0.3  # the rims of its flat ends
+    assert (flat.voxel_mm, flat.slice_mm) == (1.0, 4.0)
+
+
+def test_the_kernels_that_are_told_to_keep_the_border_keep_it(sample_label):
+    for text in ("svls:1px", "boundary_uncertainty:1px", "signed_distance:6mm"):
+        effect = effect_of(sample_label, text)
+        assert effect.contour_shift_mean_mm < 0.1 * effect.voxel_mm
+        assert effect.volume_change_ml == 0
+    assert effect_of(sample_label, "gaussian:6mm").contour_shift_mean_mm > 0.1 * effect.voxel_mm
+
+
+def test_where_the_field_of_view_cuts_the_label_no_border_moves():
+    cut_off = ball(20)[:, :, 25:]  # off the middle of the ball
+    whole, part = (effect_of(image(mask), "gaussian:3px:3d") for mask in (ball(20), cut_off))
+    assert part.contour_shift_p95_mm == pytest.approx(whole.contour_shift_p95_mm, abs=0.1)
+
+
+def test_a_label_that_falls_below_a_level_has_no_contour_there():
+    thin = np.zeros((9, 41, 41), bool)
+    thin[:, 5:36, 19:22] = True
+    blurred, gone = (effect_of(image(thin), f"gaussian:{width}px") for width in (1.7, 6))
+    assert (blurred.band_mm, blurred.contour_shift_mean_mm is None) == (None, False)
+    assert (gone.band_mm, gone.contour_shift_mean_mm, gone.contour_shift_p95_mm) == (None, None, None)
+    assert (gone.soft_volume_ml, gone.volume_change_percent, gone.tips_lost_parts) == (0, -100, 1)
+    assert gone.tips_lost_ml == pytest.approx(gone.volume_ml)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.5, 0.8, 0.8), (1.0, 0.5, 2.0)])
+def test_the_points_of_a_contour_count_by_their_share_of_the_surface(spacing):
+    index = np.indices([round(50 / step) for step in spacing]).T * spacing
+    values = 20 - np.linalg.norm(index - 24.3, axis=-1).T  # a cone, whose level 0 is a sphere of 20 mm
+    points, areas = crossings(values, 0.0, spacing)
+    np.testing.assert_allclose(np.linalg.norm(points * spacing - 24.3, axis=1), 20, atol=0.1)
+    assert areas.sum() == pytest.approx(1.5 * 4 * np.pi * 20**2, rel=0.02)  # seen along each axis, from both sides
+
+
+def test_each_millimeter_of_the_border_counts_alike():
+    mask = np.zeros((2, 20, 80), bool)
+    mask[0, :, 32:48] = True  # two borders of 40 mm that move, on 20 rows each
+    mask[1, 10:] = True  # one of 40 mm that stays, on 80 columns
+    both, moving = (effect_of(image(part, (0.5, 2.0, 3.0)), "gaussian:5mm") for part in (mask, mask[:1]))
+    assert moving.contour_shift_mean_mm > 0.2
+    assert both.contour_shift_mean_mm == pytest.approx(2 / 3 * moving.contour_shift_mean_mm)
+    assert both.contour_shift_p95_mm == pytest.approx(moving.contour_shift_p95_mm)
+
+
+@pytest.mark.parametrize("away", [-5.0, -2.0, 2.0, 8.0])
+def test_distances_to_the_border_of_a_ball_are_right_to_a_fraction_of_a_voxel(away):
+    mask = ball(20)
+    directions = np.random.default_rng(0).normal(size=(2000, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    points = 100 + mask.shape[0] // 2 - 0.2 + (20 + away) * directions
+    found = MaskBorder(mask, (100, 100, 100), (1.0, 1.0, 1.0), IN_SPACE).signed_distance(points)
+    assert np.abs(found - away).mean() < 0.25
+    assert np.all(np.sign(found) == np.sign(away))
+
+
+def test_in_slices_a_border_in_another_slice_is_infinitely_far():
+    mask = np.zeros((5, 20, 20), bool)
+    mask[2, 5:15, 5:15] = True
+    points = np.array([[2.0, 10, 17], [3.0, 10, 17], [2.0, 10, 13]])
+    found = MaskBorder(mask, (0, 0, 0), (0.5, 1.0, 2.0), IN_SLICES).signed_distance(points)
+    np.testing.assert_allclose(found, [5, np.inf, -3])
+
+
+# --- tips ------------------------------------------------------------------------------------------------
+
+
+def with_spikes() -> np.ndarray:
+    """A block with two spikes of 2 x 2 x 12 voxels, one within its slices and one across them."""
+    mask = np.zeros((60, 60, 60), bool)
+    mask[20:40, 20:40, 20:40] = True
+    mask[29:31, 29:31, 40:52] = True
+    mask[40:52, 29:31, 29:31] = True
+    return mask
+
+
+def test_spikes_thinner_than_the_border_are_lost_and_counted():
+    label = image(with_spikes(), (1.0, 1.0, 1.0))
+    effect = effect_of(label, "gaussian:1.5px:3d")
+    assert effect.tips_lost_parts == 2
+    assert 2 * 4 * 9 / 1000 < effect.tips_lost_ml <= 2 * 4 * 12 / 1000
+
+
+def test_a_2d_border_loses_the_spike_across_the_slices_whole_and_as_one_part():
+    effect = effect_of(image(with_spikes()), "gaussian:2.5px")
+    across_slices = 12 * 4 / 1000  # in each of its slices nothing is left
+    assert effect.tips_lost_parts == 2
+    assert across_slices < effect.tips_lost_ml <= 2 * across_slices
+
+
+def test_a_narrow_border_loses_no_spike():
+    assert effect_of(image(with_spikes()), "gaussian:0.5px:3d").tips_lost_parts == 0
+
+
+@either_plane
+def test_tips_are_what_a_search_voxel_by_voxel_finds(plane):
+    mask = blob((12, 16, 16), (slice(2, 10), slice(2, 14), slice(2, 14)))
+    _, _, soft, effect = preview_of(image(mask), f"gaussian:1.2px:{plane}")
+    kept = np.zeros(mask.shape, bool)
+    corner = soft.TransformContinuousIndexToPhysicalPoint([0.0] * 3)[::-1]
+    region = tuple(slice(int(c), int(c) + n) for c, n in zip(corner, soft.GetSize()[::-1], strict=True))
+    kept[region] = sitk.GetArrayFromImage(soft) >= 0.5
+    lost = {tuple(voxel) for voxel in np.argwhere(mask & ~kept)}
+
+    def neighbors(voxel):
+        steps = np.ndindex((3, 3, 3) if plane == "3d" else (1, 3, 3))
+        middle = (1, 1, 1) if plane == "3d" else (0, 1, 1)
+        return {tuple(np.add(voxel, step) - middle) for step in steps}
+
+    left = {tuple(voxel) for voxel in np.argwhere(mask & kept)}
+    deep = {voxel for voxel in lost if not neighbors(voxel) & left}
+    tips = {voxel for voxel in lost if neighbors(voxel) & deep}
+    assert tips
+    assert effect.tips_lost_ml == pytest.approx(len(tips) / 1000)
+
+
+# --- the profile -----------------------------------------------------------------------------------------
+
+
+def test_the_profile_of_a_straight_border_is_the_kernels_slope():
+    mask = np.zeros((4, 40, 60), bool)
+    mask[:, :, 30:] = True
+    spacing = (0.5, 0.5, 2.0)
+    preview, border, soft, _ = preview_of(image(mask, spacing), "gaussian:2mm")
+    distances, values = preview.profile(border, soft)
+    np.testing.assert_allclose(values, special.ndtr(distances / 2), atol=0.01)
+    assert distances.min() < -5 < 5 < distances.max()
+    assert np.all(np.diff(distances) > 0.2)
+
+
+@pytest.mark.parametrize("plane", ["2d", "3d"])
+def test_the_profile_of_a_round_border_crosses_05_where_the_contour_moved_to(plane):
+    axes = (0, 1, 2) if plane == "3d" else (1, 2)
+    preview, border, soft, effect = preview_of(image(ball(15, axes=axes)), f"gaussian:3px:{plane}")
+    distances, values = preview.profile(border, soft)
+    assert np.all(np.diff(values) > -0.01)
+    assert np.interp(0.5, values, distances) == pytest.approx(effect.contour_shift_mean_mm, abs=0.25)
+    band = np.interp([0.05, 0.95], values, distances)
+    assert np.ptp(band) == pytest.approx(effect.band_mm, abs=0.4)
+
+
+def test_the_profile_of_a_hard_border_is_a_step():
+    preview, border, soft, _ = preview_of(image(blob(), (0.8, 0.9, 2.5)), "none")
+    distances, values = preview.profile(border, soft)
+    np.testing.assert_array_equal(values, distances > 0)
+    assert distances.min() < 0 < distances.max()
+
+
+@pytest.mark.parametrize("text", ["gaussian:2mm", "gaussian:2mm:3d", "box:3px", "signed_distance:4mm:3d"])
+def test_the_profile_of_a_real_spleen_rises_from_outside_to_inside(text, shared_case):
+    _, label = shared_case("spleen_5")
+    preview, border, soft, _ = preview_of(label, text)
+    distances, values = preview.profile(border, soft)
+    assert (values[0], values[-1]) == (pytest.approx(0, abs=0.01), pytest.approx(1, abs=0.02))
+    assert np.interp(0, distances, values) == pytest.approx(0.5, abs=0.05)
+    assert np.diff(values).min() > -0.05
+
+
+# --- in words --------------------------------------------------------------------------------------------
+
+
+def test_words_are_few_whole_sentences(sample_label):
+    for kernel in KERNELS:
+        for width in (0, 1, 5, 20):
+            for plane in ("2d", "3d"):
+                border = Border(kernel, width, plane=plane)
+                preview = BorderPreview(sample_label)
+                sentences = in_words(preview.effect(border, preview.soften(border)), border)
+                assert 1 <= len(sentences) <= 4
+                for sentence in sentences:
+                    assert sentence[0].isupper() or sentence[0].isdigit()
+                    assert sentence.endswith(".")
+                    assert "None" not in sentence
+                    assert "nan" not in sentence
+
+
+def test_words_say_that_a_hard_border_stays_hard():
+    label = image(ball(15))
+    assert words_of(label, "none") == "The border stays hard: training would see the label as it was drawn."
+    assert "voxels of 1 mm are too large" in words_of(label, "svls:0.4px")
+
+
+def test_words_say_whether_the_shape_is_kept():
+    label = image(ball(12))
+    assert "the shape is kept" in words_of(label, "gaussian:1px:3d")
+    moved = words_of(label, "gaussian:4px:3d")
+    told = float(re.search(r"moves by ([0-9.]+) mm on average", moved)[1])
+    assert told == pytest.approx(shrinkage(12, 4, 3), abs=0.25)
+    assert "another shape than the one drawn; a narrower or a 2D border keeps it" in moved
+    assert "shrinks by" in moved
+
+
+def test_words_say_what_happens_between_slices():
+    label = image(ball(12), (0.8, 0.8, 5.0))
+    assert "between the slices, 5 mm apart, a 2D border does nothing" in words_of(label, "gaussian:2mm")
+    assert "less than the distance of the slices, 5 mm apart" in words_of(label, "gaussian:1mm:3d")
+    assert "also between the slices, 5 mm apart" in words_of(label, "gaussian:3mm:3d")
+
+
+def test_words_tell_of_lost_tips_and_what_keeps_them():
+    words = words_of(image(with_spikes(), (2.0, 2.0, 2.0)), "gaussian:3mm:3d")
+    assert "0.7 mL (2 parts)" in words  # of 2 x 12 x 4 voxels of 8 mm3, less their roots
+    assert "a narrower or a 2D border keeps more of them" in words
+
+
+def test_words_say_when_too_little_of_the_label_is_left():
+    thin = np.zeros((9, 41, 41), bool)
+    thin[:, 5:36, 19:22] = True
+    assert words_of(image(thin), "gaussian:6px").startswith("Nothing of the label reaches 0.5")
+    assert "Nothing of the label reaches 0.95" in words_of(image(thin), "gaussian:1.7px")
+
+
+def test_words_about_a_label_that_fills_the_image():
+    label = image(np.ones((5, 5, 5), bool))
+    assert words_of(label, "gaussian:2px") == (
+        "The border of the label lies outside the image, so there is nothing to soften."
+    )

@@ -1,0 +1,158 @@
+"""Devices: what works here, what does not and why, and which errors are a device's own.
+
+No test sees a GPU at work. The errors are those that PyTorch raises; with a CUDA build and no GPU one of them is real.
+"""
+
+import pytest
+import torch
+
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.inference import devices as devices_module
+from SpleenSmoothSegLib.inference.devices import Device, choose_device, device_failure, devices
+
+NO_GPU = "no NVIDIA GPU with a working driver was found"
+NO_PROGRAMS = "this PyTorch has no programs for such a GPU"
+OLD_DRIVER = "its driver is too old for this PyTorch"
+NO_KERNEL = "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be"
+
+cuda_build_without_gpu = pytest.mark.skipif(
+    not torch.backends.cuda.is_built() or torch.cuda.is_available(), reason="needs a CUDA build and no GPU"
+)
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Lets PyTorch say of "cuda" and "mps" whether it is built for them, whether they are there, and how they fail."""
+
+    def say(cuda=(False, False), mps=(False, False), error: Exception | None = None) -> None:
+        for name, (built, there) in {"cuda": cuda, "mps": mps}.items():
+            monkeypatch.setattr(getattr(torch.backends, name), "is_built", lambda built=built: built)
+            place = torch.cuda if name == "cuda" else torch.backends.mps
+            monkeypatch.setattr(place, "is_available", lambda there=there: there)
+
+        def ones(count, device):
+            if error:
+                raise error
+            return torch.full((count,), 1.0)
+
+        monkeypatch.setattr(torch, "ones", ones)
+
+    return say
+
+
+# ---- what works here
+
+
+def test_the_devices_are_listed_with_a_reason_beside_those_that_do_not_work():
+    listed = devices()
+    assert [device.name for device in listed] == ["cuda", "mps", "cpu"]
+    assert listed[-1] == Device("cpu", usable=True, reason="")
+    for device in listed:
+        assert device.usable == (device.reason == "")
+
+
+@cuda_build_without_gpu
+def test_a_cuda_build_without_a_gpu_says_so_and_auto_takes_the_cpu_and_says_so_too():
+    assert devices()[0] == Device("cuda", usable=False, reason=NO_GPU)
+    told = []
+    assert choose_device("auto", told.append).type == "cpu"
+    assert told == [f'The device "cuda" cannot be used ({NO_GPU}); the CPU does the work instead, which takes longer.']
+
+
+def test_a_build_without_cuda_says_so_and_auto_takes_the_cpu_without_a_word(pretend):
+    pretend()
+    cuda, mps, _ = devices()
+    assert (cuda.usable, cuda.reason) == (False, "this PyTorch is built without CUDA")
+    assert (mps.usable, mps.reason) == (False, "only Macs with Apple chips have it")
+    assert choose_device("auto", pytest.fail).type == "cpu"
+
+
+def test_auto_takes_cuda_before_mps_before_the_cpu(pretend):
+    for cuda, mps, chosen in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
+        pretend(cuda=(cuda, cuda), mps=(mps, mps))
+        assert choose_device("auto", pytest.fail).type == chosen
+        assert [device.name for device in devices() if device.usable][0] == chosen
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError(NO_KERNEL), NO_PROGRAMS),
+        (RuntimeError("The NVIDIA driver on your system is too old (found version 11040)."), OLD_DRIVER),
+        (RuntimeError("something new"), 'it says "something new"'),
+    ],
+)
+def test_a_device_that_is_there_but_cannot_add_two_numbers_is_not_usable(pretend, error, reason):
+    pretend(cuda=(True, True), error=error)
+    assert devices()[0] == Device("cuda", usable=False, reason=reason)
+
+
+def test_a_device_that_is_not_there_is_refused_with_the_reason_and_what_there_is(pretend):
+    pretend(mps=(True, True))
+    with pytest.raises(UserError) as refused:
+        choose_device("cuda")
+    assert str(refused.value) == (
+        'The device "cuda" is not available to PyTorch here (this PyTorch is built without CUDA); '
+        "choose auto or one of: mps, cpu."
+    )
+
+
+# ---- whose error it is
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of", "its memory is not enough"),
+        ("MPS backend out of memory (MPS allocated: 8.77 GB", "its memory is not enough"),
+        ("CUDA error: out of memory", "its memory is not enough"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "its memory is not enough"),
+        (NO_KERNEL, NO_PROGRAMS),
+        ("CUDA driver version is insufficient for CUDA runtime version", OLD_DRIVER),
+        ("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU", NO_GPU),
+        ("No CUDA GPUs are available", NO_GPU),
+        ("CUDA error: an illegal memory access", 'it says "CUDA error: an illegal memory access"'),
+        ("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED", 'it says "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"'),
+        (
+            "The operator 'aten::x' is not currently implemented for the MPS device. If you",
+            "it says \"The operator 'aten::x' is not currently implemented for the MPS device. If you\"",
+        ),
+    ],
+)
+def test_the_failure_of_a_device_is_told_in_plain_words(words, reason):
+    assert device_failure(RuntimeError(words)) == reason
+
+
+@pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this PyTorch has no error of that name")
+def test_an_error_of_the_accelerator_is_its_failure_whatever_it_says():
+    assert device_failure(torch.AcceleratorError("out of order\nmore")) == 'it says "out of order"'
+    assert device_failure(torch.AcceleratorError()) == "it says nothing of why"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+        "Expected all tensors to be on the same device, but found at least two devices, mps:0 and cpu!",
+        "Given groups=1, weight of size [8, 1, 3, 3], expected input[4, 3, 80, 80] to have 1 channels",
+        "Input type (torch.cuda.FloatTensor) and weight type (torch.FloatTensor) should be the same",
+        "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to",
+        "",
+    ],
+)
+def test_a_mistake_of_ours_and_the_computers_own_memory_are_no_failure_of_a_device(words):
+    assert device_failure(RuntimeError(words)) is None
+
+
+@pytest.mark.parametrize("name", ["cuda", "mps"])
+def test_memory_is_given_back_even_by_a_device_that_no_longer_answers(monkeypatch, name):
+    asked = []
+
+    def fail():
+        asked.append(name)
+        raise RuntimeError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(getattr(torch, name), "empty_cache", fail)
+    devices_module.release_memory(torch.device(name))
+    devices_module.release_memory(torch.device("meta"))
+    assert asked == [name]

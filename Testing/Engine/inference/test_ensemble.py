@@ -1,0 +1,656 @@
+"""Ensemble prediction: the mask lies on the spleen whatever the grid, and says how far the folds agree.
+
+Most tests use hand-made networks that look at nothing but the brightness of a voxel, so that the right answer is known.
+"""
+
+import copy
+import gc
+import tracemalloc
+import weakref
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from torch import nn
+
+from phantoms import (
+    BODY,
+    BONE,
+    SOME_DIRECTIONS,
+    SOME_ORIENTATIONS,
+    SPLEEN,
+    dice,
+    ellipsoid,
+    in_ellipsoid,
+    phantom,
+    trunk,
+)
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.geometry.grid import same_grid
+from SpleenSmoothSegLib.geometry.slices import SliceFormat
+from SpleenSmoothSegLib.inference import ensemble
+from SpleenSmoothSegLib.inference import foldpredictor as folds
+from SpleenSmoothSegLib.inference.components import around_largest_part, keep_largest_component, parts_that_touch
+from SpleenSmoothSegLib.inference.devices import choose_device
+from SpleenSmoothSegLib.inference.ensemble import Cancelled, mean_pairwise_disagreement, segment_image
+from SpleenSmoothSegLib.metrics.shape import volume_ml
+from SpleenSmoothSegLib.model.folder import Model
+
+SLICES = SliceFormat(size=80, spacing=3.0)
+EXTENT = (220.0, 190.0, 110.0)
+
+some_orientations = pytest.mark.parametrize("orientation", SOME_ORIENTATIONS)
+some_directions = pytest.mark.parametrize("direction", SOME_DIRECTIONS.values(), ids=SOME_DIRECTIONS)
+
+
+class Between(nn.Module):
+    """Finds the voxels between two HU; the probability rises from 0 to 1 within some HU."""
+
+    def __init__(self, lowest: float, highest: float = 1e6, rise: float = 20.0):
+        super().__init__()
+        self.lowest, self.highest, self.rise = lowest, highest, rise
+
+    def forward(self, slices):
+        low, high = SLICES.window
+        hu = slices * (high - low) + low
+        return torch.minimum(hu - self.lowest, self.highest - hu) * (5 / self.rise)
+
+
+class Constant(nn.Module):
+    """The same probability everywhere."""
+
+    def __init__(self, probability: float):
+        super().__init__()
+        self.logit = float(np.log(probability / (1 - probability)))
+
+    def forward(self, slices):
+        return torch.full_like(slices, self.logit)
+
+
+SPLEEN_FINDER = Between(100, 200)
+BONE_FINDER = Between(240)
+
+
+def model(*networks: nn.Module, threshold: float = 0.5, slice_format: SliceFormat = SLICES) -> Model:
+    return Model({}, slice_format, threshold, list(networks))
+
+
+def array(image: sitk.Image) -> np.ndarray:
+    return sitk.GetArrayFromImage(image)
+
+
+def spleen_and_bone(**grid) -> sitk.Image:
+    return ellipsoid(**SPLEEN, extent=EXTENT, **grid) | ellipsoid(**BONE, extent=EXTENT, **grid)
+
+
+@pytest.fixture(scope="module")
+def ct() -> sitk.Image:
+    return trunk(spacing=(2.0, 2.0, 4.0))
+
+
+@pytest.fixture(scope="module")
+def ct_spleen() -> sitk.Image:
+    return ellipsoid(**SPLEEN, extent=EXTENT, spacing=(2.0, 2.0, 4.0))
+
+
+@pytest.fixture(scope="module")
+def small_model(small_networks) -> Model:
+    return model(*small_networks)
+
+
+# Where the mask lies.
+
+
+@some_directions
+@pytest.mark.parametrize("spacing", [(1.5, 1.5, 5.0), (3.0, 3.0, 2.0)], ids=str)
+def test_the_mask_lies_on_the_spleen_on_the_grid_of_the_ct(direction, spacing):
+    grid = {"spacing": spacing, "direction": direction, "extent": EXTENT}
+    ct = trunk(**grid)
+    found = segment_image(ct, model(SPLEEN_FINDER))
+    for image in (found.mask, found.probability, found.disagreement_map):
+        assert same_grid(image, ct)
+    assert dice(found.mask, ellipsoid(**SPLEEN, **grid)) > 0.93
+
+
+@some_orientations
+def test_a_ct_stored_in_another_orientation_gets_its_mask_at_the_same_place(ct, orientation):
+    two_folds = model(SPLEEN_FINDER, Between(80, 300))
+    here = segment_image(ct, two_folds)
+    there = segment_image(sitk.DICOMOrient(ct, orientation), two_folds)
+    assert dice(sitk.DICOMOrient(there.mask, "LPS"), here.mask) > 0.999
+    assert there.volume_ml == pytest.approx(here.volume_ml, rel=1e-3)
+    assert there.fold_volumes_ml == pytest.approx(here.fold_volumes_ml, rel=1e-3)
+    assert there.disagreement == pytest.approx(here.disagreement, abs=1e-3)
+
+
+@some_orientations
+def test_real_networks_see_the_same_in_every_orientation(sample_ct, small_model, orientation):
+    ct = sample_ct[:, :, 60:80]
+    here = segment_image(ct, small_model).probability
+    there = segment_image(sitk.DICOMOrient(ct, orientation), small_model).probability
+    np.testing.assert_allclose(array(sitk.DICOMOrient(there, "LPS")), array(here), atol=1e-3)
+
+
+@pytest.mark.parametrize("pixel", ["Int32", "Float32", "Float64"])
+def test_the_pixel_type_of_the_ct_does_not_matter(ct, pixel):
+    here, there = (
+        segment_image(sitk.Cast(ct, getattr(sitk, f"sitk{name}")), model(SPLEEN_FINDER)) for name in ("Int16", pixel)
+    )
+    assert dice(here.mask, there.mask) == 1.0
+
+
+def test_pixel_types_of_the_results(ct):
+    found = segment_image(ct, model(SPLEEN_FINDER))
+    assert found.mask.GetPixelID() == sitk.sitkUInt8
+    assert set(np.unique(array(found.mask))) == {0, 1}
+    for image in (found.probability, found.disagreement_map):
+        assert image.GetPixelID() == sitk.sitkFloat32
+    assert 0 <= array(found.probability).min() <= array(found.probability).max() <= 1
+
+
+def test_the_ct_is_not_changed(ct):
+    before = sitk.Hash(ct)
+    segment_image(ct, model(SPLEEN_FINDER))
+    assert sitk.Hash(ct) == before
+
+
+def test_a_ct_of_two_slices_is_enough(ct):
+    assert segment_image(ct[:, :, 12:14], model(SPLEEN_FINDER)).volume_ml > 0
+
+
+def test_beyond_what_the_networks_see_the_probability_is_0(ct):
+    found = segment_image(ct, model(Constant(0.9), slice_format=SliceFormat(20, 3.0)))
+    probability = array(found.probability)
+    assert probability.max() == pytest.approx(0.9)
+    assert probability[:, 0].max() == 0
+
+
+# Neighboring slices as channels.
+
+
+class Looks(nn.Module):
+    """Says what one of its channels shows, brought from the window to a logit that tells it exactly."""
+
+    def __init__(self, channel: int):
+        super().__init__()
+        self.channel = channel
+
+    def forward(self, slices):
+        return torch.logit(slices[:, self.channel : self.channel + 1].clamp(0.001, 0.999))
+
+
+def height_phantom(**grid) -> sitk.Image:
+    """A CT whose HU are its heights, with a body around the middle."""
+    return phantom(lambda p: p[..., 2].astype(np.float32), (60.0, 60.0, 80.0), **grid)
+
+
+@some_orientations
+@pytest.mark.parametrize(("thickness", "distance"), [(2.5, 5.0), (3.0, 5.0), (7.0, 5.0), (1.0, 3.3)])
+def test_a_channel_shows_what_lies_so_many_mm_below_or_above(thickness, distance, orientation):
+    ct = sitk.DICOMOrient(height_phantom(spacing=(3.0, 3.0, thickness)), orientation)
+    seen = SliceFormat(size=20, spacing=3.0, window=(-60.0, 60.0), channels=3, channel_spacing=distance)
+    shown = {
+        channel: array(
+            sitk.DICOMOrient(segment_image(ct, model(Looks(channel), slice_format=seen), plain=True).probability, "LPS")
+        )[:, 10, 10]
+        * 120
+        - 60
+        for channel in range(3)
+    }
+    heights = array(sitk.DICOMOrient(ct, "LPS"))[:, 10, 10]
+    for channel, offset in ((0, -distance), (1, 0.0), (2, distance)):
+        wanted = np.clip(heights + offset, heights[0], heights[-1])  # beyond the ends the outermost slice is repeated
+        np.testing.assert_allclose(shown[channel], wanted, atol=0.2)
+
+
+def test_one_channel_sees_as_before_whatever_the_distance(ct):
+    one, other = (
+        segment_image(ct, model(SPLEEN_FINDER, slice_format=SliceFormat(80, 3.0, channel_spacing=mm)))
+        for mm in (5.0, 1.3)
+    )
+    np.testing.assert_array_equal(array(one.probability), array(other.probability))
+
+
+def test_batches_of_slices_do_not_change_what_a_slice_sees(ct, monkeypatch):
+    seen = SliceFormat(80, 3.0, channels=5, channel_spacing=4.4)
+    alone = segment_image(ct, model(Looks(4), slice_format=seen)).probability
+    monkeypatch.setattr(folds, "MOST_SLICES", 7)
+    np.testing.assert_array_equal(
+        array(segment_image(ct, model(Looks(4), slice_format=seen)).probability), array(alone)
+    )
+
+
+# What the folds say together.
+
+
+def test_the_probability_is_the_mean_of_the_folds(ct):
+    found = segment_image(ct, model(Constant(0.2), Constant(0.9), Constant(0.7)))
+    np.testing.assert_allclose(array(found.probability), 0.6, atol=1e-5)
+    np.testing.assert_allclose(array(found.disagreement_map), np.std([0.2, 0.9, 0.7]), atol=1e-5)
+
+
+def test_the_threshold_of_the_model_decides(ct):
+    two = Constant(0.2), Constant(0.4)
+    assert segment_image(ct, model(*two, threshold=0.31)).volume_ml == 0
+    whole = segment_image(ct, model(*two, threshold=0.29))
+    assert whole.volume_ml == pytest.approx(np.prod(EXTENT) / 1000, rel=0.02)
+    assert whole.fold_volumes_ml[0] == 0 < whole.fold_volumes_ml[1]
+
+
+def test_equal_folds_disagree_by_0(ct):
+    found = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER, SPLEEN_FINDER))
+    assert found.disagreement == 0
+    assert array(found.disagreement_map).max() < 1e-6
+
+
+def test_folds_that_find_different_things_disagree_by_1(ct):
+    found = segment_image(ct, model(SPLEEN_FINDER, BONE_FINDER))
+    assert found.disagreement == 1
+    assert array(found.disagreement_map).max() == pytest.approx(0.5, abs=0.01)
+    assert array(found.disagreement_map).min() == pytest.approx(0, abs=0.01)
+
+
+def test_a_single_fold_does_not_disagree(ct):
+    assert segment_image(ct, model(SPLEEN_FINDER)).disagreement == 0
+
+
+@pytest.mark.parametrize(
+    ("overlap", "disagreement"),
+    [
+        ([[4]], 0),
+        ([[4, 2], [2, 4]], 0.5),
+        ([[6, 2], [2, 2]], 0.5),
+        ([[3, 0], [0, 0]], 1),
+        ([[0, 0], [0, 0]], 0),
+        ([[4, 4, 0], [4, 4, 0], [0, 0, 4]], 2 / 3),
+    ],
+)
+def test_disagreement_is_one_minus_the_mean_dice_of_pairs_of_folds(overlap, disagreement):
+    assert mean_pairwise_disagreement(np.array(overlap, float)) == pytest.approx(disagreement)
+
+
+def test_volumes_are_those_of_the_phantom(ct, ct_spleen):
+    truth = volume_ml(ct_spleen)
+    found = segment_image(ct, model(SPLEEN_FINDER))
+    assert found.fold_volumes_ml == pytest.approx([truth], rel=0.06)
+    assert found.volume_ml == pytest.approx(truth, rel=0.06)
+    assert found.volume_ml == volume_ml(found.mask)
+
+
+def test_each_fold_has_its_own_volume(ct):
+    found = segment_image(ct, model(SPLEEN_FINDER, Constant(0.001), SPLEEN_FINDER))
+    assert found.fold_volumes_ml[0] == found.fold_volumes_ml[2] > 50
+    assert found.fold_volumes_ml[1] == 0
+
+
+@pytest.mark.parametrize("size", [80, 77, 44])
+def test_the_volume_of_a_fold_does_not_depend_on_the_size_of_the_slices(ct, ct_spleen, size):
+    found = segment_image(ct, model(SPLEEN_FINDER, slice_format=SliceFormat(size, 4.0)))
+    assert found.fold_volumes_ml == pytest.approx([volume_ml(ct_spleen)], rel=0.1)
+
+
+# What one fold finds elsewhere.
+
+
+def test_what_a_fold_finds_elsewhere_counts_neither_as_its_volume_nor_as_disagreement(ct, ct_spleen):
+    with_bone = Between(100)
+    found = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER, with_bone))
+    alone = segment_image(ct, model(with_bone), largest_component=False)
+    assert dice(found.mask, ct_spleen) > 0.9
+    assert alone.volume_ml > 1.2 * found.volume_ml, "the fold does find the bone"
+    assert found.fold_volumes_ml == pytest.approx([volume_ml(ct_spleen)] * 3, rel=0.06)
+    assert found.disagreement < 1e-3
+
+
+def test_where_all_parts_are_kept_they_all_count(ct):
+    grid = {"spacing": (2.0, 2.0, 4.0)}
+    bone_and_spleen = model(Between(100), Between(100), SPLEEN_FINDER)
+    found = segment_image(ct, bone_and_spleen, largest_component=False)
+    assert found.fold_volumes_ml[:2] == pytest.approx([volume_ml(spleen_and_bone(**grid))] * 2, rel=0.1)
+    assert found.disagreement > 0.05
+
+
+def test_where_the_ensemble_finds_nothing_all_that_a_fold_finds_counts(ct, ct_spleen):
+    found = segment_image(ct, model(SPLEEN_FINDER, Constant(0.01), Constant(0.01)))
+    assert found.volume_ml == 0
+    assert found.fold_volumes_ml[0] > 0.9 * volume_ml(ct_spleen)
+    assert found.fold_volumes_ml[1:] == [0, 0]
+    assert found.disagreement == pytest.approx(2 / 3)
+    assert found.uncertain_places
+
+
+def test_the_parts_that_touch_are_kept_as_they_are_and_no_other():
+    mask = np.zeros((4, 6, 6), bool)
+    mask[0, 0, :3], mask[1:3, 3:5, 3:5], mask[3, 5, 5] = True, True, True
+    seeds = np.zeros_like(mask)
+    seeds[2, 3, 3] = seeds[0, 5, 5] = True
+    expected = np.zeros_like(mask)
+    expected[1:3, 3:5, 3:5] = True
+    np.testing.assert_array_equal(parts_that_touch(mask, seeds), expected)
+    assert not parts_that_touch(mask, seeds & False).any()
+    assert not parts_that_touch(mask & False, seeds).any()
+
+
+@some_directions
+def test_the_uncertain_places_lie_where_the_folds_disagree_about_the_spleen(direction):
+    """One fold does not see the lower half, which is brighter; one takes bone for spleen, too."""
+    x, y, middle = SPLEEN["center"]
+
+    def hu(points):
+        values = np.where(in_ellipsoid(points, **BONE), 600, np.where(in_ellipsoid(points, **BODY), 40, -1000))
+        values[in_ellipsoid(points, **SPLEEN)] = 150
+        values[in_ellipsoid(points, **SPLEEN) & (points[..., 2] < middle)] = 200
+        return values.astype(np.int16)
+
+    ct = phantom(hu, EXTENT, spacing=(2.0, 2.0, 3.0), direction=direction)
+    sees_all = Between(100, 240)
+    found = segment_image(ct, model(sees_all, sees_all, Between(100, 180), Between(100)))
+    heights = [place.point_lps[2] for place in found.uncertain_places]
+    assert len(heights) >= 3
+    assert middle - SPLEEN["radii"][2] - 3 <= min(heights) <= max(heights) <= middle + 3
+    for place in found.uncertain_places:
+        assert np.hypot(place.point_lps[0] - x, place.point_lps[1] - y) < 6
+
+
+# The largest component.
+
+
+def test_only_the_largest_part_is_kept_unless_asked_for_all(ct, ct_spleen):
+    everything = Between(100)  # spleen and bone
+    grid = {"spacing": (2.0, 2.0, 4.0)}
+    largest = segment_image(ct, model(everything)).mask
+    parts = segment_image(ct, model(everything), largest_component=False).mask
+    assert dice(parts, spleen_and_bone(**grid)) > 0.9
+    assert dice(largest, ct_spleen) > 0.9
+    assert not array(largest & ellipsoid(**BONE, extent=EXTENT, **grid)).any()
+
+
+def test_parts_that_touch_at_a_corner_only_are_two():
+    voxels = np.zeros((4, 4, 4), np.uint8)
+    voxels[:2, :2, :2], voxels[2:, 2:, 2:] = 1, 1
+    voxels[3, 3, 3] = 0
+    kept = array(keep_largest_component(sitk.GetImageFromArray(voxels)))
+    assert kept[:2, :2, :2].all()
+    assert kept.sum() == 8
+
+
+def test_the_largest_part_is_found_at_the_edges_of_the_image_and_keeps_its_grid():
+    label = ellipsoid(radii=(90, 15, 15), direction=SOME_DIRECTIONS["mixed"], extent=80.0)
+    kept = keep_largest_component(label)
+    assert same_grid(kept, label)
+    np.testing.assert_array_equal(array(kept), array(label))
+
+
+def test_an_empty_mask_has_no_largest_part():
+    assert not array(keep_largest_component(sitk.Image(3, 3, 3, sitk.sitkUInt8))).any()
+    nothing = sitk.Image(3, 3, 3, sitk.sitkFloat32)
+    assert around_largest_part(nothing, 0.5, margin_mm=1.0) is nothing
+
+
+def test_around_the_largest_part_lies_a_margin_in_which_other_parts_are_gone():
+    voxels = np.full((8, 9, 12), 0.2, np.float32)
+    voxels[2:5, 3:6, 4:7] = 0.9
+    voxels[6, 7, 9] = 0.8  # two voxels away from its corner
+    voxels[2, 8, 11] = 0.7  # farther away, but in the box of the two
+    voxels[0, 0, 0] = 0.7  # far away
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing((1.0, 2.0, 3.0))
+    around = around_largest_part(image, 0.5, margin_mm=2.0)
+    assert around.TransformIndexToPhysicalPoint((0, 0, 0)) == image.TransformIndexToPhysicalPoint((2, 2, 1))
+    expected = voxels[1:8, 2:9, 2:].copy()
+    expected[2 - 1, 8 - 2, 11 - 2] = 0
+    np.testing.assert_array_equal(array(around), expected)
+    assert (array(around) >= 0.5).sum() == 28
+
+
+def test_a_part_far_away_takes_no_memory_on_the_grid_of_the_ct(ct, ct_spleen, monkeypatch):
+    """The connected parts of a whole CT are as large as four CTs."""
+    searched, search = [], sitk.ConnectedComponent
+
+    def searching(image, *options):
+        searched.append(image.GetNumberOfPixels())
+        return search(image, *options)
+
+    monkeypatch.setattr(sitk, "ConnectedComponent", searching)
+    segment_image(ct, model(Between(100)))  # finds bone, too
+    assert max(searched) < ct.GetNumberOfPixels() / 4
+
+
+@pytest.mark.parametrize("largest_component", [True, False])
+def test_a_ct_without_anything_found_gives_an_empty_mask_and_no_error(ct, largest_component):
+    found = segment_image(ct, model(Constant(0.01), Constant(0.02)), largest_component=largest_component)
+    assert not array(found.mask).any()
+    assert (found.volume_ml, found.fold_volumes_ml, found.disagreement) == (0, [0, 0], 0)
+
+
+def test_a_ct_of_air_gives_an_empty_mask():
+    air = phantom(lambda p: np.full(p.shape[:-1], -1000, np.int16))
+    assert segment_image(air, model(SPLEEN_FINDER)).volume_ml == 0
+
+
+# Progress, cancellation, repetition, memory, device.
+
+
+def test_progress_goes_from_0_to_1_and_names_its_steps(ct):
+    told = []
+    segment_image(ct, model(SPLEEN_FINDER), progress=lambda fraction, step: told.append((fraction, step)))
+    fractions = [fraction for fraction, _ in told]
+    assert fractions == sorted(fractions)
+    assert (fractions[0], fractions[-1]) == (0, 1)
+    assert len(set(fractions)) > 5
+    assert all(step for _, step in told)
+
+
+class Counting(Between):
+    """Counts the batches it sees."""
+
+    batches = 0
+
+    def forward(self, slices):
+        self.batches += 1
+        return super().forward(slices)
+
+
+@pytest.mark.parametrize("after", [0, 1, 3])
+def test_cancelling_ends_the_work_before_the_next_batch(ct, after):
+    network = Counting(100)
+    with pytest.raises(Cancelled):
+        segment_image(ct, model(network), cancelled=lambda: network.batches >= after)
+    assert network.batches == after
+
+
+def test_the_same_ct_and_model_give_the_same_mask_twice(sample_ct, small_model):
+    ct = sample_ct[:, :, 60:75]
+    first, second = (segment_image(ct, small_model, device="cpu") for _ in range(2))
+    for image in ("mask", "probability", "disagreement_map"):
+        assert sitk.Hash(getattr(first, image)) == sitk.Hash(getattr(second, image))
+    assert first.fold_volumes_ml == second.fold_volumes_ml
+    assert first.disagreement == second.disagreement
+
+
+class Watched(Counting):
+    """Measures now and then how much memory all arrays and tensors hold."""
+
+    most = 0
+
+    def forward(self, slices):
+        logits = super().forward(slices)
+        if self.batches % 5 == 0:
+            tensors = sum(thing.nbytes for thing in gc.get_objects() if type(thing) is torch.Tensor)
+            self.most = max(self.most, tensors + tracemalloc.get_traced_memory()[0])
+        return logits
+
+
+def test_memory_does_not_grow_with_the_number_of_folds():
+    ct = trunk(spacing=(6.0, 6.0, 0.2), extent=(220, 190, 64))
+    volume_bytes = ct.GetDepth() * SLICES.size**2 * 4
+    held = {}
+    for number in (1, 6):
+        watched = Watched(100)
+        tracemalloc.start()
+        segment_image(ct, model(*[SPLEEN_FINDER] * (number - 1), watched))
+        tracemalloc.stop()
+        held[number] = watched.most
+    assert held[1] > volume_bytes, "the measure sees the volume itself"
+    assert held[6] - held[1] < volume_bytes / 2
+
+
+def test_a_device_that_is_not_there_is_told_in_one_sentence(ct):
+    missing = "mps" if torch.cuda.is_available() else "cuda"
+    with pytest.raises(UserError, match=f'"{missing}" is not available .*; choose auto or one of: .*cpu.*\\.$'):
+        segment_image(ct, model(SPLEEN_FINDER), device=missing)
+
+
+# A device that fails. No GPU is needed: "meta" is a device of PyTorch that holds no numbers, so nothing can come of it.
+
+
+class FailsElsewhere(Between):
+    """Works on the CPU; on any other device, after some batches of nothing, it raises an error as PyTorch would."""
+
+    def __init__(self, error: type[Exception], words: str = "", works_for: int = 0):
+        super().__init__(100, 200)
+        self.error, self.words, self.works_for = error, words, works_for
+        self.failed: list[weakref.ref] = []
+
+    def forward(self, slices):
+        if slices.device.type == "cpu":
+            assert not any(network() for network in self.failed), "it is gone from the device before the CPU begins"
+            return super().forward(slices)
+        self.works_for -= 1
+        if self.works_for >= 0:
+            return torch.zeros_like(slices, device="cpu")
+        self.failed.append(weakref.ref(self))
+        raise self.error(self.words)
+
+    def __deepcopy__(self, memo):
+        network = FailsElsewhere(self.error, self.words, self.works_for)
+        network.failed = self.failed
+        return network
+
+
+@pytest.fixture
+def on_meta(monkeypatch):
+    choose = {"auto": torch.device("meta"), "cpu": torch.device("cpu")}
+    monkeypatch.setattr(ensemble, "choose_device", lambda name, warn: choose[name])
+
+
+FAILURES = [
+    (torch.cuda.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB.", "its memory is not enough"),
+    (RuntimeError, "MPS backend out of memory (MPS allocated: 8.77 GB)", "its memory is not enough"),
+    (RuntimeError, "CUDA error: no kernel image is available for execution on", "no programs for such a GPU"),
+    (getattr(torch, "AcceleratorError", RuntimeError), "CUDA error: unspecified launch failure", "it says"),
+]
+
+
+@pytest.mark.parametrize(("kind", "words", "reason"), FAILURES, ids=[words for _, words, _ in FAILURES])
+def test_what_a_device_cannot_do_the_cpu_does_and_one_sentence_says_so(ct, on_meta, kind, words, reason):
+    told, fractions = [], []
+    networks = model(SPLEEN_FINDER, FailsElsewhere(kind, words))
+    found = segment_image(ct, networks, warn=told.append, progress=lambda fraction, _: fractions.append(fraction))
+    assert found.device == "cpu"
+    assert len(told) == 1
+    assert told[0].startswith('The device "meta" cannot be used (') and reason in told[0]
+    assert told[0].endswith("; the CPU does the work instead, which takes longer.")
+    assert fractions[-1] == 1
+    with_cpu = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER), device="cpu")
+    assert sitk.Hash(found.mask) == sitk.Hash(with_cpu.mask)
+    assert sitk.Hash(found.probability) == sitk.Hash(with_cpu.probability)
+    assert found.fold_volumes_ml == with_cpu.fold_volumes_ml
+
+
+def test_a_cpu_that_takes_over_computes_in_what_it_is_fast_in(ct, small_networks, monkeypatch):
+    network = copy.deepcopy(small_networks[0]).bfloat16()
+    seen = []
+    network.register_forward_hook(lambda network, inputs, output: seen.append(output.dtype))
+    for is_fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(
+            "SpleenSmoothSegLib.inference.foldpredictor.computes_in_bfloat16", lambda device, fast=is_fast: fast
+        )
+        segment_image(ct[:, :, :3], model(network), "cpu")
+        assert seen.pop() == dtype
+
+
+def test_a_device_may_fail_midway_and_the_cpu_begins_anew(ct, on_meta):
+    told = []
+    network = FailsElsewhere(torch.cuda.OutOfMemoryError, "CUDA out of memory.", works_for=1)
+    found = segment_image(ct, model(network), progress=lambda fraction, step: told.append(fraction))
+    assert len(network.failed) == 1
+    assert told != sorted(told), "the fraction goes back"
+    assert told[3:] == sorted(told[3:])
+    assert sitk.Hash(found.mask) == sitk.Hash(segment_image(ct, model(SPLEEN_FINDER), "cpu").mask)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (
+            RuntimeError,
+            "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!",
+        ),
+        (RuntimeError, "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory"),
+        (MemoryError, ""),
+        (ValueError, "CUDA error"),
+        (KeyError, "CUDA error"),
+    ],
+)
+def test_our_own_mistakes_and_the_computers_memory_are_not_blamed_on_the_device(ct, on_meta, error, words):
+    with pytest.raises(error) as raised:
+        segment_image(ct, model(FailsElsewhere(error, words)), warn=pytest.fail)
+    assert words in str(raised.value)
+
+
+def test_what_a_device_holds_that_gives_no_numbers_is_a_mistake_too(ct, on_meta):
+    with pytest.raises(NotImplementedError, match="meta"):
+        segment_image(ct, model(SPLEEN_FINDER), warn=pytest.fail)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.cuda.OutOfMemoryError("out of memory"), RuntimeError("CUDA error")]
+)
+def test_what_fails_on_the_cpu_is_not_tried_again(ct, error):
+    class Fails(Counting):
+        def forward(self, slices):
+            super().forward(slices)
+            raise error
+
+    network = Fails(100)
+    with pytest.raises(type(error)):
+        segment_image(ct, model(network), device="cpu", warn=pytest.fail)
+    assert network.batches == 1
+
+
+def test_the_networks_of_the_model_stay_on_the_cpu(ct, on_meta, small_model):
+    with pytest.raises(NotImplementedError, match="meta"):
+        segment_image(ct, small_model, warn=pytest.fail)
+    assert {weight.device.type for network in small_model.networks for weight in network.parameters()} == {"cpu"}
+
+
+@pytest.mark.skipif(
+    not torch.backends.cuda.is_built() or torch.cuda.is_available(), reason="needs a CUDA build and no GPU"
+)
+def test_a_gpu_that_pytorch_says_is_there_and_is_not_leaves_the_work_to_the_cpu(ct, small_model, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    told = []
+    for device in ("cuda", "auto"):
+        found = segment_image(ct[:, :, :4], small_model, device, warn=told.append)
+        assert found.device == "cpu"
+    assert told == 2 * [
+        'The device "cuda" cannot be used (no NVIDIA GPU with a working driver was found); '
+        "the CPU does the work instead, which takes longer."
+    ]
+
+
+def test_an_unknown_device_is_told_in_one_sentence():
+    with pytest.raises(UserError, match='"gpu" is not available'):
+        choose_device("gpu")
+
+
+def test_the_cpu_can_be_forced_and_auto_finds_a_device():
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+
+
+def test_the_result_says_which_device_it_ran_on(ct):
+    assert segment_image(ct, model(SPLEEN_FINDER), "cpu").device == "cpu"
+    assert segment_image(ct, model(SPLEEN_FINDER)).device == choose_device("auto").type

@@ -1,0 +1,322 @@
+"""Reading a CT, and the checks before any work: each refusal is one sentence that says what to do."""
+
+import gzip
+import io
+import os
+import struct
+import sys
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from inputs import cut_short, small_ct, write, write_dicom
+from phantoms import SOME_DIRECTIONS
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.geometry.grid import same_grid
+from SpleenSmoothSegLib.io import nifti
+from SpleenSmoothSegLib.io.images import check_ct, image_name, read_image
+from SpleenSmoothSegLib.io.sitkio import quiet
+
+FORMATS = [".nii.gz", ".nii", ".nrrd", ".mha", ".nhdr", ".mhd"]
+
+
+@pytest.fixture(scope="module")
+def ct() -> sitk.Image:
+    return small_ct()
+
+
+def as_float(image: sitk.Image) -> sitk.Image:
+    return sitk.Cast(image, sitk.sitkFloat32)
+
+
+def refusal(image_or_path) -> str:
+    """The one sentence with which an image or a file is refused."""
+    with pytest.raises(UserError) as refused:
+        if isinstance(image_or_path, sitk.Image):
+            check_ct(image_or_path, "ct")
+        else:
+            check_ct(read_image(image_or_path), image_or_path)
+    sentence = str(refused.value)
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+    return sentence
+
+
+# ---- reading
+
+
+@pytest.mark.parametrize("direction", SOME_DIRECTIONS.values(), ids=SOME_DIRECTIONS)
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_every_format_keeps_voxels_and_geometry(tmp_path, suffix, direction):
+    ct = small_ct(direction=direction)
+    read = read_image(write(ct, tmp_path / f"ct{suffix}"))
+    assert same_grid(read, ct)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(ct))
+
+
+def test_a_dicom_folder_is_read_as_an_image(tmp_path, ct):
+    assert same_grid(read_image(write_dicom(ct, tmp_path / "dicom")), ct)
+
+
+def test_a_fourth_axis_of_one_voxel_is_left_out(tmp_path, ct):
+    assert same_grid(read_image(write(sitk.JoinSeries([ct]), tmp_path / "ct.nii.gz")), ct)
+
+
+def test_a_path_may_be_long_and_have_spaces_and_accents(tmp_path, ct):
+    folder = tmp_path / "Ä spaced påth – 脾臓" / ("long" * 50) / ("name" * 50)
+    assert same_grid(read_image(write(ct, folder / "ct é $x_1$.nii.gz")), ct)
+
+
+def test_nothing_of_itk_is_shown(tmp_path, ct, capfd):
+    """MetaImage's library and ITK's warnings would write to the console past Python."""
+    for path in (cut_short(write(ct, tmp_path / "ct.mha")), cut_short(write(ct, tmp_path / "ct.nrrd")), tmp_path):
+        refusal(path)
+    read_image(write_dicom(small_ct(spacing=(6.0, 6.0, 3.0)), tmp_path / "dicom", leave_out=[10]))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_python_says_is_shown_before_and_after_but_not_during(capfd):
+    print("before", file=sys.stderr)
+    with quiet():
+        os.write(2, b"during")
+    print("after", file=sys.stderr)
+    assert capfd.readouterr().err == "before\nafter\n"
+
+
+# ---- what cannot be read
+
+
+def test_a_missing_file_is_told(tmp_path):
+    assert refusal(tmp_path / "ct.nii.gz").endswith("does not exist; check the path.")
+
+
+def test_a_path_through_a_file_is_told(tmp_path, ct):
+    assert "cannot be opened (not a directory)" in refusal(write(ct, tmp_path / "ct.nii.gz") / "ct.nii.gz")
+
+
+def test_a_name_longer_than_any_is_told(tmp_path):
+    assert "cannot be opened (file name too long)" in refusal(tmp_path / ("long" * 100))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always text")
+def test_a_name_that_is_no_text_is_told(tmp_path, ct):
+    """ITK would end the program."""
+    path = tmp_path / os.fsdecode(b"ct_\xe9.nii.gz")
+    write(ct, tmp_path / "ct.nii.gz").rename(path)
+    assert "has a name that is not valid text; rename it." in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_an_empty_file_is_told(tmp_path, suffix):
+    path = tmp_path / f"ct{suffix}"
+    path.touch()
+    assert refusal(path).endswith("is empty; copy or export it again.")
+
+
+@pytest.mark.parametrize("suffix", [*FORMATS, ".txt", ".dcm"])
+@pytest.mark.parametrize("text", [b"hello\n", b"x" * 1000])
+def test_a_text_file_named_like_an_image_is_told(tmp_path, suffix, text):
+    path = tmp_path / f"ct{suffix}"
+    path.write_bytes(text)
+    assert "cannot be read" in refusal(path)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+@pytest.mark.parametrize("part", [0.98, 0.5, 0.1])
+def test_a_truncated_file_is_told(tmp_path, ct, suffix, part):
+    sentence = refusal(cut_short(write(ct, tmp_path / f"ct{suffix}"), part))
+    assert "damaged" in sentence
+
+
+@pytest.mark.parametrize("suffix", [".nhdr", ".mhd"])
+def test_a_header_without_its_voxels_is_told(tmp_path, ct, suffix):
+    path = write(ct, tmp_path / f"ct{suffix}")
+    next(file for file in tmp_path.iterdir() if file != path).unlink()
+    assert "cannot be read" in refusal(path)
+
+
+def test_a_compressed_file_with_a_wrong_byte_is_told(tmp_path, ct):
+    path = write(ct, tmp_path / "ct.nii.gz")
+    data = bytearray(path.read_bytes())
+    data[-6] ^= 255  # of the checksum
+    path.write_bytes(data)
+    assert "damaged or incomplete" in refusal(path)
+
+
+def test_axes_that_are_not_at_right_angles_are_told(tmp_path, ct):
+    path = write(ct, tmp_path / "ct.nii")
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<2h", data, 252, 0, 1)  # no quaternion, but a matrix,
+    struct.pack_into("<4f", data, 280, 6.0, 3.0, 0.0, 0.0)  # whose first row leans
+    path.write_bytes(data)
+    assert "not at right angles" in refusal(path)
+
+
+# ---- what is no CT
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", [sitk.sitkFloat32, sitk.sitkFloat64])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_a_voxel_that_is_no_number_is_told(tmp_path, ct, suffix, kind, value):
+    """ITK reads it from NIfTI as 0, which would be water."""
+    image = sitk.Cast(ct, kind)
+    image[3, 4, 5] = float(value)
+    assert "holds voxels that are not a number or infinite; replace them" in refusal(
+        write(image, tmp_path / f"ct{suffix}")
+    )
+
+
+def no_cts(ct: sitk.Image) -> dict[str, tuple[sitk.Image, str]]:
+    gray = sitk.Cast(sitk.RescaleIntensity(ct), sitk.sitkUInt8)
+    return {
+        "2D": (ct[:, :, 5], "is not a 3D volume (2D)"),
+        "4D": (sitk.JoinSeries([ct, ct]), "is not a 3D volume (4D)"),
+        "one slice": (ct[:, :, 5:6], "has only one slice"),
+        "one column": (ct[5:6], "has only one slice"),
+        "color": (sitk.Compose(gray, gray, gray), "is a color or vector image"),
+        "vector": (sitk.Compose(as_float(ct), as_float(ct)), "is a color or vector image"),
+        "complex": (sitk.RealAndImaginaryToComplex(as_float(ct), as_float(ct)), "holds complex of 32-bit float"),
+        "one value": (ct * 0, "holds the value 0 everywhere"),
+        "MR": (sitk.RescaleIntensity(as_float(ct), 0, 1500), "does not look like a CT in Hounsfield units"),
+        "z-scores": (sitk.Normalize(as_float(ct)), "does not look like a CT in Hounsfield units"),
+        "label": (ct > 100, "does not look like a CT in Hounsfield units"),
+        "offset": (ct + 1024, "does not look like a CT in Hounsfield units (its values go from 24 to 1624)"),
+        "unsigned": (sitk.Cast(ct + 1024, sitk.sitkUInt16), "give a CT with its rescale slope and intercept applied"),
+        "air": (sitk.Cast(sitk.AdditiveGaussianNoise(ct * 0 - 1000, 1.0), sitk.sitkInt16), "does not look like a CT"),
+        "not a number": (sitk.Sqrt(as_float(ct)), "not a number"),
+        "meters": (_spaced(ct, 0.006), "would be 0.222 mm long; correct its voxel spacing"),
+        "micrometers": (_spaced(ct, 6000.0), "correct its voxel spacing"),
+    }
+
+
+def _spaced(image: sitk.Image, spacing: float) -> sitk.Image:
+    image = sitk.Image(image)
+    image.SetSpacing([spacing] * 3)
+    return image
+
+
+@pytest.mark.parametrize("what", no_cts(small_ct()))
+def test_what_is_no_ct_is_refused_in_a_sentence(ct, what):
+    image, words = no_cts(ct)[what]
+    assert words in refusal(image)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("what", ["2D", "4D", "one slice", "color", "vector", "MR", "offset"])
+def test_what_is_no_ct_is_refused_from_any_format(tmp_path, ct, what, suffix):
+    image, words = no_cts(ct)[what]
+    assert words in refusal(write(image, tmp_path / f"image{suffix}"))
+
+
+def test_pictures_and_single_dicom_files_are_refused(tmp_path, ct):
+    gray = sitk.Cast(sitk.RescaleIntensity(ct), sitk.sitkUInt8)
+    assert "(2D)" in refusal(write(gray[:, :, 5], tmp_path / "picture.png"))
+    one = min(write_dicom(ct, tmp_path / "dicom").iterdir())
+    assert "has only one slice; give the whole CT series (of DICOM files: their folder)" in refusal(one)
+
+
+@pytest.mark.parametrize("kind", [sitk.sitkInt16, sitk.sitkInt32, sitk.sitkFloat32, sitk.sitkFloat64])
+def test_a_ct_of_any_signed_pixel_type_is_fine(ct, kind):
+    check_ct(sitk.Cast(ct, kind))
+
+
+def test_padding_far_below_air_and_windowed_cts_are_fine(ct):
+    check_ct(sitk.Clamp(ct, sitk.sitkInt16, -160, 240))
+    padded = sitk.Image(ct)
+    padded[0, 0, 0] = -32768
+    check_ct(padded)
+
+
+# ---- NIfTI files in full
+
+
+def test_whole_nifti_files_of_either_version_and_byte_order_have_no_trouble(tmp_path, ct):
+    little = gzip.decompress(write(as_float(ct), tmp_path / "ct.nii.gz").read_bytes())
+    voxels = sitk.GetArrayFromImage(as_float(ct)).astype(">f4")
+    size = ct.GetSize()
+    version1 = bytearray(352)
+    struct.pack_into(">i", version1, 0, 348)
+    struct.pack_into(">8h", version1, 40, 3, *size, 1, 1, 1, 1)
+    struct.pack_into(">2h", version1, 70, 16, 32)
+    struct.pack_into(">f", version1, 108, 352.0)
+    version2 = bytearray(544)
+    struct.pack_into(">i", version2, 0, 540)
+    struct.pack_into(">2h", version2, 12, 16, 32)
+    struct.pack_into(">8q", version2, 16, 3, *size, 1, 1, 1, 1)
+    struct.pack_into(">q", version2, 168, 544)
+    for data in (little, bytes(version1) + voxels.tobytes(), bytes(version2) + voxels.tobytes()):
+        assert trouble(tmp_path, data) is None
+        assert trouble(tmp_path, gzip.compress(data, 1)) is None
+        assert trouble(tmp_path, data[:-1]) == "incomplete"
+        assert trouble(tmp_path, gzip.compress(data[:-1], 1)) == "incomplete"
+    voxels[1, 2, 3] = np.nan
+    assert trouble(tmp_path, bytes(version2) + voxels.tobytes()) == "not finite"
+    assert trouble(tmp_path, b"") == "no NIfTI"
+
+
+def trouble(folder, data: bytes) -> str | None:
+    path = folder / "some.nii"
+    path.write_bytes(data)
+    return nifti.trouble(path)
+
+
+def test_a_nifti_file_larger_than_a_chunk_is_checked_to_its_end(tmp_path, monkeypatch, ct):
+    monkeypatch.setattr(nifti, "_CHUNK", 1024)
+    image = as_float(ct)
+    assert nifti.trouble(write(image, tmp_path / "whole.nii.gz")) is None
+    image[image.GetWidth() - 1, image.GetHeight() - 1, image.GetDepth() - 1] = float("nan")
+    assert nifti.trouble(write(image, tmp_path / "nan.nii.gz")) == "not finite"
+
+
+# ---- names and grids
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a/ct.nii.gz", "ct"),
+        ("ct.NII.GZ", "ct"),
+        ("ct.1.nrrd", "ct.1"),
+        ("spleen.seg.nrrd", "spleen.seg"),
+        ("folder.of/slices", "slices"),
+        ("v1.2", "v1.2"),
+        (".nii.gz", ".nii.gz"),
+    ],
+)
+def test_a_name_loses_the_suffixes_of_an_image_only(tmp_path, path, name):
+    assert image_name(tmp_path / path) == name
+
+
+def test_grids_that_differ_by_a_hundredth_of_a_voxel_are_two(ct):
+    other = sitk.Image(ct)
+    assert same_grid(ct, other)
+    other.SetOrigin(np.add(ct.GetOrigin(), [0, 0, 0.06]).tolist())
+    assert not same_grid(ct, other)
+    assert not same_grid(ct, ct[:, :, :-1])
+
+
+def test_grids_that_differ_by_rounding_are_one(ct):
+    other = sitk.Image(ct)
+    other.SetSpacing([spacing * (1 + 1e-7) for spacing in ct.GetSpacing()])
+    other.SetOrigin(np.add(ct.GetOrigin(), 1e-4).tolist())
+    assert same_grid(ct, other)
+
+
+def test_an_image_larger_than_the_memory_is_no_damaged_file(tmp_path, ct, monkeypatch):
+    def too_large(path):
+        raise RuntimeError("Exception thrown: Failed to allocate memory for image.")
+
+    path = write(ct, tmp_path / "ct.nrrd")
+    monkeypatch.setattr(sitk, "ReadImage", too_large)
+    with pytest.raises(MemoryError):
+        read_image(path)
+
+
+def test_reading_needs_no_console(tmp_path, ct, monkeypatch):
+    path = write(ct, tmp_path / "ct.nrrd")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert same_grid(read_image(path), ct)
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert same_grid(read_image(path), ct)

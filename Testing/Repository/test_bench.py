@@ -1,0 +1,328 @@
+"""The benchmark measures what it says: the peers are the published ones, and scaling, ratios and figures are right."""
+
+import json
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+import SimpleITK as sitk
+
+from Benchmarks import bench, cts, measure, ours, report, rows
+from Benchmarks.cts import with_slices
+from phantoms import trunk
+from SpleenSmoothSegLib.geometry.grid import same_grid
+from SpleenSmoothSegLib.inference import ensemble
+from SpleenSmoothSegLib.metrics.shape import volume_ml
+
+MACHINE = {
+    "processor": "a CPU", "cores": 2, "threads": 2, "memory_gb": 24.0, "torch": "2.4", "gpu": None,
+    "gflop_per_second": {"cpu": {"fp32": 100.0, "bf16": 1.0}},
+}  # fmt: skip
+WITH_GPU = MACHINE | {
+    "gpu": "a GPU",
+    "gflop_per_second": {"cpu": {"fp32": 100.0, "bf16": 1.0}, "cuda": {"fp32": 1e4, "fp16": 1e5}},
+}
+
+
+def outcome(seconds: float, **more) -> dict:
+    stages = {"Preparing": 0.1 * seconds, "Network": 0.9 * seconds}
+    return {"seconds": seconds, "stages": stages, "peak_gb": 1.0, "gflop": 50.0 * seconds} | more
+
+
+def every_outcome(planned: list[rows.Row]) -> dict[str, list[dict]]:
+    """As if everything had been measured: MONAI in 4 s, nnU-Net in 400 s, every Dice 0.999, most of the rest in 2 s."""
+    seconds = {rows.MONAI: 4.0, rows.NNUNET: 400.0, rows.TORCH: 1.5, rows.LARGE: 5.0, rows.IMPORT: 0.02}
+    found = {row.name: [outcome(seconds.get(row.name, 2.0))] * row.times for row in planned}
+    for row in planned:
+        if row.part == "agreement":
+            found[row.name] = [{"dice": 0.999, "volume_ml": 200.0, "plain_volume_ml": 201.0, "peak_gb": 1.0}]
+        if row.part == "preview":
+            found[row.name] = [outcome(0.03)]
+    return found
+
+
+def parameters(network) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def on_meta(build):
+    torch = pytest.importorskip("torch")
+    with torch.device("meta"):
+        return build().eval()
+
+
+def test_monais_network_has_the_parameters_of_the_published_bundle():
+    pytest.importorskip("monai", reason="needs monai, a peer of the benchmark")
+    from Benchmarks.peers import monai_network
+
+    assert parameters(on_meta(monai_network)) == 4_808_917
+
+
+def test_nnunets_network_has_the_parameters_of_its_own_plan():
+    pytest.importorskip("dynamic_network_architectures", reason="needs nnU-Net's networks, a peer of the benchmark")
+    from Benchmarks.peers import nnunet_network
+
+    network = on_meta(nnunet_network)
+
+    assert [stage[0].convs[0].conv.out_channels for stage in network.encoder.stages] == [32, 64, 128, 256, 320, 320]
+    assert parameters(network) == 31_113_098
+
+
+@pytest.mark.parametrize(
+    ("shape", "windows"), [((122, 426, 426), 60), ((64, 192, 160), 1), ((65, 192, 160), 2), ((96, 288, 240), 8)]
+)
+def test_nnunets_patches_are_as_many_as_its_rule_gives(shape, windows):
+    from Benchmarks.peers import NNUNET_PATCH, patch_corners
+
+    corners = patch_corners(shape)
+
+    count = 1
+    for starts, side, length in zip(corners, NNUNET_PATCH, shape, strict=True):
+        count *= len(starts)
+        assert starts[0] == 0 and starts[-1] + side == length
+        assert all(later - earlier <= side / 2 for earlier, later in zip(starts, starts[1:], strict=False))
+    assert count == windows
+
+
+def test_the_flops_of_a_convolution_are_those_of_the_textbook():
+    torch = pytest.importorskip("torch")
+    from Benchmarks.roofline import gflop
+
+    def build():
+        return torch.nn.Conv2d(3, 8, kernel_size=5, padding=2, bias=False)
+
+    multiplications = 3 * 8 * 5 * 5 * 16 * 16
+    assert gflop(build, Counter({(2, 3, 16, 16): 7})) == pytest.approx(2 * multiplications * 2 * 7 / 1e9)
+
+
+def test_what_goes_into_a_network_is_counted_and_its_answer_is_not_changed():
+    torch = pytest.importorskip("torch")
+    from Benchmarks.roofline import watch
+
+    network = torch.nn.Conv2d(1, 1, kernel_size=1)
+    slices = torch.rand(2, 1, 4, 4)
+    before = network(slices)
+    shapes = watch([network])
+
+    assert torch.equal(network(slices), before)
+    network(slices[:1])
+    network(slices)
+    assert shapes == {(2, 1, 4, 4): 2, (1, 1, 4, 4): 1}
+
+
+def test_one_patch_of_sixty_is_scaled_in_the_networks_stage_only_and_says_so():
+    from Benchmarks.peers import scaled
+
+    whole = scaled(
+        {"seconds": 3.0, "stages": {"Preparing": 1.0, "Network": 2.0}, "gflop": 5.0}, "Network", 1, 60, "patches"
+    )
+
+    assert whole["stages"] == {"Preparing": 1.0, "Network": 120.0}
+    assert whole["seconds"] == 121.0
+    assert whole["gflop"] == 300.0
+    assert whole["scaled"] == "measured on 1 of 60 patches"
+
+
+def test_what_was_measured_whole_is_not_scaled():
+    from Benchmarks.peers import scaled
+
+    measured = outcome(3.0)
+    assert scaled(measured, "Network", 60, 60, "patches") == measured
+
+
+def test_the_networks_that_answer_at_once_have_worked_before():
+    torch = pytest.importorskip("torch")
+    from Benchmarks.ours import _answer_at_once
+
+    network = torch.nn.Conv2d(1, 1, kernel_size=1)
+    slices = torch.rand(1, 1, 4, 4)
+    real = network(slices)
+    _answer_at_once(network, 2)
+
+    answers = [network(slices) for _ in range(4)]
+
+    assert torch.equal(answers[0], real) and torch.equal(answers[1], real)
+    assert (torch.sigmoid(answers[2]) < 0.01).all() and (torch.sigmoid(answers[3]) < 0.01).all()
+
+
+def bright(ct, model, device, plain=False, progress=None):
+    """Stands for a `segment_image` with a fast path, which loses the lower half."""
+    progress and progress(0.0, "Preparing slices")
+    mask = ct > 100
+    if not plain:
+        mask[:, :, :2] = 0
+    return SimpleNamespace(mask=mask, volume_ml=volume_ml(mask))
+
+
+def test_dice_is_that_of_the_fast_path_and_the_plain_one(tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    sitk.WriteImage(sitk.Image(10, 10, 4, sitk.sitkInt16) + 150, str(tmp_path / "ct.mha"))
+    monkeypatch.setattr(ensemble, "segment_image", bright)
+
+    found = ours.dice(str(tmp_path / "ct.mha"))
+
+    assert found == {"dice": pytest.approx(2 / 3), "volume_ml": 0.2, "plain_volume_ml": 0.4}
+
+
+def test_who_is_told_where_the_spleen_is_gets_its_slices_and_the_mask_comes_back_on_the_whole_ct(monkeypatch):
+    ct = sitk.Image(6, 6, 10, sitk.sitkInt16)
+    ct.SetOrigin((3.0, 4.0, 5.0))
+    label = sitk.Image(6, 6, 10, sitk.sitkUInt8)
+    label[2:4, 2:4, 3:7] = 1
+    monkeypatch.setattr(ensemble, "segment_image", lambda ct, model, device: None)
+    depths = []
+
+    def segment(image):
+        depths.append(image.GetDepth())
+        return sitk.Cast(image * 0 + 1, sitk.sitkUInt8)
+
+    mask = ours._told_where(segment, ct, label, measure.Clock())
+
+    assert depths == [4]
+    assert same_grid(mask, ct)
+    assert sitk.GetArrayFromImage(mask).any(axis=(1, 2)).nonzero()[0].tolist() == [3, 4, 5, 6]
+
+
+def test_a_longer_ct_keeps_its_own_slices_in_their_place():
+    ct = trunk(extent=(60, 60, 60), spacing=(6.0, 6.0, 6.0))
+    longer = with_slices(ct, 25)
+
+    assert longer.GetSize() == (10, 10, 25)
+    for index in ((5, 5, 0), (5, 5, 9), (2, 7, 4)):
+        point = ct.TransformIndexToPhysicalPoint(index)
+        assert longer[longer.TransformPhysicalPointToIndex(point)] == ct[index]
+
+
+def test_a_longer_label_has_no_second_spleen():
+    label = sitk.Image(4, 4, 10, sitk.sitkUInt8) + 1
+    assert sitk.GetArrayFromImage(with_slices(label, 600, mirror=False)).sum() == 160
+
+
+def test_a_shorter_ct_is_the_middle_of_it():
+    ct = trunk(extent=(60, 60, 60), spacing=(6.0, 6.0, 6.0))
+    shorter = with_slices(ct, 4)
+
+    assert shorter.GetDepth() == 4
+    assert shorter.GetOrigin() == ct.TransformIndexToPhysicalPoint((0, 0, 3))
+
+
+def test_the_clock_gives_each_stage_its_time(monkeypatch):
+    ticks = iter([0.0, 1.0, 3.0, 7.0])
+    monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks))
+    clock = measure.Clock()
+    for stage in ("Preparing", "Network", "Preparing"):
+        clock.stage(stage)
+
+    assert clock.stop() == {"seconds": 7.0, "stages": {"Preparing": 5.0, "Network": 2.0}}
+
+
+def test_a_measurement_runs_in_a_process_of_its_own_with_the_threads_asked_for():
+    pytest.importorskip("torch")
+    found = measure.measured("roofline.machine", 1)
+
+    assert found["threads"] == 1
+    assert found["gflop_per_second"]["cpu"]["fp32"] > 0.1
+    assert 0.05 < found["peak_gb"] < 4
+
+
+def test_what_is_not_installed_is_skipped_with_its_name():
+    found = measure.measured("ours.importing_nothing", 1)
+    assert "importing_nothing" in found["failed"]
+    assert measure.measured("nothing.at_all", 1) == {"skipped": "Benchmarks.nothing is not installed"}
+
+
+def test_rounds_go_on_until_the_time_is_over_but_the_first_is_done(monkeypatch, capsys):
+    asked = []
+    monkeypatch.setattr(bench, "measured", lambda work, threads, **settings: asked.append(work) or outcome(1.0))
+    planned = [rows.Row("a", "x.a", times=3), rows.Row("b", "x.b", times=1), rows.Row("c", "x.c", times=2)]
+
+    assert {name: len(found) for name, found in bench.measure(planned, 1).items()} == {"a": 3, "b": 1, "c": 2}
+    assert asked == ["x.a", "x.b", "x.c", "x.a", "x.c", "x.a"]
+    assert [len(found) for found in bench.measure(planned, 1, seconds=0.0).values()] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("quick", [True, False])
+@pytest.mark.parametrize("machine", [MACHINE, WITH_GPU], ids=["CPU", "GPU"])
+def test_every_aim_has_its_figure(quick, machine, tmp_path, capsys):
+    planned = rows.planned(tmp_path, ["a.nii.gz", "b.nii.gz"], machine, quick)
+    assert len({row.name for row in planned}) == len(planned)
+
+    report.write(tmp_path, {"standard": "made up"}, machine, planned, every_outcome(planned))
+
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert json.loads(last) == {
+        "ratio_to_monai_fp32": 0.5,
+        "ratio_to_nnunet_fold": 0.005,
+        "sample_seconds": 0.5,
+        "large_seconds": 3.5,
+        "dice_fast_vs_plain_min": 0.999,
+        "peak_gb_600": 1.0,
+        "preview_ms": 30.0,
+        "import_ms": 20.0,
+    }
+    header, *lines = (tmp_path / "bench.csv").read_text(encoding="utf-8").splitlines()
+    assert header.startswith("what,part,seconds") and len(lines) == len(planned)
+    assert (tmp_path / "bench.png").stat().st_size > 10_000
+
+
+def test_what_was_not_measured_is_no_figure_and_says_why(tmp_path, capsys):
+    planned = rows.planned(tmp_path, [], MACHINE, quick=True)
+    reason = {row.name: [{"skipped": "monai is not installed"}] for row in planned}
+
+    report.write(tmp_path, {}, MACHINE, planned, reason)
+
+    said = capsys.readouterr().out
+    assert set(json.loads(said.splitlines()[-1]).values()) == {None}
+    assert f"{rows.MONAI}: skipped: monai is not installed" in said
+    assert said.count("not measured") >= len(report.AIMS)
+
+
+def test_an_aim_that_is_missed_is_called_so():
+    found = dict.fromkeys(report.AIMS, None) | {"preview_ms": 51.0, "dice_fast_vs_plain_min": 0.9951}
+    lines = {line.split()[0]: line for line in report.aims(found).splitlines()}
+
+    assert "NOT MET" in lines["preview_ms"]
+    assert "  met" in lines["dice_fast_vs_plain_min"]
+
+
+def test_the_limit_is_the_work_over_what_a_matrix_product_reaches():
+    row = rows.Row(rows.MONAI, "peers.monai", {"precision": "bf16"})
+    fp32 = report.record(rows.Row("x", "y.z"), [outcome(4.0)], MACHINE)
+    bf16 = report.record(row, [outcome(4.0)], MACHINE)
+
+    assert fp32["limit_seconds"] == pytest.approx(2.0)
+    assert bf16["limit_seconds"] == pytest.approx(200.0)
+
+
+def test_only_a_gpu_that_is_there_is_measured(tmp_path):
+    without, with_one = (rows.planned(tmp_path, [], machine, quick=True) for machine in (MACHINE, WITH_GPU))
+    on_gpu = {row.name for row in with_one} - {row.name for row in without}
+
+    assert on_gpu and all("GPU" in name for name in on_gpu)
+    assert all(row.settings["device"] == "cuda" for row in with_one if row.name in on_gpu)
+
+
+def test_without_the_shared_data_everything_is_measured_on_the_sample_ct(tmp_path, monkeypatch):
+    monkeypatch.setattr(cts, "SHARED", tmp_path / "not there")
+    monkeypatch.setattr(cts, "TALL_SLICES", 127)  # 600 take seconds
+    made = cts.prepare(str(tmp_path))
+
+    sizes = {name: sitk.ReadImage(str(tmp_path / f"{name}.mha")).GetSize() for name in made["sentences"]}
+    assert sizes == {"standard": (512, 512, 78), "large": (512, 512, 125), "tall": (512, 512, 127)}
+    assert all("sample CT, resampled" in made["sentences"][name] for name in ("standard", "large"))
+    assert made["all_cts"] == [str(cts.SAMPLE_CT)]
+    voxels, label = (sitk.ReadImage(str(tmp_path / f"standard{kind}.mha")) for kind in ("", "_label"))
+    spleen_hu = sitk.GetArrayFromImage(voxels)[sitk.GetArrayFromImage(label) == 1]
+    assert spleen_hu.size > 50_000 and 0 < spleen_hu.mean() < 250
+
+
+def test_growth_begins_at_the_standard_ct():
+    assert rows.USUAL["slices"] == cts.STANDARD_SLICES
+
+
+def test_the_command_line_needs_no_torch_to_say_what_it_does():
+    import subprocess
+
+    run = subprocess.run([sys.executable, bench.__file__, "--help"], capture_output=True, encoding="utf-8", check=True)
+    assert "--quick" in run.stdout

@@ -1,0 +1,430 @@
+"""Slices are cut once, are what was asked for whatever happens to the disk, and two trainings may share them."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from inputs import everything_in, small_ct, write_dicom
+from locations import REPOSITORY
+from SpleenSmoothSegLib.border.kernels import Border, soften
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.geometry.slices import SliceFormat, axial_grid, ct_slices, label_slices
+from SpleenSmoothSegLib.io.decathlon import Case
+from SpleenSmoothSegTrainingLib.data import slicecache
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
+from SpleenSmoothSegTrainingLib.data.prepare import prepare
+from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache, default_folder
+from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
+from training_data import CASES, write_dataset
+
+CUT = SliceFormat(size=64, spacing=6.0)
+NONE, SOFT = Border("none"), Border.parse("gaussian:4mm")
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "Task")
+
+
+@pytest.fixture
+def folder(pristine, tmp_path) -> Path:
+    """A dataset that the test may spoil."""
+    return Path(shutil.copytree(pristine, tmp_path / "Task"))
+
+
+@pytest.fixture
+def case(folder) -> Case:
+    return open_dataset(folder).cases[1]
+
+
+@pytest.fixture
+def cache(tmp_path) -> SliceCache:
+    """Nothing in it is ever damaged, or it says so by failing the test."""
+    return SliceCache(tmp_path / "cache", pytest.fail)
+
+
+@pytest.fixture
+def no_reading(monkeypatch):
+    """From when the test calls it on, no CT or label can be read."""
+
+    def forbid():
+        def read(*arguments):
+            raise AssertionError("a case was read again")
+
+        for name in ("read", "read_ct", "read_label"):
+            monkeypatch.setattr(Case, name, read)
+
+    return forbid
+
+
+def same(one, other) -> bool:
+    pairs = ((one.ct, other.ct), (one.label, other.label), (one.soft, other.soft))
+    return one.spacing == other.spacing and all(np.array_equal(first, second) for first, second in pairs)
+
+
+# What is cut.
+
+
+def test_slices_are_those_that_the_network_will_see(case, cache):
+    slices = cache.slices(case, CUT, NONE)
+    ct, label = case.read()
+    grid = axial_grid(ct, CUT)
+    assert slices.name == case.name and slices.spacing == (3.0, 6.0, 6.0)
+    assert slices.ct.dtype == np.float16 and slices.label.dtype == bool
+    np.testing.assert_array_equal(slices.ct, ct_slices(ct, grid, CUT.window).astype(np.float16))
+    np.testing.assert_array_equal(slices.label, label_slices(label, grid))
+    assert slices.with_spleen.tolist() == [bool(each.any()) for each in slices.label]
+    assert slices.with_spleen.any()
+
+
+def test_slices_keep_the_volume_of_the_label(case, cache):
+    slices = cache.slices(case, SliceFormat(256, 1.5), NONE)
+    label = sitk.GetArrayFromImage(sitk.ReadImage(str(case.label)))
+    assert slices.label.sum() * 1.5**2 == pytest.approx(label.sum() * 3.0**2, rel=0.03)
+
+
+def test_the_label_that_means_spleen_is_cut(folder, case, cache):
+    label = sitk.ReadImage(str(case.label))
+    sitk.WriteImage(label * 7, str(case.label))
+    assert cache.slices(replace(case, spleen=7), CUT, NONE).label.any()
+    assert not cache.slices(replace(case, spleen=1), CUT, NONE).label.any()
+
+
+@pytest.mark.parametrize("border", ["gaussian:4mm", "gaussian:4mm:3d", "svls:1px", "signed_distance:9mm:3d"])
+def test_a_soft_label_is_the_smoothed_label_to_float16(case, cache, border):
+    slices = cache.slices(case, CUT, Border.parse(border))
+    assert slices.soft.dtype == np.float16
+    expected = soften(slices.label, (3.0, 6.0, 6.0), Border.parse(border))
+    np.testing.assert_array_equal(slices.soft, expected.astype(np.float16))
+    assert ((slices.soft > 0) & (slices.soft < 1)).any()
+
+
+def test_without_a_border_the_soft_label_is_the_label_itself(case, cache):
+    slices = cache.slices(case, CUT, NONE)
+    assert slices.soft is slices.label
+
+
+def test_slices_are_mapped_from_the_disk(case, cache):
+    slices = cache.slices(case, CUT, SOFT)
+    assert all(isinstance(array, np.memmap) for array in (slices.ct, slices.label, slices.soft))
+    with pytest.raises(ValueError, match="read-only"):
+        slices.ct[0] = 0
+
+
+# What is kept.
+
+
+def test_the_second_time_nothing_is_read(case, cache, no_reading):
+    first = cache.slices(case, CUT, SOFT)
+    no_reading()
+    assert same(cache.slices(case, CUT, SOFT), first)
+    assert same(SliceCache(cache.folder, pytest.fail).slices(case, CUT, SOFT), first)
+
+
+def test_another_border_reads_nothing_either(case, cache, no_reading):
+    first = cache.slices(case, CUT, NONE)
+    no_reading()
+    assert np.array_equal(cache.slices(case, CUT, SOFT).label, first.label)
+
+
+def test_the_number_and_the_distance_of_channels_are_no_other_slices(case, cache, no_reading):
+    first = cache.slices(case, CUT, SOFT)
+    no_reading()
+    assert same(cache.slices(case, replace(CUT, channels=3, channel_spacing=2.0), SOFT), first)
+
+
+def test_whole_numbers_are_no_other_numbers(case, cache, no_reading):
+    cache.slices(case, CUT, NONE)
+    no_reading()
+    cache.slices(case, SliceFormat(size=64, spacing=6, window=(-150, 250)), NONE)
+
+
+def test_a_renamed_file_is_the_same(folder, case, cache, no_reading):
+    first = cache.slices(case, CUT, SOFT)
+    image, label = folder / "other name é.nii.gz", folder / "label.nii.gz"
+    case.image.rename(image)
+    case.label.rename(label)
+    no_reading()
+    again = cache.slices(Case("other", image, label), CUT, SOFT)
+    assert same(again, first) and again.name == "other"
+
+
+@pytest.mark.parametrize(
+    "other", [{"size": 32}, {"spacing": 5.0}, {"window": (-100.0, 250.0)}, {"window": (-150.0, 200.0)}], ids=str
+)
+def test_another_size_spacing_or_window_are_other_slices(case, cache, other):
+    first = cache.slices(case, CUT, SOFT)
+    entries = len(list(cache.folder.glob("*.json")))
+    second = cache.slices(case, replace(CUT, **other), SOFT)
+    assert len(list(cache.folder.glob("*.json"))) == entries + 1
+    assert not same(first, second)
+
+
+def change_voxels(path: Path) -> None:
+    image = sitk.ReadImage(str(path))
+    image[50, 50, 4] = int(image[50, 50, 4] == 0)
+    sitk.WriteImage(image, str(path))
+
+
+@pytest.mark.parametrize("kind", ["image", "label"])
+def test_a_changed_file_is_cut_anew(case, cache, kind):
+    first = cache.slices(case, SliceFormat(128, 3.0), NONE)
+    change_voxels(getattr(case, kind))
+    second = cache.slices(case, SliceFormat(128, 3.0), NONE)
+    changed, kept = ("ct", "label") if kind == "image" else ("label", "ct")
+    assert not np.array_equal(getattr(first, changed), getattr(second, changed))
+    assert np.array_equal(getattr(first, kept), getattr(second, kept))
+
+
+@pytest.mark.parametrize("suffix", [".mhd", ".nhdr"])
+def test_changed_voxels_beside_an_unchanged_header_are_cut_anew(folder, case, cache, suffix):
+    header = folder / f"ct{suffix}"
+    sitk.WriteImage(case.read_ct(), str(header))
+    case = replace(case, image=header)
+    text, first = header.read_bytes(), cache.slices(case, CUT, NONE)
+    sitk.WriteImage(case.read_ct() + 100, str(header))
+    header.write_bytes(text)
+    assert cache.slices(case, CUT, NONE).ct.mean() > first.ct.mean() + 0.01
+
+
+def test_renamed_files_of_a_dicom_folder_are_the_same(tmp_path, cache, no_reading):
+    ct = small_ct()
+    image, label = write_dicom(ct, tmp_path / "dicom"), tmp_path / "label.nii.gz"
+    read = sitk.Cast(ct > 100, sitk.sitkUInt8)
+    sitk.WriteImage(read, str(label))
+    first = cache.slices(Case("a", image, label), CUT, NONE)
+    for number, file in enumerate(sorted(image.iterdir(), reverse=True)):
+        file.rename(image / f"{number:03d}")
+    no_reading()
+    assert same(cache.slices(Case("a", image, label), CUT, NONE), first)
+
+
+def test_a_file_that_is_missing_is_told_in_one_sentence(case, cache):
+    case.label.unlink()
+    with pytest.raises(UserError) as caught:
+        cache.slices(case, CUT, NONE)
+    assert str(case.label) in str(caught.value) and "\n" not in str(caught.value)
+
+
+# What is damaged.
+
+
+def flip(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("at", [0, 90, 0.5, -1])
+@pytest.mark.parametrize("pattern", ["*.ct.npy", "*.label.npy", "*.gaussian_4mm.npy", "*.json", "*.sha256"])
+def test_a_flipped_byte_is_noticed_said_and_cut_again(case, tmp_path, pattern, at):
+    told = []
+    cache = SliceCache(tmp_path / "cache", told.append)
+    first = cache.slices(case, CUT, SOFT)
+    expected = [np.array(array) for array in (first.ct, first.label, first.soft)]
+    (path,) = cache.folder.glob(pattern)
+    size = path.stat().st_size
+    flip(path, int(size * at) if isinstance(at, float) else min(at, size - 1))
+    again = cache.slices(case, CUT, SOFT)
+    for array, right in zip((again.ct, again.label, again.soft), expected, strict=True):
+        np.testing.assert_array_equal(array, right)
+    assert len(told) == 1 and "damaged" in told[0] and str(cache.folder) in told[0]
+    assert "\n" not in told[0] and told[0].endswith(".")
+    assert same(SliceCache(cache.folder, pytest.fail).slices(case, CUT, SOFT), again), "it is whole again"
+
+
+def test_no_flipped_byte_in_what_is_noted_is_believed(case, tmp_path):
+    cache, notes = SliceCache(tmp_path / "cache"), {"name": "b", "warnings": ["It is small."]}
+    cache.keep(case, CUT, *case.read(), notes)
+    (path,) = cache.folder.glob("*.json")
+    data, found = path.read_bytes(), []
+    for at in range(0, len(data), 4):
+        flip(path, at)
+        found.append(cache.notes(case, CUT))
+        path.write_bytes(data)
+    assert all(each in (None, notes) for each in found)
+    assert found.count(notes) < 5, "only a flip in the name of the checksum hides it"
+    assert cache.notes(case, CUT) == notes
+
+
+@pytest.mark.parametrize("pattern", ["*.ct.npy", "*.label.npy", "*.gaussian_4mm.npy", "*.json", "*.sha256", "*"])
+@pytest.mark.parametrize("damage", ["cut short", "emptied", "gone"])
+def test_whatever_is_lost_is_made_again(case, tmp_path, pattern, damage):
+    cache = SliceCache(tmp_path / "cache")
+    first = cache.slices(case, CUT, SOFT)
+    expected = np.array(first.soft)
+    for path in cache.folder.glob(pattern):
+        data = path.read_bytes()
+        path.unlink()
+        if damage != "gone":
+            path.write_bytes(data[: len(data) // 2 if damage == "cut short" else 0])
+    again = cache.slices(case, CUT, SOFT)
+    np.testing.assert_array_equal(again.soft, expected)
+    assert same(SliceCache(cache.folder, pytest.fail).slices(case, CUT, SOFT), again)
+
+
+def test_an_entry_of_the_version_before_is_still_one(case, cache, no_reading):
+    """It had no checksum of what is noted."""
+    cache.slices(case, CUT, NONE)
+    (path,) = cache.folder.glob("*.json")
+    path.write_text(path.read_text().partition(', "checksum"')[0] + "}")
+    no_reading()
+    cache.slices(case, CUT, NONE)
+
+
+@pytest.mark.parametrize("largest", [0, 20_000, 40_000], ids=["nothing", "the-notes-fit", "the-label-fits"])
+def test_a_full_disk_is_told_in_one_sentence_and_leaves_no_half_entry(case, tmp_path, largest):
+    resource = pytest.importorskip("resource", reason="Windows cannot limit the size of files")
+    cache = SliceCache(tmp_path / "cache", pytest.fail)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limit[1]))
+    try:
+        with pytest.raises(UserError, match="cannot be written .*; free space there") as caught:
+            cache.slices(case, CUT, SOFT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert "\n" not in str(caught.value)
+    assert everything_in(cache.folder) == [], "the slices are larger than this disk"
+    assert cache.slices(case, CUT, SOFT).label.any(), "with space again it is cut"
+
+
+def test_a_full_disk_at_the_soft_labels_leaves_the_slices(case, cache, no_reading):
+    resource = pytest.importorskip("resource", reason="Windows cannot limit the size of files")
+    cache.slices(case, CUT, NONE)
+    before = everything_in(cache.folder)
+    no_reading()
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limit[1]))
+    try:
+        with pytest.raises(UserError, match="cannot be written"):
+            cache.slices(case, CUT, SOFT)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert everything_in(cache.folder) == before
+    assert cache.slices(case, CUT, SOFT).soft.any()
+
+
+# Shared by several trainings.
+
+
+FILL = """
+import hashlib, sys, time
+from pathlib import Path
+from SpleenSmoothSegLib.border.kernels import Border
+from SpleenSmoothSegLib.geometry.slices import SliceFormat
+from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
+from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache
+
+data, folder, name = sys.argv[1:]
+cases = open_dataset(data).cases
+Path(folder, name).touch()
+while not Path(folder, "go").exists():
+    time.sleep(0.001)
+digest = hashlib.sha256()
+for number in range(3):  # each a cache that nobody has filled yet
+    cache = SliceCache(Path(folder, str(number)), sys.exit)
+    for case in cases:
+        slices = cache.slices(case, SliceFormat(64, 6.0), Border.parse("gaussian:4mm"))
+        for array in (slices.ct, slices.label, slices.soft):
+            digest.update(array.tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_processes_that_fill_the_same_cache_at_once_all_get_whole_entries(pristine, tmp_path):
+    path = [str(REPOSITORY / module) for module in ("SpleenSmoothSeg", "SpleenSmoothSegTraining")]
+    script = f"import sys\nsys.path[:0] = {path!r}\n{FILL}"
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(pristine), str(tmp_path), name], stdout=subprocess.PIPE, encoding="utf-8"
+        )
+        for name in ("first", "second")
+    ]
+    while not all((tmp_path / name).exists() for name in ("first", "second")):
+        assert all(worker.poll() is None for worker in workers)
+        time.sleep(0.01)
+    (tmp_path / "go").touch()
+    answers = {worker.communicate()[0] for worker in workers}
+    assert [worker.returncode for worker in workers] == [0, 0]
+    alone, digest = SliceCache(tmp_path / "alone"), hashlib.sha256()
+    for _ in range(3):
+        for case in open_dataset(pristine).cases:
+            slices = alone.slices(case, CUT, SOFT)
+            for array in (slices.ct, slices.label, slices.soft):
+                digest.update(array.tobytes())
+    assert answers == {digest.hexdigest() + "\n"}
+    for number in range(3):
+        assert everything_in(tmp_path / str(number)) == everything_in(tmp_path / "alone"), "nothing is left beside"
+
+
+# The one pass over a dataset before its training.
+
+
+RECIPE = Recipe(image_size=64, spacing=6.0)
+
+
+def test_each_case_is_read_once_checked_and_cut(folder, cache, monkeypatch, no_reading):
+    read, original = [], Case.read
+    monkeypatch.setattr(Case, "read", lambda case, warn=str: (read.append(case.name), original(case, warn))[1])
+    report = prepare(open_dataset(folder), RECIPE, cache)
+    assert tuple(read) == CASES and report.problems == () and report.warnings
+    no_reading()
+    assert prepare(open_dataset(folder), RECIPE, cache) == report
+    for case in open_dataset(folder).cases:
+        cache.slices(case, CUT, NONE)
+
+
+def test_progress_names_each_case(folder, cache):
+    told = []
+    prepare(open_dataset(folder), RECIPE, cache, lambda *step: told.append(step))
+    assert [fraction for fraction, _ in told] == [0, 0.25, 0.5, 0.75]
+    assert told[1][1] == "Reading b, CT 2 of 4"
+
+
+def test_what_was_found_before_names_the_files_where_they_are_now(folder, tmp_path, cache, no_reading):
+    before = prepare(open_dataset(folder), RECIPE, cache).warnings
+    moved = folder.rename(tmp_path / "moved")
+    no_reading()
+    after = prepare(open_dataset(moved), RECIPE, cache).warnings
+    assert str(folder) in "".join(before)
+    assert after == tuple(sentence.replace(str(folder), str(moved)) for sentence in before)
+
+
+def test_a_case_with_a_problem_is_told_each_time_and_not_kept(folder, cache):
+    case = open_dataset(folder).cases[0]
+    label = sitk.ReadImage(str(case.label))
+    label.SetSpacing((3.0, 3.0, 2.0))
+    sitk.WriteImage(label, str(case.label))
+    open_dataset(folder).cases[1].label.unlink()
+    for _ in range(2):
+        report = prepare(open_dataset(folder), RECIPE, cache)
+        assert "different grids" in report.problems[0] and "does not exist" in report.problems[1]
+        assert len(report.problems) == 2
+    assert len(list(cache.folder.glob("*.json"))) == 2
+
+
+def test_notes_that_another_version_made_are_understood(case, cache):
+    cache.keep(case, CUT, *case.read(), {"name": "x", "warnings": ["It is small."], "mood": "good"})
+    report = prepare(replace(open_dataset(case.image.parents[1]), cases=(case,)), RECIPE, cache)
+    assert "It is small." in report.warnings
+
+
+# The folder.
+
+
+def test_the_cache_is_the_users_own_unless_another_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.delenv("SPLEENSMOOTHSEG_CACHE", raising=False)
+    monkeypatch.setattr(slicecache.sys, "platform", "linux")
+    assert default_folder() == tmp_path / "xdg" / "SpleenSmoothSeg" / "slices" == SliceCache().folder
+    monkeypatch.setenv("SPLEENSMOOTHSEG_CACHE", str(tmp_path / "mine"))
+    assert default_folder() == tmp_path / "mine" == SliceCache().folder
+    assert SliceCache(tmp_path / "given").folder == tmp_path / "given"

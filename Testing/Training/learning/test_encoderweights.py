@@ -1,0 +1,207 @@
+"""First weights of the encoder from a file."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from locations import SMALL_ENCODER
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.model.network import LinkNet
+from SpleenSmoothSegTrainingLib.learning.encoderweights import load_encoder_weights
+from SpleenSmoothSegTrainingLib.learning.fold import build_network
+from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
+
+pytestmark = pytest.mark.usefixtures("offline")
+
+
+def encoder(channels: int = 3, name: str = SMALL_ENCODER, seed: int = 0) -> torch.nn.Module:
+    torch.manual_seed(seed)
+    return LinkNet(name, channels).encoder
+
+
+def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """All but the counters, which are no weights."""
+    return {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
+
+
+@pytest.fixture(scope="module")
+def given() -> dict[str, torch.Tensor]:
+    """Weights as of a picture's encoder, with three colors."""
+    generator = torch.Generator().manual_seed(5)
+    return {key: torch.rand(value.shape, generator=generator) for key, value in weights_of(encoder()).items()}
+
+
+@pytest.fixture
+def put(tmp_path):
+    """Writes weights to a file of that name; gives its path as a recipe has it."""
+
+    def write(name: str, weights) -> str:
+        path = tmp_path / name
+        if name.endswith(".safetensors"):
+            save_file(weights, path)
+        else:
+            torch.save(weights, path)
+        return str(path)
+
+    return write
+
+
+def refusal(encoder: torch.nn.Module, name: str) -> str:
+    """The sentence; nothing of the encoder has changed."""
+    before = {key: value.clone() for key, value in encoder.state_dict().items()}
+    with pytest.raises(UserError) as caught:
+        load_encoder_weights(encoder, name)
+    assert all(torch.equal(value, before[key]) for key, value in encoder.state_dict().items())
+    assert "\n" not in str(caught.value) and str(caught.value).endswith(".") and name in str(caught.value)
+    return str(caught.value)
+
+
+def holds(encoder: torch.nn.Module, given: dict) -> bool:
+    return all(torch.equal(value, given[key]) for key, value in weights_of(encoder).items())
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_weights_are_found_by_their_names(put, given, name):
+    loaded = encoder()
+    load_encoder_weights(loaded, put(name, dict(reversed(given.items()))))
+    assert holds(loaded, given)
+
+
+def test_counters_of_batch_norm_do_not_matter(put, given):
+    counters = {key: value for key, value in encoder().state_dict().items() if key not in given}
+    assert counters
+    for weights in (given, {**counters, **given}):
+        loaded = encoder()
+        load_encoder_weights(loaded, put("a.pth", weights))
+        assert holds(loaded, given)
+
+
+def test_under_other_names_weights_are_taken_in_their_order(put, given):
+    renamed = {f"features.{number}.{key[-6:]}": value for number, (key, value) in enumerate(given.items())}
+    classifier = {"classifier.weight": torch.rand(1000, 8), "classifier.bias": torch.rand(1000)}
+    loaded = encoder()
+    load_encoder_weights(loaded, put("a.pth", {**renamed, **classifier}))
+    assert holds(loaded, given)
+
+
+def test_half_precision_is_enough(put, given):
+    loaded = encoder()
+    load_encoder_weights(loaded, put("a.safetensors", {key: value.half() for key, value in given.items()}))
+    assert holds(loaded, {key: value.half().float() for key, value in given.items()})
+    assert {value.dtype for value in weights_of(loaded).values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("channels", [1, 5])
+def test_a_first_layer_of_other_channels_gets_the_mean_of_the_colors_and_keeps_its_outputs(put, given, channels):
+    loaded = encoder(channels)
+    load_encoder_weights(loaded, put("a.safetensors", given))
+    (first,) = [key for key, value in weights_of(loaded).items() if value.shape != given[key].shape]
+    weight = weights_of(loaded)[first]
+    assert weight.shape[1] == channels
+    for channel in range(channels):
+        torch.testing.assert_close(weight[:, channel], given[first].mean(1) * 3 / channels)
+    gray = torch.rand(2, 1, 32, 32)
+    in_colors = torch.nn.functional.conv2d(gray.expand(-1, 3, -1, -1), given[first])
+    torch.testing.assert_close(torch.nn.functional.conv2d(gray.expand(-1, channels, -1, -1), weight), in_colors)
+    rest = {key: value for key, value in weights_of(loaded).items() if key != first}
+    assert all(torch.equal(value, given[key]) for key, value in rest.items())
+
+
+def test_a_recipe_begins_with_the_weights_of_its_file(put, given):
+    recipe = Recipe(encoder=SMALL_ENCODER, encoder_weights=put("a.pth", given), channels=3)
+    assert holds(build_network(recipe).encoder, given)
+
+
+def test_weights_may_lie_in_an_installed_package(tmp_path, given, monkeypatch):
+    package = tmp_path / "site" / "some_weights_of_ours"
+    (package / "models").mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('it is not run')")
+    torch.save(given, package / "models" / "a.pth")
+    monkeypatch.syspath_prepend(str(package.parent))
+    loaded = encoder()
+    load_encoder_weights(loaded, "some_weights_of_ours/models/a.pth")
+    assert holds(loaded, given)
+    assert "some_weights_of_ours" not in sys.modules
+
+
+# What cannot be.
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "nowhere.pth", "no_such_package/a.pth", "torch/nowhere.pth", "torch", "/nowhere/a.pth", "a b/c"]
+)
+def test_weights_that_are_not_there_are_told_in_one_sentence(name):
+    assert "check the path, or install the package" in refusal(encoder(), name)
+
+
+def drop_last(given):
+    return dict(list(given.items())[:-1])
+
+
+def other_shape(given):
+    last = list(given)[-1]
+    return {**given, last: given[last][:-1]}
+
+
+def of_two_colors(given):
+    first = next(iter(given))
+    return {**given, first: given[first][:, :2]}
+
+
+@pytest.mark.parametrize("change", [drop_last, other_shape, of_two_colors])
+@pytest.mark.parametrize("rename", [False, True], ids=["by-name", "by-order"])
+def test_weights_of_another_encoder_are_told_in_one_sentence(put, given, change, rename):
+    weights = {f"x{key}" if rename else key: value.clone() for key, value in change(given).items()}
+    assert "are of another encoder; choose the encoder they belong to" in refusal(encoder(), put("a.pth", weights))
+
+
+def test_weights_of_a_larger_encoder_are_of_another_encoder(put):
+    larger = weights_of(encoder(name="tu-mobilenetv3_small_100"))
+    assert "another encoder" in refusal(encoder(), put("a.pth", larger))
+
+
+class Bomb:
+    """Would make a file if it were unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_pickle_is_not_run(put, tmp_path):
+    assert "cannot be read" in refusal(encoder(), put("a.pth", {"weight": Bomb(tmp_path / "exploded")}))
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [{"state_dict": {}, "epoch": 3}, {}, [1, 2], 5, None, {"epoch": 3}, {3: torch.ones(2)}], ids=str
+)
+def test_a_file_of_something_else_is_told_in_one_sentence(put, content):
+    refusal(encoder(), put("a.pth", content))
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * 200])
+def test_a_damaged_file_is_told_in_one_sentence(put, given, name, damage):
+    path = Path(put(name, given))
+    path.write_bytes(damage(path.read_bytes()))
+    assert "cannot be read; get the file again" in refusal(encoder(), str(path))
+
+
+@pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
+def test_flipped_bytes_never_show_a_traceback(put, given, name):
+    path = Path(put(name, given))
+    data = path.read_bytes()
+    generator = torch.Generator().manual_seed(0)
+    loaded = encoder()
+    for at in torch.randint(min(len(data), 3000), (40,), generator=generator).tolist():
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0x41]) + data[at + 1 :])
+        try:
+            load_encoder_weights(loaded, str(path))
+        except UserError as error:
+            assert "\n" not in str(error)

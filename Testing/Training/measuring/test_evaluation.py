@@ -1,0 +1,358 @@
+"""Measures of a model: of one mask by hand, of every case by whom it has to be, and on disk."""
+
+import dataclasses
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from locations import TRAINING_MODULE
+from phantoms import SOME_ORIENTATIONS, SPLEEN, ellipsoid, trunk
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.geometry.grid import Grid
+from SpleenSmoothSegLib.geometry.slices import SliceFormat, axial_grid
+from SpleenSmoothSegLib.inference.devices import to_predict_on
+from SpleenSmoothSegLib.inference.ensemble import segment_image
+from SpleenSmoothSegLib.io.decathlon import Case, list_cases
+from SpleenSmoothSegLib.model.folder import load_model, read_card, save_model
+from SpleenSmoothSegTrainingLib.data.splits import Splits
+from SpleenSmoothSegTrainingLib.measuring import evaluation
+from SpleenSmoothSegTrainingLib.measuring.casemetrics import RowKey, measure_slices, measure_volume
+from SpleenSmoothSegTrainingLib.measuring.evaluation import evaluate, list_jobs, splits_of_model
+from SpleenSmoothSegTrainingLib.measuring.metricsfile import Metrics, in_common, read_metrics, write_metrics
+
+CPU = torch.device("cpu")
+WHO = RowKey("validation", "fold 0", "a")
+VOXEL_ML = 0.002  # of the boxes below
+BY_VOLUME = Splits("volume", 0, {"d": None}, ({"a": None}, {"b": None, "c": None}), {})
+EVALUATE = TRAINING_MODULE / "CommandLine" / "evaluate.py"
+
+
+def box(first: int, last: int, columns: int = 10) -> sitk.Image:
+    """1 in 10 rows and some columns of the slices from the first to the last, of 12; voxels of 1 x 1 x 2 mm."""
+    voxels = np.zeros((12, 20, 20), np.uint8)
+    voxels[first : last + 1, 5:15, 5 : 5 + columns] = 1
+    image = sitk.GetImageFromArray(voxels)
+    image.SetSpacing((1.0, 1.0, 2.0))
+    return image
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory):
+    """Four phantoms of few voxels, in Decathlon layout."""
+    folder = tmp_path_factory.mktemp("data") / "Task"
+    for number, name in enumerate("abcd"):
+        grid = {"spacing": (4.0, 4.0, 8.0), "extent": (220.0, 190.0, 80.0 + 8 * number)}
+        for kind, image in (("imagesTr", trunk(**grid)), ("labelsTr", ellipsoid(**SPLEEN, **grid))):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            sitk.WriteImage(image, str(folder / kind / f"{name}.nii.gz"))
+    listed = [{"image": f"./imagesTr/{name}.nii.gz", "label": f"./labelsTr/{name}.nii.gz"} for name in "abcd"]
+    (folder / "dataset.json").write_text(json.dumps({"labels": {"1": "spleen"}, "training": listed}))
+    return {case.name: case for case in list_cases(folder)}
+
+
+@pytest.fixture
+def no_prediction(monkeypatch):
+    """From now on nothing may be predicted."""
+
+    def refuse(*arguments, **options):
+        raise AssertionError("predicted again")
+
+    return lambda: monkeypatch.setattr(evaluation, "segment_image", refuse)
+
+
+# --- one mask ---------------------------------------------------------------------------------------------
+
+
+def test_a_volume_is_measured_as_by_hand():
+    row, _ = measure_volume(WHO, box(4, 9), box(2, 7))  # four slices of both, two of each alone
+    assert (row.set, row.predicted_by, row.case) == WHO
+    assert (row.dice, row.precision, row.recall) == pytest.approx((2 / 3, 2 / 3, 2 / 3))
+    assert (row.label_ml, row.predicted_ml) == pytest.approx((600 * VOXEL_ML, 600 * VOXEL_ML))
+    assert (row.false_negative_ml, row.false_positive_ml) == pytest.approx((200 * VOXEL_ML, 200 * VOXEL_ML))
+    assert row.hd95_mm == pytest.approx(4)  # two slices of 2 mm
+    assert 0 < row.surface_dice_1mm <= row.surface_dice_2mm < 1
+
+
+def test_a_slice_is_measured_as_by_hand_and_told_by_its_height_in_the_label():
+    _, rows = measure_volume(WHO, box(4, 9, columns=5), box(2, 7))
+    assert [row.slice for row in rows] == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert [row.relative_height for row in rows] == pytest.approx([0, 0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4])
+    by_slice = {row.slice: row for row in rows}
+    assert (by_slice[5].dice, by_slice[5].precision, by_slice[5].recall) == pytest.approx((2 / 3, 1, 0.5))
+    assert (by_slice[5].false_negative_ml, by_slice[5].false_positive_ml) == pytest.approx((50 * VOXEL_ML, 0))
+    assert (by_slice[2].dice, by_slice[2].precision, by_slice[2].recall) == (0, None, 0)
+    assert (by_slice[9].dice, by_slice[9].precision, by_slice[9].recall) == (0, 0, None)
+
+
+@pytest.mark.parametrize("letters", SOME_ORIENTATIONS)
+def test_slices_are_counted_from_the_foot_end_however_the_ct_is_stored(letters):
+    mask, label = box(4, 9, columns=7), box(2, 7)
+    expected = measure_volume(WHO, mask, label)
+    volume, slices = measure_volume(WHO, sitk.DICOMOrient(mask, letters), sitk.DICOMOrient(label, letters))
+    assert slices == expected[1]
+    assert volume.dice == expected[0].dice and volume.hd95_mm == pytest.approx(expected[0].hd95_mm)
+
+
+def test_what_has_nothing_to_divide_by_is_left_open():
+    empty = box(0, -1)
+    missed, _ = measure_volume(WHO, empty, box(2, 7))
+    assert (missed.dice, missed.precision, missed.recall, missed.assd_mm) == (0, None, 0, None)
+    nothing, slices = measure_volume(WHO, empty, empty)
+    assert (nothing.dice, nothing.precision, nothing.recall) == (None, None, None) and slices == []
+    _, invented = measure_volume(WHO, box(3, 3), empty)
+    assert [row.relative_height for row in invented] == [None]
+
+
+def test_a_label_of_one_slice_has_height_0():
+    _, rows = measure_volume(WHO, box(4, 5), box(4, 4))
+    assert [row.relative_height for row in rows] == [0, 1]
+
+
+def test_some_slices_are_pooled_and_the_others_do_not_count():
+    mask, label = box(4, 9), box(2, 7)
+    row, rows = measure_slices(WHO, mask, label, Grid.of(label), [0, 2, 5, 9])
+    assert [row.slice for row in rows] == [2, 5, 9]
+    assert [row.relative_height for row in rows] == pytest.approx([0, 0.6, 1.4])
+    assert (row.dice, row.precision, row.recall) == (0.5, 0.5, 0.5)
+    assert row.label_ml == pytest.approx(200 * VOXEL_ML)
+    assert row.assd_mm is None  # slices apart have no surface
+
+
+def test_without_the_library_of_surfaces_its_columns_stay_empty(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    row, _ = measure_volume(WHO, box(4, 9), box(2, 7))
+    assert (row.hd95_mm, row.surface_dice_2mm) == (None, None)
+    write_metrics(tmp_path, Metrics((row,)))
+    assert ",,,,," in (tmp_path / "metrics.csv").read_text()
+
+
+# --- on disk ----------------------------------------------------------------------------------------------
+
+
+def test_measures_come_back_from_disk(tmp_path):
+    row, rows = measure_volume(WHO, box(4, 9), box(2, 7))
+    write_metrics(tmp_path, Metrics((row,), tuple(rows)))
+    found = read_metrics(tmp_path)
+    assert [dataclasses.astuple(one)[:5] for one in found.slices] == [dataclasses.astuple(one)[:5] for one in rows]
+    assert found.volumes[0].dice == pytest.approx(row.dice, abs=1e-6)
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[0] == (
+        "set,predicted_by,case,dice,precision,recall,hd95_mm,assd_mm,surface_dice_1mm,surface_dice_2mm,predicted_ml,"
+        "label_ml,false_negative_ml,false_positive_ml"
+    )
+    assert (tmp_path / "metrics_by_slice.csv").read_text().splitlines()[0] == (
+        "set,predicted_by,case,slice,relative_height,dice,precision,recall,label_ml,predicted_ml,false_negative_ml,"
+        "false_positive_ml"
+    )
+
+
+@pytest.mark.parametrize("text", ["nonsense\n1\n", "set,predicted_by,case,dice\ntest,fold 0,a,x\n"])
+def test_a_damaged_file_of_measures_is_told_in_one_sentence(tmp_path, text):
+    (tmp_path / "metrics.csv").write_text(text)
+    with pytest.raises(UserError, match="damaged") as caught:
+        read_metrics(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_measured_is_no_error(tmp_path):
+    assert read_metrics(tmp_path) == Metrics()
+
+
+def test_variants_are_compared_on_what_all_of_them_measured():
+    row, rows = measure_volume(WHO, box(4, 9), box(2, 7))
+    other = dataclasses.replace(row, case="b")
+    found = in_common({"plain": Metrics((row, other), tuple(rows)), "smoothed": Metrics((row,))})
+    assert [one.case for one in found["plain"].volumes] == ["a"]
+    assert in_common({}) == {}
+
+
+# --- who measures what ------------------------------------------------------------------------------------
+
+
+def test_each_case_is_measured_by_the_fold_that_held_it_out_and_test_cases_by_all():
+    jobs = list_jobs(BY_VOLUME, [0, 1])
+    assert [(*job.who, job.networks) for job in jobs] == [
+        ("validation", "fold 0", "a", (0,)),
+        ("validation", "fold 1", "b", (1,)),
+        ("validation", "fold 1", "c", (1,)),
+        ("test", "fold 0", "d", (0,)),
+        ("test", "fold 1", "d", (1,)),
+        ("test", "ensemble", "d", (0, 1)),
+    ]
+
+
+def test_a_model_of_one_fold_is_an_ensemble_of_one():
+    jobs = list_jobs(BY_VOLUME, [1])
+    assert [(*job.who, job.networks) for job in jobs] == [
+        ("validation", "fold 1", "b", (0,)),
+        ("validation", "fold 1", "c", (0,)),
+        ("test", "fold 1", "d", (0,)),
+        ("test", "ensemble", "d", (0,)),
+    ]
+
+
+def test_a_model_is_measured_as_it_is_used(cases, model_folder):
+    told = []
+    metrics = evaluate(model_folder, cases, BY_VOLUME, "cpu", report=told.append)
+    assert list(metrics.volumes) == told and len(told) == 6
+    ct, label = cases["d"].read()
+    together = segment_image(ct, load_model(model_folder, prepare=to_predict_on(CPU)), "cpu").mask
+    expected, slices = measure_volume(RowKey("test", "ensemble", "d"), together, label == 1)
+    assert expected in metrics.volumes and expected.predicted_ml > 0
+    assert slices == [row for row in metrics.slices if (row.predicted_by, row.case) == ("ensemble", "d")]
+    assert [row.case for row in metrics.best_known()] == ["a", "b", "c", "d"]
+    alone = segment_image(ct, load_model(model_folder, [1], to_predict_on(CPU)), "cpu").mask
+    assert measure_volume(RowKey("test", "fold 1", "d"), alone, label == 1)[0] in metrics.volumes
+
+
+def test_each_ct_is_read_once(cases, model_folder, monkeypatch):
+    read = []
+    original = Case.read
+    monkeypatch.setattr(Case, "read", lambda case: read.append(case.name) or original(case))
+    evaluate(model_folder, cases, BY_VOLUME, "cpu")
+    assert sorted(read) == ["a", "b", "c", "d"]
+
+
+def test_masks_are_kept_and_not_predicted_again(cases, model_folder, tmp_path, no_prediction):
+    first = evaluate(model_folder, cases, BY_VOLUME, "cpu", tmp_path / "predictions")
+    names = sorted(path.name for path in (tmp_path / "predictions").iterdir())
+    assert names == [f"{name}.nii.gz" for name in ("a_fold_0", "b_fold_1", "c_fold_1")] + [
+        f"d_{predictor}.nii.gz" for predictor in ("ensemble", "fold_0", "fold_1")
+    ]
+    no_prediction()
+    assert evaluate(model_folder, cases, BY_VOLUME, "cpu", tmp_path / "predictions") == first
+
+
+def test_words_on_the_card_do_not_make_another_model(cases, model_folder, tmp_path, no_prediction):
+    first = evaluate(model_folder, cases, BY_VOLUME, "cpu", tmp_path)
+    card = read_card(model_folder)
+    save_model(model_folder, {**card, "metrics": [1], "name": "New"}, load_model(model_folder).networks)
+    no_prediction()
+    assert evaluate(model_folder, cases, BY_VOLUME, "cpu", tmp_path) == first
+
+
+@pytest.mark.parametrize("change", ["weights", "threshold", "ct", "damage"])
+def test_masks_of_another_model_or_ct_are_predicted_again(cases, model_folder, tmp_path, monkeypatch, change):
+    splits = Splits("volume", 0, {}, ({"a": None}, {}), {})
+    predicted = []
+
+    def predict(*arguments):
+        predicted.append(segment_image(*arguments))
+        return predicted[-1]
+
+    monkeypatch.setattr(evaluation, "segment_image", predict)
+    evaluate(model_folder, cases, splits, "cpu", tmp_path / "kept")
+    model = load_model(model_folder)
+    if change == "weights":
+        save_model(model_folder, model.card, model.networks[::-1])
+    elif change == "threshold":
+        save_model(model_folder, {**model.card, "threshold": 0.3}, model.networks)
+    elif change == "ct":
+        ct, _ = cases["a"].read()
+        sitk.WriteImage(ct - 40, str(tmp_path / "ct.nii.gz"))
+        cases = {**cases, "a": dataclasses.replace(cases["a"], image=tmp_path / "ct.nii.gz")}
+    else:
+        (tmp_path / "kept" / "a_fold_0.nii.gz").write_bytes(b"damaged")
+    for _ in range(2):
+        row = evaluate(model_folder, cases, splits, "cpu", tmp_path / "kept").volumes[0]
+        assert len(predicted) == 2
+        assert row.predicted_ml == pytest.approx(predicted[1].volume_ml)
+
+
+def test_by_slice_only_slices_that_the_fold_has_not_seen_count(cases, model_folder):
+    splits = Splits("slice", 0, {"a": (1, 4)}, ({"a": (0, 5)}, {"a": (2, 3)}), {})
+    metrics = evaluate(model_folder, cases, splits, "cpu")
+    seen = {(row.set, row.predicted_by): set() for row in metrics.volumes}
+    for row in metrics.slices:
+        seen[row.set, row.predicted_by].add(row.slice)
+    allowed = {
+        ("validation", "fold 0"): {0, 5},
+        ("validation", "fold 1"): {2, 3},
+        ("test", "fold 0"): {1, 4},
+        ("test", "fold 1"): {1, 4},
+        ("test", "ensemble"): {1, 4},
+    }
+    assert seen.keys() == allowed.keys() and all(seen[who] <= allowed[who] for who in seen)
+    ct, label = cases["a"].read()
+    model = load_model(model_folder, prepare=to_predict_on(CPU))
+    grid = axial_grid(ct, SliceFormat(64, 6.0))
+    expected, _ = measure_slices(
+        RowKey("test", "ensemble", "a"), segment_image(ct, model, "cpu").mask, label == 1, grid, [1, 4]
+    )
+    assert expected in metrics.volumes
+
+
+@pytest.mark.parametrize(
+    ("splits", "words"),
+    [
+        (Splits("volume", 0, {"d": None}, ({"a": None},), {}), "has 2 folds where its splits have 1"),
+        (Splits("volume", 0, {"z": None}, ({"a": None}, {"b": None}), {}), 'lacks the case "z"'),
+    ],
+)
+def test_what_does_not_belong_together_is_told_in_one_sentence(cases, model_folder, splits, words):
+    with pytest.raises(UserError, match=words) as caught:
+        evaluate(model_folder, cases, splits, "cpu")
+    assert "\n" not in str(caught.value)
+
+
+# --- evaluate.py ------------------------------------------------------------------------------------------
+
+OLD_CARD = {"data": {"held_out_by_fold": [["a"], ["b", "c"]], "test": ["d"]}}
+NEW_CARD = {"splits": BY_VOLUME.to_json(), "folds": [0, 1]}
+
+
+def with_training(model_folder: Path, training) -> Path:
+    card = read_card(model_folder)
+    (model_folder / "model.json").write_text(json.dumps({**card, "training": training}))
+    return model_folder
+
+
+@pytest.mark.parametrize("training", [OLD_CARD, NEW_CARD], ids=["old card", "new card"])
+def test_the_splits_are_read_from_the_card(model_folder, training):
+    splits, folds = splits_of_model(with_training(model_folder, training))
+    assert (splits.test, splits.folds) == (BY_VOLUME.test, BY_VOLUME.folds)
+    assert folds == training.get("folds")
+
+
+@pytest.mark.parametrize("training", [None, {}, 3, {"data": {"test": 1}}, {"splits": {}}])
+def test_a_card_without_splits_is_told_in_one_sentence(model_folder, training):
+    with pytest.raises(UserError, match="does not tell its split"):
+        splits_of_model(with_training(model_folder, training))
+
+
+def test_evaluate_py_prints_a_table_and_writes_all_measures(cases, model_folder, tmp_path):
+    dataset = cases["a"].image.parents[1]
+    command = [
+        sys.executable,
+        str(EVALUATE),
+        str(with_training(model_folder, NEW_CARD)),
+        str(dataset),
+        "--device",
+        "cpu",
+    ]
+    done = subprocess.run([*command, "--out", str(tmp_path / "out")], check=True, capture_output=True, encoding="utf-8")
+    lines = done.stdout.splitlines()
+    assert lines[0] == "| case | predicted by | Dice | precision | recall | mL, predicted | mL, label |"
+    rows = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")][1:]
+    assert [row[:2] for row in rows][:3] == [["a", "fold 0"], ["b", "fold 1"], ["c", "fold 1"]]
+    assert rows[-1][:2] == ["d", "ensemble"]
+    metrics = read_metrics(tmp_path / "out")
+    assert [f"{row.dice:.3f}" for row in metrics.volumes] == [row[2] for row in rows]
+    assert metrics.slices and (tmp_path / "out" / "predictions" / "d_ensemble.nii.gz").is_file()
+    assert "of the 3 cases that a fold had not learned from" in done.stdout
+
+
+def test_evaluate_py_tells_what_is_wrong_without_a_traceback(model_folder, tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(EVALUATE), str(model_folder), str(tmp_path)],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 1 and "does not tell its split" in done.stderr and done.stderr.count("\n") == 1

@@ -1,0 +1,233 @@
+"""What is to be done for a command line, checked before any work."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import SimpleITK as sitk
+
+from inputs import LOCALIZER, everything_in, small_ct, small_disk, write_dicom
+from SpleenSmoothSegLib.batch.jobs import Job, find_cts, plan_jobs
+from SpleenSmoothSegLib.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def ct() -> sitk.Image:
+    return small_ct()
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch) -> Path:
+    """An empty working folder."""
+    folder = tmp_path / "place"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def touch(*names: str) -> list[Path]:
+    """Files of which only the names matter here."""
+    paths = [Path(name) for name in names]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return paths
+
+
+def segmentations(jobs: list[Job]) -> list[str]:
+    return [str(job.segmentation) for job in jobs]
+
+
+def refusal(*given: str, output: str = "out", **options) -> str:
+    before = everything_in(Path())
+    with pytest.raises(UserError) as refused:
+        plan_jobs([Path(name) for name in given], Path(output), **options)
+    assert everything_in(Path()) == before
+    return str(refused.value)
+
+
+# ---- where results go
+
+
+def test_in_a_folder_results_have_the_name_of_the_ct(place):
+    (job,) = plan_jobs(touch("a/ct.nii.gz"), Path("out"), probability=True, disagreement=True)
+    assert [str(path) for path in job.outputs] == [
+        os.path.join("out", name)
+        for name in (
+            "ct_spleen.seg.nrrd",
+            "ct_spleen.png",
+            "ct_spleen_probability.nii.gz",
+            "ct_spleen_disagreement.nii.gz",
+        )
+    ]
+    assert everything_in(place) == ["a", "a/ct.nii.gz"]
+
+
+@pytest.mark.parametrize("suffix", [".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".SEG.NRRD"])
+def test_a_name_that_ends_as_an_image_is_the_file(place, suffix):
+    (job,) = plan_jobs(touch("ct.nii.gz"), Path(f"mine{suffix}"), probability=True, disagreement=True)
+    assert [str(path) for path in job.outputs] == [
+        f"mine{suffix}",
+        "mine.png",
+        "mine_probability.nii.gz",
+        "mine_disagreement.nii.gz",
+    ]
+
+
+@pytest.mark.parametrize("output", ["results", "results.2024", "spleen.png", "already.nii.gz"])
+def test_any_other_name_is_a_folder_and_so_is_a_folder(place, output):
+    Path("already.nii.gz").mkdir()
+    (job,) = plan_jobs(touch("ct.nii.gz"), Path(output))
+    assert job.segmentation == Path(output, "ct_spleen.seg.nrrd")
+
+
+def test_maps_that_are_not_to_be_compressed_are_nrrd(place):
+    (job,) = plan_jobs(
+        touch("ct.nii.gz"), Path("mine.nii.gz"), overlay=False, probability=True, disagreement=True, compressed=False
+    )
+    assert [str(path) for path in job.outputs] == ["mine.nii.gz", "mine_probability.nrrd", "mine_disagreement.nrrd"]
+
+
+def test_without_overlay_or_probability_there_is_one_file(place):
+    (job,) = plan_jobs(touch("ct.nii.gz"), Path("out"), overlay=False)
+    assert job.outputs == [Path("out", "ct_spleen.seg.nrrd")]
+
+
+def test_cts_of_the_same_name_are_told_apart_by_the_folders_above_them(place):
+    jobs = plan_jobs(touch("p1/x/ct.nii.gz", "p2/x/ct.nii.gz", "p2/y/ct.nii.gz", "other.nrrd"), Path())
+    assert segmentations(jobs) == [f"{name}_spleen.seg.nrrd" for name in ("p1_x_ct", "p2_x_ct", "y_ct", "other")]
+
+
+def test_names_that_differ_in_case_only_are_the_same(place):
+    jobs = plan_jobs(touch("a/CT.nii.gz", "b/ct.nii.gz"), Path())
+    assert segmentations(jobs) == ["a_CT_spleen.seg.nrrd", "b_ct_spleen.seg.nrrd"]
+
+
+def test_a_ct_given_twice_is_done_once(place):
+    touch("a/ct.nii.gz")
+    jobs = plan_jobs([Path("a/ct.nii.gz"), Path("a"), Path("a/../a/ct.nii.gz"), place / "a" / "ct.nii.gz"], Path())
+    assert segmentations(jobs) == ["ct_spleen.seg.nrrd"]
+
+
+def test_cts_that_nothing_tells_apart_are_refused(place):
+    touch("a/ct.nii.gz", "a/ct.nrrd")
+    assert "would have the same results as another CT" in refusal("a/ct.nii.gz", "a/ct.nrrd")
+
+
+# ---- which CTs
+
+
+def test_a_folder_of_cts_gives_its_images_in_name_order(place):
+    touch("cts/b.nii.gz", "cts/a.nrrd", "cts/c.mha", "cts/notes.txt", "cts/deeper/d.nii.gz")
+    assert [path.name for path in find_cts(Path("cts"))] == ["a.nrrd", "b.nii.gz", "c.mha"]
+
+
+@pytest.mark.parametrize("compressed", [True, False])
+def test_hidden_files_and_results_among_the_cts_are_left_out(place, compressed):
+    touch("cts/._ct.nii.gz", "cts/.a1b2-ct.nii.gz", "cts/ct.nii.gz")
+    first = plan_jobs([Path("cts")], Path("cts"), probability=True, disagreement=True, compressed=compressed)
+    touch(*(str(path) for job in first for path in job.outputs))
+    assert find_cts(Path("cts")) == [Path("cts/ct.nii.gz")]
+
+
+def test_a_dicom_folder_gives_its_ct_the_name_of_the_folder_that_was_given(place, ct):
+    write_dicom(ct[:, :, :2], Path("patient 7/DICOM/ST0/SE0"))
+    (job,) = plan_jobs([Path("patient 7")], Path())
+    assert job.ct == Path("patient 7/DICOM/ST0/SE0")
+    assert segmentations([job]) == ["patient 7_spleen.seg.nrrd"]
+    assert job.title == "patient 7"
+
+
+def test_series_in_folders_of_a_study_are_cts_of_their_own(place, ct):
+    for series, folder in enumerate(("SE1", "SE0", "scout")):
+        write_dicom(ct[:, :, :2], Path("study") / folder, series=series, image_type=LOCALIZER if series == 2 else "")
+    touch("study/ct.nii.gz")
+    jobs = plan_jobs([Path("study")], Path())
+    assert segmentations(jobs) == [f"{name}_spleen.seg.nrrd" for name in ("ct", "study_SE0", "study_SE1")]
+
+
+def test_dicom_folders_of_one_layout_are_told_apart(place, ct):
+    for patient in ("p1", "p2"):
+        write_dicom(ct[:, :, :2], Path(patient) / "CT")
+    jobs = plan_jobs([Path("p1/CT"), Path("p2/CT")], Path())
+    assert segmentations(jobs) == ["p1_CT_spleen.seg.nrrd", "p2_CT_spleen.seg.nrrd"]
+
+
+def test_the_working_folder_has_a_name_too(place, ct):
+    write_dicom(ct[:, :, :2], place)
+    (job,) = plan_jobs([Path(".")], Path("out"))
+    assert job.segmentation == Path("out", "place_spleen.seg.nrrd")
+
+
+# ---- what is refused, before anything is made
+
+
+def test_what_is_not_there_is_told(place):
+    touch("ct.nii.gz")
+    assert refusal("ct.nii.gz", "missing.nii.gz") == '"missing.nii.gz" does not exist; check the path.'
+    assert refusal("ct.nii.gz", label=Path("label.nrrd")) == '"label.nrrd" does not exist; check the path.'
+
+
+def test_several_cts_need_a_folder_and_no_label(place):
+    touch("a.nii.gz", "b.nii.gz")
+    assert refusal("a.nii.gz", "b.nii.gz", output="x.nii.gz").startswith("There are 2 CTs; give a folder after -o")
+    assert "no --label" in refusal("a.nii.gz", "b.nii.gz", label=Path("a.nii.gz"))
+
+
+@pytest.mark.parametrize("name", ["out.mhd", "out.nhdr", "out.NII.GZ"])
+def test_formats_that_cannot_be_written_are_refused(place, name):
+    touch("ct.nii.gz")
+    assert "ends in no format to write to; use .seg.nrrd or .nii.gz." in refusal("ct.nii.gz", output=name)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_ct_and_the_label_are_never_replaced(place, overwrite):
+    touch("ct.nii.gz", "label.nii.gz")
+    Path("link").symlink_to(place)
+    for output in ("ct.nii.gz", "label.nii.gz", "link/ct.nii.gz"):
+        words = refusal("ct.nii.gz", output=output, label=Path("label.nii.gz"), overwrite=overwrite)
+        assert "which is to be read; give another name after -o." in words
+
+
+def test_what_is_there_is_replaced_only_when_told_to(place):
+    touch("ct.nii.gz", "out/ct_spleen.png")
+    assert refusal("ct.nii.gz").startswith(f'"{Path("out", "ct_spleen.png")}" is there already; add --overwrite')
+    assert len(plan_jobs([Path("ct.nii.gz")], Path("out"), overwrite=True)) == 1
+
+
+def test_a_folder_is_never_replaced_by_a_file(place):
+    touch("ct.nii.gz", "out/ct_spleen.png/precious")
+    assert "is a folder; give another name after -o." in refusal("ct.nii.gz", overwrite=True)
+
+
+@pytest.mark.parametrize("output", ["file", "file/deeper", "file/mine.nii.gz"])
+def test_a_file_where_a_folder_should_be_is_told(place, output):
+    touch("ct.nii.gz", "file")
+    assert '"file" is a file, so no folder can be there' in refusal("ct.nii.gz", output=output)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
+def test_a_name_too_long_for_the_disk_is_told(place):
+    touch("n" * 248 + ".nrrd")
+    assert "cannot be written (file name too long)" in refusal("n" * 248 + ".nrrd")
+
+
+def test_a_read_only_disk_is_told(place):
+    touch("ct.nii.gz")
+    with small_disk(place / "disk", "ro"):
+        for output in ("disk", "disk/deeper/still", "disk/mine.nii.gz"):
+            assert '"disk" cannot be written (read-only file system)' in refusal("ct.nii.gz", output=output)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="has no /proc")
+def test_a_folder_that_takes_no_files_is_told(place):
+    touch("ct.nii.gz")
+    assert '"/proc" cannot be written' in refusal("ct.nii.gz", output="/proc/spleen")
+
+
+def test_a_full_disk_is_told_before_any_work(place):
+    touch("ct.nii.gz")
+    with small_disk(place / "disk", "size=4k") as disk:
+        (disk / "large").write_bytes(b"x" * 4096)
+        assert '"disk" cannot be written (no space left on device)' in refusal("ct.nii.gz", output="disk")

@@ -1,0 +1,359 @@
+"""The command line of train.py: every option also in a TOML file, and the command line wins."""
+
+import argparse
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegTrainingLib.learning.encoderweights import find_weights
+from SpleenSmoothSegTrainingLib.recipe.file import read_recipe, write_recipe_file
+from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
+from SpleenSmoothSegTrainingLib.recipe.variants import parse_sweep
+from SpleenSmoothSegTrainingLib.run.options import SWEEP, Run, make_parser, read_run
+
+# Another value than the default for each option: as on the command line and as in a TOML file.
+OTHER = {
+    "encoder": ("resnet18", "resnet18"),
+    "encoder_weights": ("imagenet", "imagenet"),
+    "decoder_reduction": ("6", 6),
+    "image_size": ("192", 192),
+    "spacing": ("2", 2),
+    "window": ("-100,200.5", [-100, 200.5]),
+    "channels": ("3", 3),
+    "channel_spacing": ("4.5", 4.5),
+    "border": ("box:3px:3d", "box:3px:3d"),
+    "border_probability": ("0.5", 0.5),
+    "split_by": ("slice", "slice"),
+    "fold_count": ("3", 3),
+    "test_part": ("0.2", 0.2),
+    "augmentation": ("turns+noise", "turns+noise"),
+    "epochs": ("10,2", [10, 2]),
+    "adam_rate": ("1e-3", 1e-3),
+    "plateau_patience": ("5", 5),
+    "plateau_factor": ("0.1", 0.1),
+    "sgd_base_rate": ("1e-6", 1e-6),
+    "sgd_max_rate": ("1e-2", 1e-2),
+    "sgd_momentum": ("0", 0),
+    "sgd_cycle_epochs": ("2", 2),
+    "batch_size": ("8", 8),
+    "empty_slices": ("0.7", 0.7),
+    "precision": ("full", "full"),
+    "averaging": ("0.98", 0.98),
+    "clip_gradient": ("1", 1),
+    "threshold": ("0.4", 0.4),
+    "seed": ("7", 7),
+    "folds": ("0,2", [0, 2]),
+    "test": ("spleen_9, spleen_7", ["spleen_9", "spleen_7"]),
+    "segment": ("Milz", "Milz"),
+    "device": ("cpu", "cpu"),
+    "workers": ("2", 2),
+    "scheduler": ("local:2", "local:2"),
+    "sweep": ("box:1mm,2mm", "box:1mm,2mm"),
+    "resume": (None, True),
+    "compare": (None, True),
+    "tensorboard": (None, True),
+}
+PATHS = ("splits", "cache")  # relative to the place where they are written
+ONLY_THERE = ("card", "recipe", "json", "child", "debug")  # on the command line
+
+
+def read(*arguments: str) -> Run:
+    return read_run(make_parser("Trains."), ["data", "out", *map(str, arguments)])
+
+
+def refusal(*arguments: str) -> str:
+    """The one sentence with which a command line is refused."""
+    with pytest.raises(UserError) as caught:
+        read(*arguments)
+    sentence = str(caught.value)
+    assert "\n" not in sentence and sentence.endswith(".")
+    return sentence
+
+
+def option(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+@pytest.fixture
+def toml(tmp_path):
+    """Writes a recipe into a folder of its own; gives its path."""
+
+    def write(text: str = "", **values) -> Path:
+        path = tmp_path / "recipes" / "mine.toml"
+        path.parent.mkdir(exist_ok=True)
+        lines = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+        path.write_text("\n".join([*lines, text]), encoding="utf-8")
+        return path
+
+    return write
+
+
+def test_without_options_it_is_the_published_recipe():
+    assert read() == Run(Path("data"), Path("out"))
+    assert read().recipe == Recipe()
+
+
+def test_help_has_an_option_for_every_number_of_the_recipe_and_none_is_untested():
+    parser = make_parser("Trains.")
+    options = {action.dest for action in parser._actions if action.option_strings} - {"help"}
+    assert options == {*OTHER, *PATHS, *ONLY_THERE}
+    assert {field.name for field in fields(Recipe)} <= options
+    text = parser.format_help()
+    for name in options:
+        assert option(name) in text
+
+
+def test_help_says_what_every_option_does_and_its_default():
+    for action in make_parser("Trains.")._actions:
+        assert action.help, action.dest
+    text = " ".join(make_parser("Trains.").format_help().split())
+    for words in ("(default: 100,20)", "(default: -150,250)", "(default: gaussian:1.5mm)", "(default: 0.0001)"):
+        assert words in text
+    assert f"(without a value: {SWEEP})" in text
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_every_option_also_works_from_a_file(toml, name):
+    said, written = OTHER[name]
+    from_line = read(option(name), *([] if said is None else [said]))
+    assert from_line == read("--recipe", toml(**{name: written}))
+    assert from_line == read("--recipe", toml(**{name.replace("_", "-"): written}))
+    assert from_line != read(), "it does something"
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_the_command_line_wins_over_the_file(toml, name):
+    said, written = OTHER[name]
+    if said is None:
+        assert read("--recipe", toml(**{name: True}), f"--no-{name}") == read(f"--no-{name}")
+        assert not getattr(read(f"--no-{name}"), name)
+        return
+    if name in (field.name for field in fields(Recipe)):
+        other = Recipe().as_dict()[name]
+    else:
+        other = {"device": "auto", "workers": 0, "folds": [1], "test": ["z"]}.get(name, "other")
+    assert read("--recipe", toml(**{name: other}), option(name), said) == read(option(name), said)
+
+
+def test_what_the_command_line_leaves_out_the_file_says(toml):
+    run = read("--recipe", toml(image_size=192, seed=3), "--seed", "4")
+    assert (run.recipe.image_size, run.recipe.seed) == (192, 4)
+
+
+def test_paths_in_a_file_are_relative_to_the_file(toml):
+    path = toml(splits="my splits.json", cache="../cache")
+    run = read("--recipe", path)
+    assert run.splits == path.parent / "my splits.json"
+    assert run.cache.resolve() == path.parent.parent / "cache"
+    absolute = str(path.parent / "there.json")
+    assert read("--recipe", toml(splits=absolute)).splits == Path(absolute)
+
+
+def test_paths_on_the_command_line_are_relative_to_where_it_is_typed(toml):
+    run = read("--recipe", toml(splits="theirs.json", cache="theirs"), "--splits", "mine.json", "--cache", "mine")
+    assert (run.splits, run.cache) == (Path("mine.json"), Path("mine"))
+
+
+def test_encoder_weights_are_found_beside_the_file_and_from_any_folder(toml, tmp_path, monkeypatch):
+    path = toml(encoder_weights="weights/first.safetensors")
+    weights = path.parent / "weights" / "first.safetensors"
+    weights.parent.mkdir()
+    weights.touch()
+    monkeypatch.chdir(path.parent)
+    recipe = read("--recipe", path.name).recipe
+    assert read("--encoder-weights", "weights/first.safetensors").recipe == recipe
+    write_recipe_file(tmp_path / "out" / "recipe.toml", recipe, {})
+    monkeypatch.chdir(tmp_path)
+    again = read("--recipe", tmp_path / "out" / "recipe.toml").recipe
+    assert again == recipe and find_weights(again.encoder_weights).samefile(weights)
+
+
+def test_encoder_weights_of_a_package_keep_their_name(toml):
+    name = "some_package/weights.pth"
+    assert read("--recipe", toml(encoder_weights=name)).recipe.encoder_weights == name
+    assert read("--encoder-weights", name).recipe.encoder_weights == name
+
+
+def test_the_recipe_that_a_training_writes_repeats_it(tmp_path):
+    first = read("--border", "svls:1px", "--window", "-100,200", "--epochs", "3,1", "--split-by", "slice")
+    write_recipe_file(tmp_path / "recipe.toml", first.recipe, {"name": "Ours"})
+    again = read("--recipe", tmp_path / "recipe.toml")
+    assert again.recipe == first.recipe and again.card == {"name": "Ours"}
+
+
+def test_resume_alone_says_again_what_the_training_was_begun_with(tmp_path):
+    out, begun = tmp_path / "out", read("--seed", "3", "--border", "box:3px")
+    write_recipe_file(out / "recipe.toml", begun.recipe, {"name": "Ours"}, segment="Milz")
+    run = read_run(make_parser(""), ["data", str(out), "--resume", "--folds", "1"])
+    assert (run.recipe, run.card, run.segment) == (begun.recipe, {"name": "Ours"}, "Milz")
+    assert (run.splits, run.folds) == (None, (1,)), "splits that are not given are those of the folder"
+    assert read_recipe(out / "recipe.toml") == (begun.recipe, {"name": "Ours"})
+
+
+def test_what_is_given_beside_resume_is_not_forgotten(tmp_path):
+    """Where it contradicts the training, `claim` says so."""
+    write_recipe_file(tmp_path / "out" / "recipe.toml", Recipe(), {})
+    run = read_run(make_parser(""), ["data", str(tmp_path / "out"), "--resume", "--seed", "3", "--test", "a"])
+    assert (run.recipe.seed, run.test, run.splits) == (3, ("a",), None)
+
+
+def test_resume_goes_on_with_the_control_too_where_there_is_one(tmp_path):
+    write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
+    assert not read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).compare
+    write_recipe_file(tmp_path / "plain" / "recipe.toml", Recipe(border="none"), {})
+    assert read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).compare
+    assert not read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--no-compare"]).compare
+
+
+def test_resume_goes_on_with_the_folds_that_were_asked_for(tmp_path):
+    write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
+    assert read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).folds == (), "all"
+    for name in ("fold_1", "fold_3", "fold_x"):
+        (tmp_path / name).mkdir()
+    assert read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).folds == (1, 3)
+    assert read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--folds", "all"]).folds == ()
+
+
+def test_resume_goes_on_with_the_sweep_too_where_there_is_one(tmp_path):
+    borders = {"none", "gaussian:3px:3d", "box:1.5mm"}
+    write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
+    for border in borders:
+        write_recipe_file(tmp_path / "sweep" / border.replace(":", "_") / "recipe.toml", Recipe(border=border), {})
+    run = read_run(make_parser(""), ["data", str(tmp_path), "--resume"])
+    assert {str(border) for border in parse_sweep(run.sweep)} == borders
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_folder_is_not_the_current_one(empty):
+    """As of a variable of the shell that is not set."""
+    for arguments in (["data", empty], [empty, "out"]):
+        with pytest.raises(UserError, match="it is empty"):
+            read_run(make_parser(""), arguments)
+
+
+def test_resume_where_there_is_nothing_begins(tmp_path):
+    (tmp_path / "splits.json").touch()
+    run = read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--seed", "3"])
+    assert (run.recipe, run.splits, run.resume) == (Recipe(seed=3), None, True)
+
+
+@pytest.mark.parametrize("window", [["--window", "-150,250"], ["--window=-150,250"], ["--window", "-1.5e2,2.5e2"]])
+def test_a_window_below_zero_can_be_typed_as_it_is_shown(window):
+    assert read(*window) == read()
+
+
+def test_a_sweep_without_a_value_is_that_of_the_help(toml):
+    assert read("--sweep").sweep == SWEEP == read("--recipe", toml(sweep=True)).sweep
+    assert read("--recipe", toml(sweep=False)).sweep is None
+
+
+def test_a_segment_may_be_a_number(toml):
+    assert read("--recipe", toml(segment=3)).segment == "3" == read("--segment", "3").segment
+
+
+def test_no_test_at_all_can_be_asked_for(toml):
+    assert read("--test=").test == () == read("--recipe", toml(test=[])).test
+
+
+def test_splits_and_test_cases_of_one_place_contradict_each_other(toml):
+    assert "--splits" in refusal("--splits", "s.json", "--test", "a")
+    assert "--splits" in refusal("--recipe", toml(splits="s.json", test=["a"]))
+    run = read("--recipe", toml(splits="s.json"), "--test", "a")
+    assert run.splits is None and run.test == ("a",), "the command line wins"
+    run = read("--recipe", toml(test=["a"]), "--splits", "s.json")
+    assert run.splits == Path("s.json") and run.test is None
+
+
+# What is mistyped.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--encodr", "resnet18"], "--encodr"),
+        (["--image-siz", "192"], "--image-siz"),
+        (["--image-size", "big"], "--image-size"),
+        (["--image-size", "192.5"], "--image-size"),
+        (["--image-size", "7"], "image_size"),
+        (["--image-size"], "--image-size"),
+        (["--epochs", "100"], "--epochs: '100' is not understood; give 2 numbers, as in 100,20"),
+        (["--epochs", "100,20,3"], "--epochs"),
+        (["--epochs", "a,b"], "--epochs"),
+        (["--epochs", "0,0"], "epochs"),
+        (["--window", "250,-150"], "window"),
+        (["--adam-rate", "nan"], "adam_rate"),
+        (["--border", "gaussian"], "gaussian"),
+        (["--split-by", "patient"], "volume, slice"),
+        (["--folds", "0;1"], "--folds"),
+        (["--device", "gpu"], "--device"),
+        (["--workers", "two"], "--workers"),
+        (["--workers", "-3"], "-3 is less than none"),
+        (["--epochs", "1"], "--epochs: '1' is not understood; give 2 numbers, as in 100,20"),
+        (["--window", "a,b"], "--window: 'a,b' is not understood; give 2 numbers, as in -150,250"),
+        (["--seed", "-1"], "give 0 to 2147483648"),
+        (["third"], "third"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_mistyped_command_line_is_told_in_one_sentence(arguments, words):
+    assert words in refusal(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("encodr = 'resnet18'", '"encodr", which is no option'),
+        ("[recipe]\nseed = 1", "recipe"),
+        ("image_size = '192'", "image_size is '192'; give something like 256"),
+        ("image_size = 192.0", "image_size"),
+        ("image_size = true", "image_size"),
+        ("encoder_weights = 3", "encoder_weights"),
+        ("epochs = 100", "epochs"),
+        ("epochs = [100, '20']", "epochs"),
+        ("window = [250, -150]", "window"),
+        ("adam_rate = nan", "adam_rate"),
+        ("border = 'gauss:1mm'", "gauss"),
+        ("folds = '0,1'", "folds"),
+        ("folds = [0, true]", "folds"),
+        ("folds = [0.0]", "folds"),
+        ("test = 'spleen_9'", "test"),
+        ("test = [9]", "test"),
+        ("segment = true", "segment"),
+        ("device = 'gpu'", "device"),
+        ("device = []", "device"),
+        ("workers = 'two'", "workers"),
+        ("workers = 1.5", "workers"),
+        ("compare = 'no'", "compare"),
+        ("compare = 0", "compare"),
+        ("resume = 'yes'", "resume"),
+        ("tensorboard = 1", "tensorboard"),
+        ("scheduler = 1", "scheduler"),
+        ("sweep = ['box:1mm']", "sweep"),
+        ("splits = 5", "splits"),
+        ("cache = ['a']", "cache"),
+        ("json = true", '"json", which only the command line says'),
+        ("recipe = 'other.toml'", '"recipe", which only the command line says'),
+        ("out = 'results'", '"out", which only the command line says'),
+    ],
+)
+def test_a_mistyped_file_is_told_in_one_sentence(toml, line, words):
+    assert words in refusal("--recipe", toml(line))
+
+
+def test_a_file_that_is_not_there_is_told_in_one_sentence(tmp_path):
+    assert "cannot be read; check the path" in refusal("--recipe", tmp_path / "none.toml")
+
+
+def test_help_is_shown_without_dataset_and_out(capsys):
+    with pytest.raises(SystemExit) as ended:
+        read_run(make_parser("Trains."), ["--help"])
+    assert ended.value.code == 0 and "Trains." in capsys.readouterr().out
+
+
+def test_no_option_is_a_shortcut_of_argparse():
+    """Every switch can be undone, else a file could not be contradicted."""
+    switches = [action for action in make_parser("")._actions if isinstance(action, argparse._StoreTrueAction)]
+    assert {action.dest for action in switches} == {"json", "child", "debug"}
