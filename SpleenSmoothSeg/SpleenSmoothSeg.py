@@ -180,7 +180,7 @@ class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
 
     def test_theSpleenOfTheSampleCTIsFound(self) -> None:
         from SpleenSmoothSegLib.io.images import read_image
-        from SpleenSmoothSegLib.metrics.overlap import compare
+        from SpleenSmoothSegLib.metrics.overlap import measure_overlap
         from SpleenSmoothSegLib.mrml import findSpleenSegment, imageFromSegment
 
         if importlib.util.find_spec("torch") is None:
@@ -191,7 +191,7 @@ class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
 
         self.assertEqual(findSpleenSegment(segmentationNode), segmentId)
         mask = imageFromSegment(segmentationNode, segmentId, volumeNode)
-        overlap = compare(mask, read_image(SAMPLE_LABEL))
+        overlap = measure_overlap(mask, read_image(SAMPLE_LABEL))
         self.assertGreater(overlap.dice, 0.8)
         self.assertGreater(found.volume_ml, 100)
 

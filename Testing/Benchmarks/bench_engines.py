@@ -29,7 +29,7 @@ from SpleenSmoothSegLib.inference.devices import (
 )
 from SpleenSmoothSegLib.inference.ensemble import segment_image
 from SpleenSmoothSegLib.io.images import read_image
-from SpleenSmoothSegLib.metrics.overlap import compare
+from SpleenSmoothSegLib.metrics.overlap import measure_overlap
 from SpleenSmoothSegLib.model.folder import Model, load_model
 from SpleenSmoothSegLib.model.fused import fused
 
@@ -81,7 +81,7 @@ def seconds_a_slice(network: torch.nn.Module, slices: torch.Tensor) -> float:
 def lowest_dice(model: Model, plain: Model) -> float:
     cts = [read_image(path) for path in every_ct()]
     return min(
-        compare(segment_image(ct, model, "cpu").mask, segment_image(ct, plain, "cpu", plain=True).mask).dice
+        measure_overlap(segment_image(ct, model, "cpu").mask, segment_image(ct, plain, "cpu", plain=True).mask).dice
         for ct in cts
     )
 

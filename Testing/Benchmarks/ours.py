@@ -88,12 +88,12 @@ def dice(ct: str) -> dict:
     """Dice between the mask of the usual path and that of the plain one, by the shipped ensemble."""
     from SpleenSmoothSegLib.inference.ensemble import segment_image
     from SpleenSmoothSegLib.io.images import read_image
-    from SpleenSmoothSegLib.metrics.overlap import compare
+    from SpleenSmoothSegLib.metrics.overlap import measure_overlap
     from SpleenSmoothSegLib.model.folder import load_model
 
     image, ready = read_image(ct), load_model(STARTER, prepare=_prepare("usual", "cpu"))
     usual, plain = segment_image(image, ready, "cpu"), segment_image(image, load_model(STARTER), "cpu", plain=True)
-    overlap = compare(usual.mask, plain.mask)
+    overlap = measure_overlap(usual.mask, plain.mask)
     return {"dice": overlap.dice, "volume_ml": usual.volume_ml, "plain_volume_ml": plain.volume_ml}
 
 

@@ -25,7 +25,7 @@ from SpleenSmoothSegLib.inference.devices import (
     to_predict_on,
 )
 from SpleenSmoothSegLib.inference.ensemble import segment_image
-from SpleenSmoothSegLib.metrics.overlap import compare
+from SpleenSmoothSegLib.metrics.overlap import measure_overlap
 from SpleenSmoothSegLib.metrics.shape import volume_ml
 from SpleenSmoothSegLib.model.folder import Model, load_model
 from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
@@ -113,7 +113,7 @@ def measure_robustness(model: Model, splits, numbers: list[int], cases: dict, le
             spleen = label == cases[name].spleen
             for change, make in CHANGES.items():
                 changed, truth = make(ct, spleen)
-                dice[change].append(compare(segment_image(changed, alone, "cpu").mask, truth).dice or 0.0)
+                dice[change].append(measure_overlap(segment_image(changed, alone, "cpu").mask, truth).dice or 0.0)
             for part in without_spleen(ct, spleen):
                 found_ml += volume_ml(segment_image(part, alone, "cpu").mask)
     return {change: statistics.mean(values) for change, values in dice.items()} | {EMPTY: found_ml}

@@ -767,11 +767,11 @@ def test_a_child_that_cannot_be_interrupted_is_ended_by_force_and_leaves_nothing
     code = """
 import time
 from pathlib import Path
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 from SpleenSmoothSegLib.batch.console import exit_with_parent, stop_on_signals
 stop_on_signals()
 exit_with_parent()
-with written_aside(Path("result.txt")) as aside:
+with atomic_write(Path("result.txt")) as aside:
     aside.write_text("half")
     print("ready", flush=True)
     time.sleep(60)

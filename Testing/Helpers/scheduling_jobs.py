@@ -8,7 +8,7 @@ from pathlib import Path
 
 from SpleenSmoothSegLib.batch.cluster import THREADS
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 
 SOON = 60.0  # seconds; generous, for a machine that is busy
 
@@ -58,7 +58,7 @@ def perish(job: Job, say) -> int:
 
 def write_slowly(job: Job, say) -> None:
     """Write a file aside for a minute."""
-    with written_aside(job.file) as aside:
+    with atomic_write(job.file) as aside:
         aside.write_text("half")
         say({"pid": os.getpid()})
         time.sleep(60)

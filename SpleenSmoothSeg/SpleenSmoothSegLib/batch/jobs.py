@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UserError
-from ..io.atomic import check_writable, first_that_is_there
+from ..io.atomic import check_writable, nearest_existing
 from ..io.dicom import ct_folders
-from ..io.images import IMAGE_SUFFIXES, check_there, image_name
+from ..io.images import IMAGE_SUFFIXES, check_readable, image_name
 from ..io.sitkio import itk_name
 from ..io.writing import check_suffix
 
@@ -62,7 +62,7 @@ def plan_jobs(
     if len(cts) > 1 and (into_file or label):
         raise UserError(f"There are {len(cts)} CTs; give a folder after -o and no --label, or one CT.")
     if label:
-        check_there(label)
+        check_readable(label)
     map_suffix = COMPRESSED if compressed else UNCOMPRESSED
     jobs = []
     for ct, name in cts.items():
@@ -88,7 +88,7 @@ def find_cts(folder: Path) -> list[Path]:
 
     Hidden files and what this program makes of a CT are left out.
     """
-    check_there(folder)
+    check_readable(folder)
     files = sorted(path for path in folder.iterdir() if path.is_file() and _is_ct_name(path.name.lower()))
     return files + ct_folders(folder)
 
@@ -103,7 +103,7 @@ def _named_cts(given: list[Path]) -> dict[Path, str]:
     above: dict[Path, list[str]] = {}
     seen = set()
     for path in given:
-        check_there(path)
+        check_readable(path)
         found = (find_cts(path) or [path]) if path.is_dir() else [path]
         for ct in found:
             if ct.resolve() in seen:
@@ -143,7 +143,7 @@ def _check_outputs(jobs: list[Job], overwrite: bool) -> None:
         if not overwrite:
             raise UserError(f'"{path}" is there already; add --overwrite to replace it, or give another after -o.')
     for folder in {path.parent for path in outputs}:
-        there = first_that_is_there(folder)
+        there = nearest_existing(folder)
         if not there.is_dir():
             raise UserError(f'"{there}" is a file, so no folder can be there; give another place after -o.')
         check_writable(there)
@@ -157,7 +157,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 def _is_there(path: Path) -> bool:
     try:
-        (first_that_is_there(path.parent) / path.name).exists()  # asks whether the disk takes such a name
+        (nearest_existing(path.parent) / path.name).exists()  # asks whether the disk takes such a name
         return path.exists()
     except OSError as error:  # it does not, or nobody may look into the folder
         raise UserError(f'"{path}" cannot be written ({error.strerror.lower()}); choose another place.') from error

@@ -153,10 +153,10 @@ def _read(job, warn: Warn):
 
 
 def _write(job, ct, found, settings: Settings) -> None:
-    from ..io.writing import write_image, write_mask, written_together
+    from ..io.writing import atomic_writes, write_image, write_mask
     from .overlay import write_overlay
 
-    with written_together(job.outputs) as aside:
+    with atomic_writes(job.outputs) as aside:
         write_mask(found.mask, aside[job.segmentation], settings.compressed)
         if job.overlay:
             volume = f"spleen {found.volume_ml:.0f} mL" if found.volume_ml else "no spleen found"
@@ -170,7 +170,7 @@ def _write(job, ct, found, settings: Settings) -> None:
 
 def _measures(found, label) -> dict:
     """The numbers of a result, in mL and mm; points are LPS, `center_lps` is None where no spleen was found."""
-    from ..metrics.overlap import compare
+    from ..metrics.overlap import measure_overlap
     from ..metrics.shape import center_lps, extent_mm, longest_mm
 
     center = center_lps(found.mask)
@@ -187,7 +187,7 @@ def _measures(found, label) -> dict:
         "device": found.device,
     }
     if label is not None:
-        result["dice"] = round(compare(found.mask, label).dice, 4)
+        result["dice"] = round(measure_overlap(found.mask, label).dice, 4)
     return result
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import UserError
-from ..io.atomic import written_aside
+from ..io.atomic import atomic_write
 
 TABLE_NAME = "results.csv"
 DONE, FAILED = "done", "failed"
@@ -83,7 +83,7 @@ class StudyTable:
         except OSError as error:
             raise UserError(self._trouble(error)) from error
         if rows := self.rows():
-            with contextlib.suppress(UserError), written_aside(self.path) as aside:
+            with contextlib.suppress(UserError), atomic_write(self.path) as aside:
                 lines = [_line(COLUMNS), *(_line(rows[ct].values()) for ct in sorted(rows))]
                 aside.write_text("".join(lines), encoding="utf-8", newline="")
 

@@ -158,7 +158,7 @@ class BorderPreview:
         return np.pad(self._mask, np.stack([before, after], axis=-1)), self._start - before
 
 
-def in_words(effect: BorderEffect, border: Border) -> list[str]:
+def describe_effect(effect: BorderEffect, border: Border) -> list[str]:
     """What the effect of a border means for training with it, in one to four sentences."""
     if effect.contour_shift_mean_mm is None:
         return [_nowhere(effect)]

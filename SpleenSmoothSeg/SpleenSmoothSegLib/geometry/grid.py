@@ -62,7 +62,7 @@ def same_grid(first: sitk.Image, second: sitk.Image, tolerance: float = 1e-3) ->
     return True
 
 
-def to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+def resample_to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
     """Float32 image on `grid`, `outside` beyond the image: linear interpolation.
 
     Where `grid` is coarser than the image, each voxel is the mean of samples spread evenly over it, about one for each
@@ -77,24 +77,24 @@ def to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
     return sitk.ConstantPad(part, lowest, above.tolist(), outside)
 
 
-def to_part_of_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
-    """As `to_grid`, but only the box of `grid` that the image meets."""
+def resample_overlap(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
+    """As `resample_to_grid`, but only the box of `grid` that the image meets."""
     return _interpolated(image, grid.part(*_part_within(grid, image)), outside)
 
 
-def at_least(value: float, image: sitk.Image, grid: Grid) -> sitk.Image:
-    """Mask (uint8) of where on `grid` `to_grid` gives `value`, above 0, or more; 0 beyond the image."""
+def threshold_on_grid(value: float, image: sitk.Image, grid: Grid) -> sitk.Image:
+    """Mask (uint8) of where on `grid` `resample_to_grid` gives `value`, above 0, or more; 0 beyond the image."""
     mask = np.empty(grid.size[::-1], np.uint8)
-    for some, values in slabs(image, grid, outside=0.0):
+    for some, values in resample_slabs(image, grid, outside=0.0):
         np.greater_equal(values, value, out=mask[some].view(bool))
     return grid.with_voxels(mask)
 
 
-def slabs(image: sitk.Image, grid: Grid, outside: float) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some slices of `to_grid` at a time, and which: so nothing of float32 is as large as the grid."""
+def resample_slabs(image: sitk.Image, grid: Grid, outside: float) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some slices of `resample_to_grid` at a time, and which: so nothing of float32 is as large as the grid."""
     for start in range(0, grid.size[2], SLICES_AT_A_TIME):
         count = min(SLICES_AT_A_TIME, grid.size[2] - start)
-        part = to_grid(image, grid.part((0, 0, start), (*grid.size[:2], count)), outside)
+        part = resample_to_grid(image, grid.part((0, 0, start), (*grid.size[:2], count)), outside)
         yield slice(start, start + count), sitk.GetArrayViewFromImage(part)
 
 
@@ -109,7 +109,7 @@ def _part_within(grid: Grid, image: sitk.Image) -> tuple[list[int], list[int]]:
 
 
 def _interpolated(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
-    """As `to_grid`, everywhere."""
+    """As `resample_to_grid`, everywhere."""
     cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)).T @ np.reshape(grid.direction, (3, 3)))
     finest = np.array(image.GetSpacing())[cosines.argmax(axis=0)]
     counts = np.clip(np.round(np.array(grid.spacing) / finest), 1, MOST_SAMPLES).astype(int)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from .grid import Grid, bounds, sample, slabs, to_grid
+from .grid import Grid, bounds, resample_slabs, resample_to_grid, sample
 
 AIR_HU = -1024.0
 SOFT_TISSUE_HU = -200.0
@@ -82,7 +82,7 @@ def ct_slices(ct: sitk.Image, grid: Grid, window: tuple[float, float]) -> np.nda
     """Float32 slices (slice, row, column) in [0, 1]: the CT on `grid`, seen through `window` (HU)."""
     lowest, highest = window
     slices = np.empty(grid.size[::-1], np.float32)
-    for some, values in slabs(ct, grid, outside=AIR_HU):
+    for some, values in resample_slabs(ct, grid, outside=AIR_HU):
         slices[some] = values
     slices -= lowest
     slices /= highest - lowest
@@ -111,5 +111,5 @@ def with_neighbors(slices: np.ndarray, indices, channels: int, step: float) -> n
 
 def label_slices(label: sitk.Image, grid: Grid, value: int = 1) -> np.ndarray:
     """Boolean slices (slice, row, column): the voxels of `grid` at least half inside `label == value`."""
-    fraction = to_grid(sitk.Cast(label == value, sitk.sitkFloat32), grid, outside=0.0)
+    fraction = resample_to_grid(sitk.Cast(label == value, sitk.sitkFloat32), grid, outside=0.0)
     return sitk.GetArrayFromImage(fraction) >= 0.5

@@ -7,7 +7,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..callbacks import Progress, Warn
-from ..geometry.grid import Grid, at_least, to_grid, to_part_of_grid
+from ..geometry.grid import Grid, resample_overlap, resample_to_grid, threshold_on_grid
 from ..geometry.slices import axial_grid, ct_slices
 from ..metrics.shape import volume_ml
 from ..model.folder import Model
@@ -55,17 +55,17 @@ class Segmentation:
     @property
     def probability(self) -> sitk.Image:
         """Float32 in [0, 1], mean over the folds. Made when asked for: it is larger than the CT."""
-        return to_grid(self.mean, Grid.of(self.mask), outside=0.0)
+        return resample_to_grid(self.mean, Grid.of(self.mask), outside=0.0)
 
     @property
     def disagreement_map(self) -> sitk.Image:
         """Float32 in [0, 0.5], standard deviation over the folds' probabilities. Made when asked for."""
-        return to_grid(self.deviation, Grid.of(self.mask), outside=0.0)
+        return resample_to_grid(self.deviation, Grid.of(self.mask), outside=0.0)
 
     @property
     def cropped_disagreement_map(self) -> sitk.Image:
         """The part of it that the folds have looked at: of a long CT, a small one."""
-        return to_part_of_grid(self.deviation, Grid.of(self.mask), outside=0.0)
+        return resample_overlap(self.deviation, Grid.of(self.mask), outside=0.0)
 
 
 def segment_image(
@@ -112,9 +112,9 @@ def segment_image(
     if largest_component:
         # First on the coarse grid, and so that on the CT's, where a part far away would make it a large task.
         around = around_largest_part(mean, model.threshold, margin_mm=2 * max(*ct.GetSpacing(), *mean.GetSpacing()))
-        mask = keep_largest_component(at_least(model.threshold, around, Grid.of(ct)))
+        mask = keep_largest_component(threshold_on_grid(model.threshold, around, Grid.of(ct)))
     else:
-        mask = at_least(model.threshold, mean, Grid.of(ct))
+        mask = threshold_on_grid(model.threshold, mean, Grid.of(ct))
     on_slices = _nearest(mask, Grid.of(mean))
     overlap = folds.overlap(within=sitk.GetArrayViewFromImage(on_slices) > 0)
     places = uncertain_places(deviation, on_slices)

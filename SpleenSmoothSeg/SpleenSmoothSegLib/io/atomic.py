@@ -15,7 +15,7 @@ _unfinished: set[Path] = set()
 
 
 @contextmanager
-def written_aside(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; rename it to `path` at the end, or remove what was written on an error.
 
     Works for files and folders; what stood at `path` is replaced at the end only, but a folder never by a file.
@@ -38,7 +38,7 @@ def written_aside(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished() -> None:
-    """Remove what is being written aside, for a program that ends at once, without leaving `written_aside`."""
+    """Remove what is being written aside, for a program that ends at once, without leaving `atomic_write`."""
     for aside in tuple(_unfinished):
         _remove(aside)
 
@@ -53,7 +53,7 @@ def check_writable(folder: Path) -> None:
         raise _cannot_write(folder, error) from error
 
 
-def first_that_is_there(folder: Path) -> Path:
+def nearest_existing(folder: Path) -> Path:
     """The folder, or the nearest above it that exists; it may turn out to be a file."""
     return next(place for place in (folder, *folder.parents) if place.exists())
 

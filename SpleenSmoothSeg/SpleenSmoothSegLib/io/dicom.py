@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from ..callbacks import Warn
 from ..errors import UserError
 from ..geometry.slices import AIR_HU
-from .sitkio import itk_name, quiet
+from .sitkio import itk_name, silence_itk
 
 WIDEST_GAP_MM = 10.0  # as far apart as the slices of the thickest CTs; a wider gap would hide too much of a spleen
 _UNEVEN = 0.1  # slices: from here on a slice lies elsewhere than even spacing has it
@@ -49,7 +49,7 @@ def ct_folders(folder: Path) -> list[Path]:
 
 def find_series(folder: Path) -> list[Series]:
     """The DICOM series of images in a folder (not below it)."""
-    with quiet():
+    with silence_itk():
         reader = sitk.ImageSeriesReader
         files = [reader.GetGDCMSeriesFileNames(itk_name(folder), uid) for uid in _series_ids(folder)]
         return [series for names in files if (series := _series(names)) is not None]
@@ -66,12 +66,12 @@ def read_ct_series(folder: Path, warn: Warn) -> sitk.Image:
     """
     series = _choose(folder, find_series(folder), warn)
     if len(series.names) == 1:  # many slices in one file: ITK reads where they lie
-        with quiet():
+        with silence_itk():
             return sitk.ReadImage(series.names[0])
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(series.names)
     reader.MetaDataDictionaryArrayUpdateOn()
-    with quiet():
+    with silence_itk():
         image = reader.Execute()
     try:
         positions, orientations = (

@@ -12,7 +12,7 @@ from ..errors import UserError
 from ..geometry.slices import SOFT_TISSUE_HU
 from . import nifti
 from .dicom import read_ct_series
-from .sitkio import itk_name, quiet
+from .sitkio import itk_name, silence_itk
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd")
 SHORTEST_MM, LONGEST_MM = 10.0, 10_000.0  # of the longest side of a CT; beyond them the spacing is wrong
@@ -28,13 +28,13 @@ def read_image(path: Path | str, warn: Warn = lambda sentence: None) -> sitk.Ima
         MemoryError: it is larger than the memory.
     """
     path = Path(path)
-    check_there(path)
+    check_readable(path)
     with _explained(path):
         image = read_ct_series(path, warn) if path.is_dir() else _read_file(path)
     return image[:, :, :, 0] if image.GetDimension() == 4 and image.GetSize()[3] == 1 else image
 
 
-def check_there(path: Path) -> None:
+def check_readable(path: Path) -> None:
     """Raise UserError unless `path` is a file or a folder that can be opened."""
     itk_name(path)
     try:
@@ -84,12 +84,12 @@ def image_name(path: Path) -> str:
 def _read_file(path: Path) -> sitk.Image:
     if path.stat().st_size == 0:
         raise UserError(f'"{path}" is empty; copy or export it again.')
-    trouble = nifti.trouble(path) if path.name.lower().endswith(nifti.NIFTI_SUFFIXES) else None
+    trouble = nifti.find_defect(path) if path.name.lower().endswith(nifti.NIFTI_SUFFIXES) else None
     if trouble == "incomplete":
         raise UserError(f'"{path}" is damaged or incomplete; copy or export it again.')
     if trouble == "not finite":
         raise _not_finite(path)
-    with quiet():  # whether anything else is an image is for ITK to say
+    with silence_itk():  # whether anything else is an image is for ITK to say
         return sitk.ReadImage(itk_name(path))
 
 

@@ -25,7 +25,7 @@ _HEADERS = [
 _FLOATS = {16: "f4", 64: "f8"}
 
 
-def trouble(path: Path) -> str | None:
+def find_defect(path: Path) -> str | None:
     """What is wrong with a NIfTI file: "incomplete", "not finite", "no NIfTI", or None. Reads it from end to end."""
     try:
         with open(path, "rb") as file:

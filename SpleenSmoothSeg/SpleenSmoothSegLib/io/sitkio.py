@@ -23,7 +23,7 @@ def itk_name(path: Path | str) -> str:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def silence_itk() -> Iterator[None]:
     """Nothing that ITK and the libraries below it write to stderr is shown: a person gets our sentence instead.
 
     ITK's own warnings can be switched off, those of its NIfTI and MetaImage libraries only go with the whole stream.

@@ -11,15 +11,15 @@ import SimpleITK as sitk
 
 from ..errors import UserError
 from . import nifti, terminology
-from .atomic import written_aside
-from .sitkio import itk_name, quiet
+from .atomic import atomic_write
+from .sitkio import itk_name, silence_itk
 
 SEGMENTATION_SUFFIX = ".seg.nrrd"
 OUTPUT_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 
 @contextlib.contextmanager
-def written_together(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
+def atomic_writes(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
     """Yield, for each path, the one to write to; on an error nothing of them is left, not even a new folder.
 
     Raises UserError where a place cannot be written to.
@@ -28,7 +28,7 @@ def written_together(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
     new_folders = {folder for path in paths for folder in path.parents if not folder.exists()}
     try:
         with contextlib.ExitStack() as together:
-            yield {path: together.enter_context(written_aside(path)) for path in paths}
+            yield {path: together.enter_context(atomic_write(path)) for path in paths}
     except BaseException:
         for folder in sorted(new_folders, key=lambda folder: -len(folder.parts)):
             with contextlib.suppress(OSError):  # not made yet, or somebody else has put a file there
@@ -54,12 +54,12 @@ def write_mask(mask: sitk.Image, path: Path, compressed: bool = True) -> None:
 def write_image(image: sitk.Image, path: Path, compressed: bool = True) -> None:
     """Write an image, compressed where the format can; raises as `write_mask`."""
     check_suffix(path)
-    with quiet():
+    with silence_itk():
         try:
             sitk.WriteImage(image, itk_name(path), useCompression=compressed)
         except RuntimeError as error:  # so ITK tells of a full disk and a read-only folder, as of anything else
             raise OSError(_reason(path.parent)) from error
-    if path.name.endswith(nifti.NIFTI_SUFFIXES) and nifti.trouble(path):
+    if path.name.endswith(nifti.NIFTI_SUFFIXES) and nifti.find_defect(path):
         raise OSError(_reason(path.parent))
 
 

@@ -43,7 +43,7 @@ class Overlap:
         return _ratio(self.tp, self.tp + self.fn)
 
 
-def compare(mask: sitk.Image, label: sitk.Image, value: int = 1) -> Overlap:
+def measure_overlap(mask: sitk.Image, label: sitk.Image, value: int = 1) -> Overlap:
     """Overlap of a mask (nonzero voxels) with `label == value`, both on the same grid."""
     return Overlap.of(sitk.GetArrayViewFromImage(mask) > 0, sitk.GetArrayViewFromImage(label) == value)
 

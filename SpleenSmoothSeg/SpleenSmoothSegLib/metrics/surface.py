@@ -70,11 +70,11 @@ class ErrorsByHeight:
 
 
 def compare_masks(mask: sitk.Image, label: sitk.Image) -> Comparison:
-    """Compare a mask with a label, on any two grids (see `on_one_grid`).
+    """Compare a mask with a label, on any two grids (see `on_common_grid`).
 
-    A surface that the field of view cuts off is closed there. Raises UserError as `on_one_grid` does.
+    A surface that the field of view cuts off is closed there. Raises UserError as `on_common_grid` does.
     """
-    mask_there, label_there = (_voxels(image) for image in on_one_grid(mask, label))
+    mask_there, label_there = (_voxels(image) for image in on_common_grid(mask, label))
     overlap = Overlap.of(mask_there, label_there)
     volume, label_volume = volume_ml(mask), volume_ml(label)
     difference = volume - label_volume
@@ -90,7 +90,7 @@ def compare_masks(mask: sitk.Image, label: sitk.Image) -> Comparison:
     )
 
 
-def on_one_grid(first: sitk.Image, second: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+def on_common_grid(first: sitk.Image, second: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
     """Both (uint8, 0 and 1) on the grid of the second, cut to what holds both and a voxel around them.
 
     Each voxel is that of the first whose center is nearest: exact where both share a lattice, also where their axes are
@@ -130,9 +130,9 @@ def errors_by_height(mask: sitk.Image, label: sitk.Image) -> ErrorsByHeight:
     are its own slices or rows. On an oblique grid each voxel counts in the two slices whose middles its center lies
     between, the more the nearer.
 
-    Raises UserError where the label is empty, and as `on_one_grid` does.
+    Raises UserError where the label is empty, and as `on_common_grid` does.
     """
-    mask, label = on_one_grid(mask, label)
+    mask, label = on_common_grid(mask, label)
     mask_there, label_there = _voxels(mask), _voxels(label)
     if not label_there.any():
         raise UserError("The label is empty, so it has no bottom and no top; choose another label.")

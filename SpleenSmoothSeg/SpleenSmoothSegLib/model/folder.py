@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import UserError
 from ..geometry.slices import SliceFormat
-from ..io.atomic import written_aside
+from ..io.atomic import atomic_write
 
 FORMAT_VERSION = 2  # 2: several slices as channels
 CARD_NAME = "model.json"
@@ -118,7 +118,7 @@ def save_model(folder: Path | str, card: dict, networks: list) -> None:
     from safetensors.torch import save
 
     folder = Path(folder)
-    with written_aside(folder) as aside:
+    with atomic_write(folder) as aside:
         if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD_NAME).is_file():
             raise UserError(f'"{folder}" holds files that are no model; choose another folder for the model.')
         aside.mkdir()

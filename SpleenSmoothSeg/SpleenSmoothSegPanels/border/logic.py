@@ -61,11 +61,11 @@ class BorderLogic(VTKObservationMixin):
 
         Returns the numbers (``bordereffect.BorderEffect``) and sentences that say what they mean for training.
         """
-        from SpleenSmoothSegLib.border.effect import in_words
+        from SpleenSmoothSegLib.border.effect import describe_effect
 
         effect = self._preview.effect(self._border, self._soft)
         self._scene.updateProfile(str(self._border), *self._preview.profile(self._border, self._soft))
-        return effect, in_words(effect, self._border)
+        return effect, describe_effect(effect, self._border)
 
     def showProfile(self) -> None:
         """Bring up Slicer's plot view with the profile that `measure` drew, until the preview is hidden."""
@@ -95,7 +95,7 @@ class BorderLogic(VTKObservationMixin):
         Raises UserError, and then nothing is written.
         """
         from SpleenSmoothSegLib.border.kernels import Border, smooth_border
-        from SpleenSmoothSegLib.io.atomic import written_aside
+        from SpleenSmoothSegLib.io.atomic import atomic_write
         from SpleenSmoothSegLib.io.writing import OUTPUT_SUFFIXES, SEGMENTATION_SUFFIX, write_image
 
         path = Path(path)
@@ -106,7 +106,7 @@ class BorderLogic(VTKObservationMixin):
         if not path.name.endswith(OUTPUT_SUFFIXES) or path.name.endswith(SEGMENTATION_SUFFIX):
             raise UserError(_('"{path}" is no volume by its name; use {suffix}.').format(path=path, suffix=SUFFIX))
         soft = smooth_border(_labelOn(node, segmentId, ctNode), Border.parse(border))
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             write_image(soft, aside)
         return path
 

@@ -146,7 +146,7 @@ class CompareLogic(VTKObservationMixin):
         Both have a header, and name segment and reference in each line, so that files of many cases can be joined.
         Raises UserError where they cannot be written; then whatever stood there before still does.
         """
-        from SpleenSmoothSegLib.io.atomic import written_aside
+        from SpleenSmoothSegLib.io.atomic import atomic_write
 
         path = Path(path)
         beside = path.with_name(f"{path.stem}_by_height.csv")
@@ -156,7 +156,7 @@ class CompareLogic(VTKObservationMixin):
         errors = self._scene.errors()
         top = errors[-1][0] or 1.0
         slices = [(*names, *map(_number, (height, height / top, *volumes))) for height, *volumes in errors]
-        with written_aside(path) as aside, written_aside(beside) as asideToo:
+        with atomic_write(path) as aside, atomic_write(beside) as asideToo:
             _write(aside, ("segment", "reference", "measure", "value", "unit"), numbers)
             _write(asideToo, ("segment", "reference", *ERRORS_BY_HEIGHT), slices)
         return path, beside

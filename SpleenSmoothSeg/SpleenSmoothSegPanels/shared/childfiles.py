@@ -68,10 +68,10 @@ def _temporaryFolder() -> tempfile.TemporaryDirectory:
 def _write(ct, path: Path) -> None:
     import SimpleITK as sitk
 
-    from SpleenSmoothSegLib.io.sitkio import quiet
+    from SpleenSmoothSegLib.io.sitkio import silence_itk
 
     try:
-        with quiet():
+        with silence_itk():
             sitk.WriteImage(ct, str(path), useCompression=False)
         if path.stat().st_size < sitk.GetArrayViewFromImage(ct).nbytes:  # some writers say nothing of a full disk
             raise _noRoom()

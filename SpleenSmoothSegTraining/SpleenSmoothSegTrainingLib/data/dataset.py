@@ -16,7 +16,7 @@ from pathlib import Path
 
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.io.decathlon import DESCRIPTION, Case, list_cases, read_description
-from SpleenSmoothSegLib.io.images import check_there
+from SpleenSmoothSegLib.io.images import check_readable
 
 from .pairs import find_pairs
 
@@ -52,7 +52,7 @@ def open_dataset(folder: Path | str, segment: str | None = None) -> Dataset:
         UserError: no such folder, or no cases.
     """
     folder = Path(folder)
-    check_there(folder)
+    check_readable(folder)
     if not folder.is_dir():
         raise UserError(f'"{folder}" is a file; give the folder of the dataset.')
     if not (folder / DESCRIPTION).is_file():

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.grid import Grid
 from SpleenSmoothSegLib.io import terminology
-from SpleenSmoothSegLib.io.images import check_there
+from SpleenSmoothSegLib.io.images import check_readable
 
 ON_LATTICE = 0.01  # voxels: headers round, and a label this far off is none the worse for it
 MOST_NAMES = 10  # in a sentence
@@ -47,7 +47,7 @@ def read_segment(path: Path, wanted: str | None) -> sitk.Image:
     """
     import slicerio
 
-    check_there(path)
+    check_readable(path)
     try:
         segmentation = slicerio.read_segmentation(str(path))
         segments = segmentation["segments"]

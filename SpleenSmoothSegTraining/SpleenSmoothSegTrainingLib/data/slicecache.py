@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from SpleenSmoothSegLib.border.kernels import Border, soften
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.slices import SliceFormat, axial_grid, ct_slices, label_slices
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 from SpleenSmoothSegLib.io.decathlon import Case
 
 CUT_VERSION = 1  # another number after a change of what is cut
@@ -116,7 +116,7 @@ class SliceCache:
         sums = {name: self._keep(f"{entry}.{name}.npy", array) for name, array in arrays.items()}
         told = {"spacing": [float(length) for length in grid.spacing[::-1]], "sha256": sums, "notes": notes}
         told["checksum"] = _text_digest(told)
-        with written_aside(self.folder / f"{entry}.json") as aside:  # last: an entry without it is no entry
+        with atomic_write(self.folder / f"{entry}.json") as aside:  # last: an entry without it is no entry
             aside.write_text(json.dumps(told), encoding="utf-8")
         kept = self._kept(entry)
         if kept is None:
@@ -147,13 +147,13 @@ class SliceCache:
             self._say(f'The cached soft labels "{stem}" in "{self.folder}" were damaged; they are made again.')
         soft = soften(np.asarray(label), spacing, border).astype(np.float16)
         told = self._keep(f"{stem}.npy", soft)
-        with written_aside(self.folder / f"{stem}.sha256") as aside:
+        with atomic_write(self.folder / f"{stem}.sha256") as aside:
             aside.write_text(told, encoding="utf-8")
         return self._open(f"{stem}.npy", told)
 
     def _keep(self, name: str, array: np.ndarray) -> str:
         """Write an array; returns its checksum."""
-        with written_aside(self.folder / name) as aside:
+        with atomic_write(self.folder / name) as aside:
             np.save(aside, array)
             return _file_digest(aside).hex()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 
 from ..recipe.recipe import Recipe
 from .phases import phases
@@ -35,13 +35,13 @@ class FoldState:
 
 def save_state(folder: Path, state: FoldState) -> None:
     """Keep `state` and its history in `folder`; raises UserError where that cannot be written, the old one stays."""
-    with written_aside(folder / HISTORY_NAME) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(folder / HISTORY_NAME) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS)
         writer.writeheader()
         writer.writerows(state.history)
     buffer = io.BytesIO()  # torch.save tells a full disk by an error of its own, a file of Python's by OSError
     torch.save(vars(state), buffer)
-    with written_aside(folder / STATE_NAME) as aside:
+    with atomic_write(folder / STATE_NAME) as aside:
         aside.write_bytes(buffer.getvalue())
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 
 from .casemetrics import SliceRow, VolumeRow
 
@@ -52,7 +52,7 @@ def read_metrics(folder: Path) -> Metrics:
 
 
 def _write(path: Path, kind: type, rows: Iterable) -> None:
-    with written_aside(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(kind)], lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in asdict(row).items()} for row in rows)

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.grid import same_grid
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 from SpleenSmoothSegLib.io.images import read_image
 from SpleenSmoothSegLib.io.writing import write_mask
 
@@ -48,6 +48,6 @@ def kept_mask(path: Path | None, origin: str, ct: sitk.Image, predict: Callable[
                 return found
     mask = sitk.Cast(predict(), sitk.sitkUInt8)
     mask.SetMetaData(NOTE, origin)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         write_mask(mask, aside)
     return mask

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 
 from .recipe import Recipe
 
@@ -45,7 +45,7 @@ def write_recipe_file(path: Path, recipe: Recipe, card: dict, segment: str | Non
     ]
     if card:
         lines += ["", "[card]", *_lines(card)]
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 
 from ..measuring.byheight import Profile
 
@@ -274,7 +274,7 @@ def _save(figure, path: Path, on_ct: bool = False) -> None:
         small = every_color.quantize(palette=palette, dither=Image.Dither.NONE)
     else:
         small = every_color.quantize(COLORS)
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         small.save(aside, format="PNG", optimize=True)
 
 

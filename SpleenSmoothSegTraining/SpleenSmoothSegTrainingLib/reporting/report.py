@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from SpleenSmoothSegLib.border.kernels import Border
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 from SpleenSmoothSegLib.io.decathlon import Case
 
 from ..measuring.byheight import profile
@@ -55,7 +55,7 @@ def write_report(out: Path, dataset_cases: Mapping[str, Case] | None = None) -> 
     blocks = [block for block in _blocks(results, dataset_cases or {}, out / FIGURES_NAME) if block]
     pages = out / MARKDOWN_NAME, out / HTML_NAME
     for path, text in zip(pages, (to_markdown(title, blocks, out), to_html(title, blocks)), strict=True):
-        with written_aside(path) as aside:
+        with atomic_write(path) as aside:
             aside.write_text(text, encoding="utf-8")
     return pages
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.io.atomic import check_writable, first_that_is_there, written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write, check_writable, nearest_existing
 
 from ..data.splits import Splits, load_splits
 from ..learning.state import is_begun
@@ -58,7 +58,7 @@ def claim(
     else:
         if (out / SPLITS_NAME).exists() and claimed_splits(out) != splits:
             raise _foreign(out / SPLITS_NAME)
-        with written_aside(out / SPLITS_NAME) as aside:
+        with atomic_write(out / SPLITS_NAME) as aside:
             aside.write_text(json.dumps(splits.to_json(), indent=2) + "\n", encoding="utf-8")
         write_recipe_file(out / RECIPE_NAME, recipe, card, segment)
     for number in folds:
@@ -99,7 +99,7 @@ def claimed_splits(out: Path) -> Splits:
 
 def _check_place(out: Path) -> None:
     """Raise UserError where no files can be put into `out`, which may not be there yet."""
-    there = first_that_is_there(out)
+    there = nearest_existing(out)
     if not there.is_dir():
         raise UserError(f'"{there}" is a file; choose a folder for the results.')
     check_writable(there)

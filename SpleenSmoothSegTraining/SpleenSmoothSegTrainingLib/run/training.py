@@ -11,7 +11,7 @@ from SpleenSmoothSegLib.batch.scheduling import check_scheduler, raise_failures,
 from SpleenSmoothSegLib.border.kernels import Border
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.inference.devices import choose_device
-from SpleenSmoothSegLib.io.atomic import written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write
 from SpleenSmoothSegLib.model.folder import read_card
 
 from ..data.augmentation import Augmentation
@@ -136,7 +136,7 @@ def _cut(run: Run, dataset: Dataset, hear: Hear) -> dict[str, list[bool]]:
 
     cache = SliceCache(run.cache, lambda sentence: _warn(hear, sentence))
     found = prepare(dataset, run.recipe, cache, report)
-    with written_aside(run.out / REPORT_OF_DATA) as aside:
+    with atomic_write(run.out / REPORT_OF_DATA) as aside:
         aside.write_text(found.as_text(), encoding="utf-8")
     found.raise_if_bad(run.out / REPORT_OF_DATA)
     for sentence in found.warnings:

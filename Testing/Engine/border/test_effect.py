@@ -10,7 +10,7 @@ from scipy import special
 
 from phantoms import turned
 from SpleenSmoothSegLib.border.contour import IN_SLICES, IN_SPACE, MaskBorder, crossings
-from SpleenSmoothSegLib.border.effect import BorderPreview, in_words
+from SpleenSmoothSegLib.border.effect import BorderPreview, describe_effect
 from SpleenSmoothSegLib.border.kernels import KERNELS, Border, smooth_border
 from SpleenSmoothSegLib.errors import UserError
 
@@ -62,7 +62,7 @@ def effect_of(label: sitk.Image, text: str):
 
 
 def words_of(label: sitk.Image, text: str) -> str:
-    return " ".join(in_words(effect_of(label, text), Border.parse(text)))
+    return " ".join(describe_effect(effect_of(label, text), Border.parse(text)))
 
 
 def shrinkage(radius: float, sigma: float, dimensions: int) -> float:
@@ -364,7 +364,7 @@ def test_words_are_few_whole_sentences(sample_label):
             for plane in ("2d", "3d"):
                 border = Border(kernel, width, plane=plane)
                 preview = BorderPreview(sample_label)
-                sentences = in_words(preview.effect(border, preview.soften(border)), border)
+                sentences = describe_effect(preview.effect(border, preview.soften(border)), border)
                 assert 1 <= len(sentences) <= 4
                 for sentence in sentences:
                     assert sentence[0].isupper() or sentence[0].isdigit()

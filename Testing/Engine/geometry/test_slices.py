@@ -18,7 +18,7 @@ from phantoms import (
     trunk,
     turned,
 )
-from SpleenSmoothSegLib.geometry.grid import Grid, to_grid
+from SpleenSmoothSegLib.geometry.grid import Grid, resample_to_grid
 from SpleenSmoothSegLib.geometry.slices import (
     SliceFormat,
     axial_grid,
@@ -43,8 +43,8 @@ def fraction(label: sitk.Image) -> sitk.Image:
 
 def back_and_forth(label: sitk.Image, slice_format: SliceFormat = MILLIMETER, ct: sitk.Image | None = None):
     """The label seen on the network's grid, brought back to its own."""
-    seen = to_grid(fraction(label), axial_grid(ct or label, slice_format), outside=0.0)
-    return to_grid(seen, Grid.of(label), outside=0.0) >= 0.5
+    seen = resample_to_grid(fraction(label), axial_grid(ct or label, slice_format), outside=0.0)
+    return resample_to_grid(seen, Grid.of(label), outside=0.0) >= 0.5
 
 
 def cropped(image: sitk.Image, label: sitk.Image, margin: int) -> sitk.Image:
@@ -144,12 +144,12 @@ def test_every_voxel_shows_the_place_where_it_is(axis, angles, spacing, handed, 
     """A CT whose value is its own coordinate must, on any grid, show each voxel's own coordinate."""
     ramp = phantom(lambda p: p[..., axis], 40.0, spacing, turned(*angles, handed), center=(7.0, -3.0, 11.0))
     grid = axial_grid(ramp, SliceFormat(round(60 / coarse), coarse))
-    seen = to_grid(ramp, grid, outside=np.nan)
+    seen = resample_to_grid(ramp, grid, outside=np.nan)
     values, places = sitk.GetArrayFromImage(seen), points(seen)[..., axis]
     inside = np.isfinite(values)
     assert inside.any()
     # In the half voxel beyond the outermost centers an interpolated image is flat, so only the interior tells.
-    inner = inside & np.isfinite(sitk.GetArrayFromImage(to_grid(interior(ramp), grid, outside=np.nan)))
+    inner = inside & np.isfinite(sitk.GetArrayFromImage(resample_to_grid(interior(ramp), grid, outside=np.nan)))
     np.testing.assert_allclose(values[inner], places[inner], atol=0.05)
 
 
@@ -165,7 +165,7 @@ def test_averaging_noise_away_moves_nothing(spacing, orientation):
     """The centroid of a soft label stays within 0.05 mm, and its volume within 1 %."""
     label = ellipsoid((3.0, -5.0, 2.0), (20, 15, 25), extent=60.0, spacing=spacing)
     label = sitk.DICOMOrient(label, orientation)
-    seen = to_grid(fraction(label), axial_grid(label, SliceFormat(32, 2.0)), outside=0.0)
+    seen = resample_to_grid(fraction(label), axial_grid(label, SliceFormat(32, 2.0)), outside=0.0)
     (mass, centroid), (seen_mass, seen_centroid) = moments(fraction(label)), moments(seen)
     np.testing.assert_allclose(seen_centroid, centroid, atol=0.05)
     assert seen_mass == pytest.approx(mass, rel=0.01)
@@ -265,7 +265,7 @@ def test_a_ct_that_is_not_oblique_keeps_its_own_slices(orientation):
 def test_columns_run_to_the_left_rows_to_the_back_and_slices_to_the_head():
     for axis in range(3):
         ramp = phantom(lambda p, axis=axis: p[..., axis], 60.0, direction=SOME_DIRECTIONS["coronal"])
-        slices = sitk.GetArrayFromImage(to_grid(ramp, axial_grid(ramp, SliceFormat(16, 2.0)), outside=0.0))
+        slices = sitk.GetArrayFromImage(resample_to_grid(ramp, axial_grid(ramp, SliceFormat(16, 2.0)), outside=0.0))
         middle = slices[5:15, 4:12, 4:12]
         assert (np.diff(middle, axis=2 - axis) > 1).all()
 
@@ -292,7 +292,7 @@ def test_a_ct_of_nothing_but_air_is_seen_around_its_middle():
 def test_a_ct_whose_voxels_are_far_finer_than_the_networks_costs_no_more_than_some_samples_a_voxel():
     micro = phantom(lambda p: p[..., 0], extent=(4.0, 4.0, 0.1), spacing=(0.02, 0.02, 0.05))
     grid = axial_grid(micro, SliceFormat(2, 2.0))
-    seen = sitk.GetArrayFromImage(to_grid(micro, grid, outside=0.0))
+    seen = sitk.GetArrayFromImage(resample_to_grid(micro, grid, outside=0.0))
     np.testing.assert_allclose(seen[0, 0], [-1, 1], atol=0.05)
 
 

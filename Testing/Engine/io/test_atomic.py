@@ -9,7 +9,7 @@ import pytest
 
 from locations import REPOSITORY
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.io.atomic import check_writable, remove_unfinished, written_aside
+from SpleenSmoothSegLib.io.atomic import atomic_write, check_writable, remove_unfinished
 
 LIBRARY = REPOSITORY / "SpleenSmoothSeg"
 
@@ -32,7 +32,7 @@ def names(folder: Path) -> list[str]:
 
 def test_a_file_is_there_only_after_all_of_it_was_written(tmp_path):
     path = tmp_path / "result.txt"
-    with written_aside(path) as aside:
+    with atomic_write(path) as aside:
         aside.write_text("half")
         assert not path.exists()
         aside.write_text("whole")
@@ -44,7 +44,7 @@ def test_a_file_is_there_only_after_all_of_it_was_written(tmp_path):
 def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, error):
     path = tmp_path / "result.txt"
     path.write_text("old")
-    with pytest.raises(error), written_aside(path) as aside:
+    with pytest.raises(error), atomic_write(path) as aside:
         aside.write_text("half")
         raise error
     assert path.read_text() == "old"
@@ -54,7 +54,7 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, error):
 def test_after_an_error_the_old_folder_is_there_and_nothing_else(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "old").write_text("old")
-    with pytest.raises(ValueError), written_aside(tmp_path / "folder") as aside:
+    with pytest.raises(ValueError), atomic_write(tmp_path / "folder") as aside:
         aside.mkdir()
         (aside / "new").write_text("half")
         raise ValueError
@@ -65,7 +65,7 @@ def test_after_an_error_the_old_folder_is_there_and_nothing_else(tmp_path):
 def test_a_folder_takes_the_place_of_an_old_one_as_a_whole(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "old").write_text("old")
-    with written_aside(tmp_path / "folder") as aside:
+    with atomic_write(tmp_path / "folder") as aside:
         aside.mkdir()
         (aside / "new").write_text("new")
     assert names(tmp_path) == ["folder"]
@@ -83,7 +83,7 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
             raise PermissionError(13, "Permission denied")
         rename(source, target)
 
-    with pytest.raises(UserError, match="permission denied"), written_aside(tmp_path / "folder") as aside:
+    with pytest.raises(UserError, match="permission denied"), atomic_write(tmp_path / "folder") as aside:
         aside.mkdir()
         monkeypatch.setattr(os, "rename", refuse_the_second)
     assert names(tmp_path) == ["folder"]
@@ -93,7 +93,7 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
 def test_a_folder_is_never_replaced_by_a_file(tmp_path):
     (tmp_path / "ct.nii.gz").mkdir()
     (tmp_path / "ct.nii.gz" / "precious").write_text("old")
-    with pytest.raises(UserError, match="cannot be written"), written_aside(tmp_path / "ct.nii.gz") as aside:
+    with pytest.raises(UserError, match="cannot be written"), atomic_write(tmp_path / "ct.nii.gz") as aside:
         aside.write_text("new")
     assert names(tmp_path) == ["ct.nii.gz"]
     assert names(tmp_path / "ct.nii.gz") == ["precious"]
@@ -101,21 +101,21 @@ def test_a_folder_is_never_replaced_by_a_file(tmp_path):
 
 def test_a_file_is_never_replaced_by_a_folder(tmp_path):
     (tmp_path / "model").write_text("old")
-    with pytest.raises(UserError, match="cannot be written"), written_aside(tmp_path / "model") as aside:
+    with pytest.raises(UserError, match="cannot be written"), atomic_write(tmp_path / "model") as aside:
         aside.mkdir()
     assert names(tmp_path) == ["model"]
     assert (tmp_path / "model").read_text() == "old"
 
 
 def test_folders_on_the_way_are_made(tmp_path):
-    with written_aside(tmp_path / "a" / "b" / "file") as aside:
+    with atomic_write(tmp_path / "a" / "b" / "file") as aside:
         aside.write_text("new")
     assert (tmp_path / "a" / "b" / "file").read_text() == "new"
 
 
 @pytest.mark.parametrize("suffix", [".seg.nrrd", ".nii.gz", ".png", ""])
 def test_the_name_written_to_keeps_the_suffix_by_which_writers_choose_the_format(tmp_path, suffix):
-    with written_aside(tmp_path / f"scan 1.2.840{suffix}") as aside:
+    with atomic_write(tmp_path / f"scan 1.2.840{suffix}") as aside:
         aside.write_text("new")
         assert aside.name.endswith(suffix)
         assert aside.parent == tmp_path
@@ -123,7 +123,7 @@ def test_the_name_written_to_keeps_the_suffix_by_which_writers_choose_the_format
 
 @pytest.mark.parametrize("name", ["a" * 250, "é" * 120 + ".seg.nrrd", "Ärzte & Söhne $1 'x'.nii.gz", "日本 ct.nrrd"])
 def test_any_name_that_a_file_can_have_can_be_written(tmp_path, name):
-    with written_aside(tmp_path / name) as aside:
+    with atomic_write(tmp_path / name) as aside:
         aside.write_text("new")
     assert len(names(tmp_path)) == 1
     assert (tmp_path / name).read_text() == "new"
@@ -134,7 +134,7 @@ def test_a_place_that_cannot_be_is_told_in_one_sentence(tmp_path, place):
     (tmp_path / "file").write_text("old")
     with (
         pytest.raises(UserError, match=r'^".*" cannot be written \(.+\); .+\.$'),
-        written_aside(tmp_path / place) as to,
+        atomic_write(tmp_path / place) as to,
     ):
         to.write_text("new")
     assert names(tmp_path) == ["file"]
@@ -143,7 +143,7 @@ def test_a_place_that_cannot_be_is_told_in_one_sentence(tmp_path, place):
 def test_a_full_disk_is_told_and_keeps_the_old_file(full_disk):
     path = full_disk / "result.bin"
     path.write_bytes(b"old")
-    with pytest.raises(UserError, match="no space left on device.*free space there"), written_aside(path) as aside:
+    with pytest.raises(UserError, match="no space left on device.*free space there"), atomic_write(path) as aside:
         aside.write_bytes(bytes(1_000_000))
     assert names(full_disk) == ["result.bin"]
     assert path.read_bytes() == b"old"
@@ -152,8 +152,8 @@ def test_a_full_disk_is_told_and_keeps_the_old_file(full_disk):
 def test_a_killed_process_leaves_the_old_file(tmp_path):
     path = tmp_path / "result.txt"
     path.write_text("old")
-    die = "import os, sys; from SpleenSmoothSegLib.io.atomic import written_aside\n"
-    die += "with written_aside(sys.argv[1]) as aside: aside.write_text('half'); os._exit(9)"
+    die = "import os, sys; from SpleenSmoothSegLib.io.atomic import atomic_write\n"
+    die += "with atomic_write(sys.argv[1]) as aside: aside.write_text('half'); os._exit(9)"
     assert subprocess.run([sys.executable, "-c", die, str(path)], cwd=LIBRARY).returncode == 9
     assert path.read_text() == "old"
 
@@ -162,9 +162,9 @@ def test_a_process_that_ends_at_once_can_remove_what_it_was_writing(tmp_path):
     end = """
 import os, sys
 from pathlib import Path
-from SpleenSmoothSegLib.io.atomic import remove_unfinished, written_aside
-with written_aside(sys.argv[1] + "/done") as aside: aside.write_text("whole")
-with written_aside(sys.argv[1] + "/file") as one, written_aside(sys.argv[1] + "/folder") as other:
+from SpleenSmoothSegLib.io.atomic import remove_unfinished, atomic_write
+with atomic_write(sys.argv[1] + "/done") as aside: aside.write_text("whole")
+with atomic_write(sys.argv[1] + "/file") as one, atomic_write(sys.argv[1] + "/folder") as other:
     one.write_text("half")
     other.mkdir()
     (other / "part").write_text("half")
@@ -176,7 +176,7 @@ with written_aside(sys.argv[1] + "/file") as one, written_aside(sys.argv[1] + "/
 
 
 def test_what_was_finished_is_not_removed(tmp_path):
-    with written_aside(tmp_path / "result.txt") as aside:
+    with atomic_write(tmp_path / "result.txt") as aside:
         aside.write_text("whole")
     aside.write_text("of somebody else")
     remove_unfinished()

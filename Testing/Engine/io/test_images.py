@@ -16,7 +16,7 @@ from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.grid import same_grid
 from SpleenSmoothSegLib.io import nifti
 from SpleenSmoothSegLib.io.images import check_ct, image_name, read_image
-from SpleenSmoothSegLib.io.sitkio import quiet
+from SpleenSmoothSegLib.io.sitkio import silence_itk
 
 FORMATS = [".nii.gz", ".nii", ".nrrd", ".mha", ".nhdr", ".mhd"]
 
@@ -78,7 +78,7 @@ def test_nothing_of_itk_is_shown(tmp_path, ct, capfd):
 
 def test_what_python_says_is_shown_before_and_after_but_not_during(capfd):
     print("before", file=sys.stderr)
-    with quiet():
+    with silence_itk():
         os.write(2, b"during")
     print("after", file=sys.stderr)
     assert capfd.readouterr().err == "before\nafter\n"
@@ -259,15 +259,15 @@ def test_whole_nifti_files_of_either_version_and_byte_order_have_no_trouble(tmp_
 def trouble(folder, data: bytes) -> str | None:
     path = folder / "some.nii"
     path.write_bytes(data)
-    return nifti.trouble(path)
+    return nifti.find_defect(path)
 
 
 def test_a_nifti_file_larger_than_a_chunk_is_checked_to_its_end(tmp_path, monkeypatch, ct):
     monkeypatch.setattr(nifti, "_CHUNK", 1024)
     image = as_float(ct)
-    assert nifti.trouble(write(image, tmp_path / "whole.nii.gz")) is None
+    assert nifti.find_defect(write(image, tmp_path / "whole.nii.gz")) is None
     image[image.GetWidth() - 1, image.GetHeight() - 1, image.GetDepth() - 1] = float("nan")
-    assert nifti.trouble(write(image, tmp_path / "nan.nii.gz")) == "not finite"
+    assert nifti.find_defect(write(image, tmp_path / "nan.nii.gz")) == "not finite"
 
 
 # ---- names and grids

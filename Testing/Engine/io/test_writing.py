@@ -10,7 +10,7 @@ from inputs import everything_in, small_disk
 from phantoms import SOME_DIRECTIONS, SOME_ORIENTATIONS, in_ellipsoid, phantom
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.grid import same_grid
-from SpleenSmoothSegLib.io.writing import OUTPUT_SUFFIXES, write_image, write_mask, written_together
+from SpleenSmoothSegLib.io.writing import OUTPUT_SUFFIXES, atomic_writes, write_image, write_mask
 
 CENTER, RADII = (30.0, -40.0, 500.0), (20.0, 12.0, 16.0)
 
@@ -113,7 +113,7 @@ def test_a_suffix_that_holds_no_grid_in_one_file_is_refused(tmp_path, end):
 
 def test_files_written_together_appear_together(tmp_path):
     paths = [tmp_path / "new" / name for name in ("a.txt", "b.txt")]
-    with written_together(paths) as aside:
+    with atomic_writes(paths) as aside:
         for path in paths:
             aside[path].write_text(path.name)
             assert not path.exists()
@@ -124,7 +124,7 @@ def test_files_written_together_appear_together(tmp_path):
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
 def test_after_an_error_neither_file_nor_folder_is_left(tmp_path, error):
     paths = [tmp_path / "new" / "deep" / name for name in ("a.txt", "b.txt")]
-    with pytest.raises((error, UserError)), written_together(paths) as aside:
+    with pytest.raises((error, UserError)), atomic_writes(paths) as aside:
         aside[paths[0]].write_text("half")
         raise error
     assert not everything_in(tmp_path)
@@ -133,7 +133,7 @@ def test_after_an_error_neither_file_nor_folder_is_left(tmp_path, error):
 def test_after_an_error_older_files_and_folders_are_as_they_were(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     paths = [tmp_path / "a.txt", tmp_path / "new" / "b.txt"]
-    with pytest.raises(ValueError), written_together(paths) as aside:
+    with pytest.raises(ValueError), atomic_writes(paths) as aside:
         aside[paths[0]].write_text("new")
         raise ValueError
     assert everything_in(tmp_path) == ["a.txt"]
@@ -152,7 +152,7 @@ def test_a_full_disk_is_noticed_in_every_format(tmp_path, capfd, suffix, kilobyt
         with pytest.raises(OSError, match="disk is full"):
             write_image(noise, disk / f"noise{suffix}")
         with pytest.raises(UserError, match=r"cannot be written \(the disk is full\)"):  # noqa: SIM117
-            with written_together([disk / "new" / f"noise{suffix}"]) as aside:
+            with atomic_writes([disk / "new" / f"noise{suffix}"]) as aside:
                 write_image(noise, next(iter(aside.values())))
         assert everything_in(disk) == [f"noise{suffix}"]
     assert capfd.readouterr() == ("", "")
@@ -162,7 +162,7 @@ def test_a_full_disk_is_noticed_by_a_segmentation(tmp_path):
     speckled = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 2, (80, 80, 80), np.uint8))
     with small_disk(tmp_path / "disk") as disk:
         with pytest.raises(UserError, match=re.compile("no space left", re.I)):  # noqa: SIM117
-            with written_together([disk / "spleen.seg.nrrd"]) as aside:
+            with atomic_writes([disk / "spleen.seg.nrrd"]) as aside:
                 write_mask(speckled, aside[disk / "spleen.seg.nrrd"])
         assert not everything_in(disk)
 

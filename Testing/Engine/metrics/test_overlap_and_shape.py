@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from scipy.spatial.distance import pdist
 
 from phantoms import LEFT_HANDED, SOME_DIRECTIONS, SOME_ORIENTATIONS, ellipsoid, turned
-from SpleenSmoothSegLib.metrics.overlap import Overlap, compare
+from SpleenSmoothSegLib.metrics.overlap import Overlap, measure_overlap
 from SpleenSmoothSegLib.metrics.shape import center_lps, extent_mm, longest_mm, reaches_edge, volume_ml
 
 MASK = np.array([1, 1, 1, 0, 0, 0], bool)
@@ -52,8 +52,8 @@ def test_a_sum_of_overlaps_measures_several_parts_as_one():
 def test_a_mask_is_compared_with_one_value_of_a_label():
     label = sitk.GetImageFromArray(np.array([[[0, 1, 6, 6]]], np.int16))
     mask = sitk.GetImageFromArray(np.array([[[0, 0, 255, 255]]], np.uint8))
-    assert compare(mask, label, value=6) == Overlap(tp=2, fp=0, fn=0)
-    assert compare(mask, label) == Overlap(tp=0, fp=2, fn=1)
+    assert measure_overlap(mask, label, value=6) == Overlap(tp=2, fp=0, fn=0)
+    assert measure_overlap(mask, label) == Overlap(tp=0, fp=2, fn=1)
 
 
 @pytest.mark.parametrize("direction", [turned(10, 20, 30), LEFT_HANDED], ids=["oblique", "left-handed"])

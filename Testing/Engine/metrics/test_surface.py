@@ -9,9 +9,9 @@ from scipy.spatial.distance import cdist
 
 from phantoms import SOME_DIRECTIONS, SOME_ORIENTATIONS, ellipsoid, phantom
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegLib.metrics.overlap import compare
+from SpleenSmoothSegLib.metrics.overlap import measure_overlap
 from SpleenSmoothSegLib.metrics.shape import volume_ml
-from SpleenSmoothSegLib.metrics.surface import Comparison, compare_masks, errors_by_height, on_one_grid
+from SpleenSmoothSegLib.metrics.surface import Comparison, compare_masks, errors_by_height, on_common_grid
 
 SURFACE_MEASURES = ("hd95_mm", "assd_mm", "surface_dice_1mm", "surface_dice_2mm")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:surface_distance")
@@ -53,7 +53,7 @@ def test_a_label_equals_itself(sample_label):
 
 def test_overlap_is_that_of_all_voxels(sample_label):
     mask = sitk.BinaryDilate(sample_label, [1, 2, 0])
-    overlap = compare(mask, sample_label)
+    overlap = measure_overlap(mask, sample_label)
     comparison = compare_masks(mask, sample_label)
     assert (comparison.dice, comparison.precision, comparison.recall) == (
         overlap.dice,
@@ -146,7 +146,7 @@ def test_without_the_library_all_but_the_surfaces_is_measured(sample_label, monk
 
 def test_a_real_label_against_a_simplified_one_is_off_by_what_was_taken_away(shared_case):
     _, label = shared_case("spleen_3")
-    mask, _ = on_one_grid(label, label)  # cut to the spleen
+    mask, _ = on_common_grid(label, label)  # cut to the spleen
     mask = sitk.BinaryErode(mask, [2, 2, 0], sitk.sitkBox)
     comparison = compare_masks(mask, label)
     pixel = label.GetSpacing()[0]
@@ -164,7 +164,7 @@ def test_a_label_stored_along_other_axes_is_the_same_label(sample_label, letters
     mask = sitk.BinaryDilate(sample_label, [2, 1, 0])
     turned_mask = sitk.DICOMOrient(mask, letters)
     assert compare_masks(turned_mask, sample_label) == compare_masks(mask, sample_label)
-    first, second = on_one_grid(turned_mask, sample_label)
+    first, second = on_common_grid(turned_mask, sample_label)
     assert values(first).sum() == values(mask).sum()
     assert values(second).sum() == values(sample_label).sum()
 
@@ -182,10 +182,10 @@ def test_labels_cut_from_one_lattice_are_compared_voxel_by_voxel(sample_label):
 
 def test_the_grid_is_no_larger_than_both_and_a_little_room():
     first, second = box((5, 6, 7), (15, 15, 15)), box((12, 6, 7), (20, 20, 20))
-    for image in on_one_grid(first, second):
+    for image in on_common_grid(first, second):
         assert np.all(np.array(image.GetSize()) <= [15 + 4, 14 + 4, 13 + 4])
         assert image.GetSpacing() == second.GetSpacing()
-    first, _ = on_one_grid(first, second)
+    first, _ = on_common_grid(first, second)
     assert first.TransformPhysicalPointToIndex((5, 6, 7)) in [(1, 1, 1), (2, 2, 2)]
 
 
@@ -211,7 +211,7 @@ def test_two_that_lie_in_different_places_of_the_world_are_refused_before_memory
     first, second = box((5, 5, 5), (15, 15, 15)), box((5, 5, 5), (15, 15, 15))
     second.SetOrigin((2000, -3000, 1500))
     with pytest.raises(UserError, match="same CT"):
-        on_one_grid(first, second)
+        on_common_grid(first, second)
 
 
 @pytest.mark.parametrize("other", [sitk.Image(8, 8, sitk.sitkUInt8), sitk.Image([4, 4, 4], sitk.sitkVectorUInt8, 3)])

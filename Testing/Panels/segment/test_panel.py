@@ -120,7 +120,7 @@ def foregrounds():
 
 
 def test_one_click_segments_the_spleen_of_the_sample_ct(open_panel, ct, sample_label):
-    from SpleenSmoothSegLib.metrics.overlap import compare
+    from SpleenSmoothSegLib.metrics.overlap import measure_overlap
     from SpleenSmoothSegLib.mrml import findSpleenSegment, imageFromSegment
 
     opened = open_panel()
@@ -142,7 +142,7 @@ def test_one_click_segments_the_spleen_of_the_sample_ct(open_panel, ct, sample_l
     segmentation = opened.chosen.segmentResultNode
     assert findSpleenSegment(segmentation) == opened.chosen.segmentResultId
     mask = imageFromSegment(segmentation, opened.chosen.segmentResultId, ct)
-    assert compare(mask, sample_label).dice > 0.8
+    assert measure_overlap(mask, sample_label).dice > 0.8
     table = opened.table()
     voxel_ml = np.prod(ct.GetSpacing()) / 1000
     assert float(table["Volume (mL)"]) == pytest.approx(np.count_nonzero(slice_array(mask)) * voxel_ml, abs=0.1)
