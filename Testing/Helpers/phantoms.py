@@ -54,6 +54,13 @@ def phantom(
     return image
 
 
+def voxel_centers(image: sitk.Image) -> np.ndarray:
+    """Coordinates (LPS, mm) of the voxel centers, (slice, row, column, 3)."""
+    indices = np.moveaxis(np.indices(image.GetSize()[::-1]), 0, -1)[..., ::-1]
+    step = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    return indices @ step.T + image.GetOrigin()
+
+
 def in_ellipsoid(points: np.ndarray, center: Sequence[float], radii: Sequence[float]) -> np.ndarray:
     return (((points - center) / radii) ** 2).sum(axis=-1) <= 1
 

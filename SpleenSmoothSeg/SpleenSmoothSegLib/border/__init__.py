@@ -1,1 +1,1 @@
-"""Border smoothing, the paper's idea: the kernels, and what each does to a label."""
+"""Border smoothing, the paper's idea: kernels, and their effect on a label."""

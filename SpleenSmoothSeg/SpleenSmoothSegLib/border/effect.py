@@ -1,7 +1,7 @@
-"""What a soft border does to a label: the soft label at once, and its effect in numbers and in words.
+"""Preview of a soft border: the soft label of one label, and its effect in numbers and in sentences.
 
-A radiologist chooses a border before she trains with it. What counts for training is whether 0.5, where a network's
-mask will end, still lies on the border that was drawn, how wide the slope is, and which thin parts fall below 0.5.
+Three things matter for training: whether the 0.5 contour, where the network's mask will end, is still at the border
+that was drawn; how wide the slope is; and which thin parts fall below 0.5.
 """
 
 from collections.abc import Sequence
@@ -17,26 +17,26 @@ from ..geometry.box import bounding_box
 from .contour import IN_SLICES, IN_SPACE, MaskBorder, crossings
 from .kernels import Border, reach, soften
 
-INSIDE, OUTSIDE = 0.95, 0.05  # between these two the label is soft
-MOST_POINTS = 5_000  # of a contour that are measured: all of them (40,000 of a spleen) give the same to 4 %
-MOST_VOXELS = 10_000  # that make a profile
+INSIDE, OUTSIDE = 0.95, 0.05  # the soft band lies between these values
+MAX_CONTOUR_POINTS = 5_000  # measured per contour; using all 40,000 of a spleen changes the result by less than 4 %
+MAX_PROFILE_VOXELS = 10_000
 
 
 @dataclass(frozen=True)
 class BorderEffect:
-    """How a soft label differs from the label.
+    """How a soft label differs from its label.
 
     Attributes:
-        contour_shift_mean_mm, contour_shift_p95_mm: how far the 0.5 contour lies from the border of the label; None
-            where there is no such contour.
-        volume_ml, soft_volume_ml: of the label, and of the soft label from 0.5.
-        volume_change_ml, volume_change_percent: soft volume less volume.
-        band_mm: mean distance between the 0.05 and the 0.95 contour; 0 if no voxel lies between, None where one of
+        contour_shift_mean_mm, contour_shift_p95_mm: distance of the 0.5 contour from the border of the label; None if
+            there is no such contour.
+        volume_ml, soft_volume_ml: volume of the label, and of the soft label at 0.5 and above.
+        volume_change_ml, volume_change_percent: soft volume minus volume.
+        band_mm: mean distance between the 0.05 and the 0.95 contour; 0 if no voxel lies between them, None if one of
             them is missing.
         tips_lost_ml, tips_lost_parts: volume and number of the parts that fall below 0.5 more than one voxel deep.
-        voxel_mm, slice_mm: shortest edge of a voxel in the plane of the slice, and distance of the slices.
+        voxel_mm, slice_mm: shortest in-plane edge of a voxel, and slice spacing.
 
-    Of a 2d border, distances and depths are those within each slice, as it is smoothed.
+    For a 2d border, distances and depths are measured in-plane.
     """
 
     contour_shift_mean_mm: float | None
@@ -53,27 +53,30 @@ class BorderEffect:
 
 
 class BorderPreview:
-    """The soft label of one label (nonzero voxels) with one border after another.
+    """Soft labels of one label (nonzero voxels) for any number of borders.
 
-    What does not depend on the border is kept: the label's box, and its border. The label may be changed afterwards.
-    Raises UserError where the label is no 3D image of numbers, or is empty.
+    Results that do not depend on the border (bounding box, distance tree) are cached. The label is copied, so it may be
+    changed afterwards.
+
+    Raises:
+        UserError: the label is not a scalar 3D image, or is empty.
     """
 
     def __init__(self, label: sitk.Image):
         if label.GetDimension() != 3 or label.GetNumberOfComponentsPerPixel() != 1:
-            raise UserError("The label is not a 3D image with one number a voxel: choose a labelmap volume.")
+            raise UserError("The label is not a scalar 3D image; choose a labelmap volume.")
         mask = sitk.GetArrayViewFromImage(label) != 0
         box = bounding_box(mask)
         self._mask = mask[box].copy()
         if not self._mask.size:
-            raise UserError("The label is empty, so it has no border; choose another label.")
+            raise UserError("The label is empty; choose another label.")
         self._start = np.array([side.start for side in box])
         self._room = np.array(mask.shape) - [side.stop for side in box]  # from the label to the image's far edges
         self._spacing = label.GetSpacing()[::-1]
-        self._grid = label[:0, :0, :0]  # its geometry without its voxels
+        self._grid = label[:0, :0, :0]  # geometry without voxels
 
     def soften(self, border: Border) -> sitk.Image:
-        """What `smooth_border` gives for the label, in the same place: all that can be above 0, and a voxel around."""
+        """The result of `smooth_border`, cropped to the voxels that can be above 0 and a margin of one voxel."""
         mask, corner = self._with_margin(np.add(reach(border, self._spacing), 1))
         soft = sitk.GetImageFromArray(soften(mask, self._spacing, border))
         soft.SetSpacing(self._grid.GetSpacing())
@@ -82,7 +85,7 @@ class BorderPreview:
         return soft
 
     def effect(self, border: Border, soft: sitk.Image) -> BorderEffect:
-        """Measure what `soften` made with a border."""
+        """Measure `soft`, the result of `soften(border)`."""
         values, corner = sitk.GetArrayViewFromImage(soft), self._corner_of(soft)
         in_box = tuple(slice(i, i + size) for i, size in zip(self._start - corner, self._mask.shape, strict=True))
         shift, areas = self._distances(values, corner, 0.5, border)
@@ -104,21 +107,21 @@ class BorderPreview:
         )
 
     def profile(self, border: Border, soft: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-        """The slope: distances in mm to the border of the label, below 0 outside, and the mean soft label there.
+        """Mean soft label against the signed distance (mm, negative outside) to the border of the label.
 
-        As far as the soft label differs from the label, and two voxels farther, in steps of a voxel.
+        Two 1D arrays, distances and values, in steps of one voxel; they end two voxels beyond the soft band.
         """
         values, corner = sitk.GetArrayViewFromImage(soft), self._corner_of(soft)
-        picked = _some(values.size, MOST_VOXELS)
+        picked = _subsample(values.size, MAX_PROFILE_VOXELS)
         points = np.stack(np.unravel_index(picked, values.shape), axis=-1) + corner
         farthest = max(np.multiply(reach(border, self._spacing), self._spacing))
         voxel = min(self._spacing[axis] for axis in _axes(border))
-        distances = self._border_for(border).signed_distance(points, most=farthest + 2 * voxel)
-        inside, away = np.signbit(distances), np.abs(distances)
+        distances = self._border_for(border).signed_distance(points, limit=farthest + 2 * voxel)
+        inside, depth = np.signbit(distances), np.abs(distances)
         values = values.ravel()[picked]
-        is_soft = np.isfinite(away) & (values > 0.005) & (values < 0.995)
-        near = away <= away[is_soft].max(initial=0) + 2 * voxel
-        step = np.floor(away[near] / voxel)
+        is_soft = np.isfinite(depth) & (values > 0.005) & (values < 0.995)
+        near = depth <= depth[is_soft].max(initial=0) + 2 * voxel
+        step = np.floor(depth[near] / voxel)
         _, step = np.unique(np.where(inside[near], step, -1 - step), return_inverse=True)
         count = np.bincount(step)
         return np.bincount(step, -distances[near]) / count, np.bincount(step, values[near]) / count
@@ -133,9 +136,9 @@ class BorderPreview:
         return float(outer - inner)
 
     def _distances(self, values, corner, level: float, border: Border) -> tuple[np.ndarray, np.ndarray]:
-        """Signed distances to the label's border from points of a contour of the soft label, and their weights."""
+        """Signed distances from points on a contour of the soft label to the label's border, and their weights."""
         points, areas = crossings(values, level, self._spacing, _axes(border))
-        picked = _some(len(points), MOST_POINTS)
+        picked = _subsample(len(points), MAX_CONTOUR_POINTS)
         return self._border_for(border).signed_distance(points[picked] + corner), areas[picked]
 
     def _corner_of(self, soft: sitk.Image) -> np.ndarray:
@@ -153,13 +156,13 @@ class BorderPreview:
         return MaskBorder(*self._with_margin((1, 1, 1)), self._spacing, IN_SLICES)
 
     def _with_margin(self, margin: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """The label with a margin around it, which ends where the image does, and the index of its corner."""
+        """The label with a margin, clipped at the image's edges, and the index of the corner."""
         before, after = np.minimum(margin, self._start), np.minimum(margin, self._room)
         return np.pad(self._mask, np.stack([before, after], axis=-1)), self._start - before
 
 
 def describe_effect(effect: BorderEffect, border: Border) -> list[str]:
-    """What the effect of a border means for training with it, in one to four sentences."""
+    """What the effect of a border means for training, in one to four sentences."""
     if effect.contour_shift_mean_mm is None:
         return [_nowhere(effect)]
     if effect.contour_shift_mean_mm == effect.band_mm == 0:
@@ -242,9 +245,9 @@ def _axes(border: Border) -> tuple[int, ...]:
     return IN_SPACE if border.plane == "3d" else IN_SLICES
 
 
-def _some(size: int, most: int) -> np.ndarray:
-    """Indices of `most` of `size` things, drawn at random but always the same; all where there are fewer."""
-    return np.arange(size) if size <= most else np.random.default_rng(0).integers(size, size=most)
+def _subsample(size: int, limit: int) -> np.ndarray:
+    """At most `limit` indices below `size`, drawn with a fixed seed; all of them if there are no more."""
+    return np.arange(size) if size <= limit else np.random.default_rng(0).integers(size, size=limit)
 
 
 def _percentile(numbers: np.ndarray, weights: np.ndarray, percent: float) -> float:
@@ -254,7 +257,7 @@ def _percentile(numbers: np.ndarray, weights: np.ndarray, percent: float) -> flo
 
 
 def _tips(label: np.ndarray, kept: np.ndarray, neighborhood: Sequence[int]) -> tuple[int, int]:
-    """Voxels and number of the parts that are lost so deep that a voxel of theirs has no neighbor that is kept."""
+    """Voxels and number of the lost parts that contain at least one voxel without a kept neighbor."""
     lost = label & ~kept
     if not lost.any():
         return 0, 0

@@ -1,1 +1,1 @@
-"""Sampling grids, resampling, and the axial slices that the network sees."""
+"""Sampling grids, resampling, and the axial slices that are the network's input."""

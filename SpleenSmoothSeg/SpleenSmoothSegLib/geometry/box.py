@@ -6,7 +6,7 @@ Region = tuple[slice, slice, slice]
 
 
 def bounding_box(mask: np.ndarray) -> Region:
-    """Smallest region that holds the whole mask, three empty slices where the mask is empty."""
+    """Smallest region that contains the whole mask; three empty slices if the mask is empty."""
     slices = _extent(mask.any(axis=(1, 2)))
     plane = mask[slices].any(axis=0)
     return slices, _extent(plane.any(axis=1)), _extent(plane.any(axis=0))

@@ -1,4 +1,4 @@
-"""Sampling grids, and images resampled from one to another."""
+"""Sampling grids, and resampling of images between them."""
 
 from collections.abc import Iterator, Sequence
 from itertools import product
@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import SimpleITK as sitk
 
-MOST_SAMPLES = 4
+MAX_SAMPLES = 4  # per output voxel and axis
 TOLERANCE = 1e-3  # of a voxel
-SLICES_AT_A_TIME = 32
+SLAB_SLICES = 32
 
 
 class Grid(NamedTuple):
@@ -25,16 +25,16 @@ class Grid(NamedTuple):
         return cls(image.GetSize(), image.GetOrigin(), image.GetSpacing(), image.GetDirection())
 
     def shifted(self, voxels: tuple[float, float, float]) -> "Grid":
-        """The grid moved along its own axes by (column, row, slice) `voxels`."""
+        """The grid shifted along its own axes by `voxels` (column, row, slice)."""
         step = np.reshape(self.direction, (3, 3)) @ np.multiply(self.spacing, voxels)
         return self._replace(origin=tuple((self.origin + step).tolist()))
 
     def part(self, lowest: Sequence[int], size: Sequence[int]) -> "Grid":
-        """The box of `size` voxels of the grid that begins at the voxel `lowest`."""
+        """The sub-grid of `size` voxels that starts at voxel `lowest`."""
         return self.shifted(tuple(lowest))._replace(size=tuple(size))
 
     def with_voxels(self, array: np.ndarray) -> sitk.Image:
-        """The image of `array` (slice, row, column) on this grid."""
+        """An image of `array` (slice, row, column) on this grid."""
         image = sitk.GetImageFromArray(array)
         image.SetOrigin(self.origin)
         image.SetSpacing(self.spacing)
@@ -43,14 +43,14 @@ class Grid(NamedTuple):
 
 
 def bounds(image: sitk.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest coordinates (LPS, mm) of the centers of the voxels."""
+    """Lowest and highest coordinates (LPS, mm) of the voxel centers."""
     indices = product(*((0.0, size - 1.0) for size in image.GetSize()))
     corners = [image.TransformContinuousIndexToPhysicalPoint(index) for index in indices]
     return np.min(corners, axis=0), np.max(corners, axis=0)
 
 
-def same_grid(first: sitk.Image, second: sitk.Image, tolerance: float = 1e-3) -> bool:
-    """Whether two images have the same size and, to `tolerance` voxels, the same geometry."""
+def same_grid(first: sitk.Image, second: sitk.Image, tolerance: float = TOLERANCE) -> bool:
+    """Whether two images have the same size and, within `tolerance` voxels, the same geometry."""
     if first.GetSize() != second.GetSize():
         return False
     last = [size - 1.0 for size in first.GetSize()]
@@ -63,11 +63,11 @@ def same_grid(first: sitk.Image, second: sitk.Image, tolerance: float = 1e-3) ->
 
 
 def resample_to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
-    """Float32 image on `grid`, `outside` beyond the image: linear interpolation.
+    """Float32 image on `grid` by linear interpolation, with the value `outside` beyond the image.
 
-    Where `grid` is coarser than the image, each voxel is the mean of samples spread evenly over it, about one for each
-    voxel of the image, so that noise and fine structure do not alias and the last voxels of the image count too.
-    Nothing is computed beyond the image, which makes a difference where it is a small part of `grid`.
+    Where `grid` is coarser than the image, each output voxel is the mean of evenly spaced samples, about one per input
+    voxel. That avoids aliasing of noise and fine structure and includes the image's outermost voxels.
+    Only the part of `grid` that the image overlaps is interpolated, which saves time where the image is small.
     """
     lowest, size = _part_within(grid, image)
     part = _interpolated(image, grid.part(lowest, size), outside)
@@ -78,28 +78,28 @@ def resample_to_grid(image: sitk.Image, grid: Grid, outside: float) -> sitk.Imag
 
 
 def resample_overlap(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
-    """As `resample_to_grid`, but only the box of `grid` that the image meets."""
+    """Like `resample_to_grid`, but only for the box of `grid` that overlaps the image."""
     return _interpolated(image, grid.part(*_part_within(grid, image)), outside)
 
 
 def threshold_on_grid(value: float, image: sitk.Image, grid: Grid) -> sitk.Image:
-    """Mask (uint8) of where on `grid` `resample_to_grid` gives `value`, above 0, or more; 0 beyond the image."""
+    """Mask (uint8) on `grid`: 1 where the resampled image is at least `value` (> 0), 0 beyond the image."""
     mask = np.empty(grid.size[::-1], np.uint8)
-    for some, values in resample_slabs(image, grid, outside=0.0):
-        np.greater_equal(values, value, out=mask[some].view(bool))
+    for slab, values in resample_slabs(image, grid, outside=0.0):
+        np.greater_equal(values, value, out=mask[slab].view(bool))
     return grid.with_voxels(mask)
 
 
 def resample_slabs(image: sitk.Image, grid: Grid, outside: float) -> Iterator[tuple[slice, np.ndarray]]:
-    """Some slices of `resample_to_grid` at a time, and which: so nothing of float32 is as large as the grid."""
-    for start in range(0, grid.size[2], SLICES_AT_A_TIME):
-        count = min(SLICES_AT_A_TIME, grid.size[2] - start)
+    """Slice ranges and their part of `resample_to_grid`, a few slices at a time to limit peak memory."""
+    for start in range(0, grid.size[2], SLAB_SLICES):
+        count = min(SLAB_SLICES, grid.size[2] - start)
         part = resample_to_grid(image, grid.part((0, 0, start), (*grid.size[:2], count)), outside)
         yield slice(start, start + count), sitk.GetArrayViewFromImage(part)
 
 
 def _part_within(grid: Grid, image: sitk.Image) -> tuple[list[int], list[int]]:
-    """The first voxel and the size of the smallest box of `grid` that holds all of its voxels that meet the image."""
+    """First voxel and size of the smallest box of `grid` that contains every voxel overlapping the image."""
     edges = product(*((-0.5, size - 0.5) for size in image.GetSize()))
     corners = np.array([image.TransformContinuousIndexToPhysicalPoint(corner) for corner in edges])
     indices = (corners - grid.origin) @ np.reshape(grid.direction, (3, 3)) / grid.spacing
@@ -109,10 +109,10 @@ def _part_within(grid: Grid, image: sitk.Image) -> tuple[list[int], list[int]]:
 
 
 def _interpolated(image: sitk.Image, grid: Grid, outside: float) -> sitk.Image:
-    """As `resample_to_grid`, everywhere."""
+    """Like `resample_to_grid`, but computed over the whole of `grid`."""
     cosines = np.abs(np.reshape(image.GetDirection(), (3, 3)).T @ np.reshape(grid.direction, (3, 3)))
     finest = np.array(image.GetSpacing())[cosines.argmax(axis=0)]
-    counts = np.clip(np.round(np.array(grid.spacing) / finest), 1, MOST_SAMPLES).astype(int)
+    counts = np.clip(np.round(np.array(grid.spacing) / finest), 1, MAX_SAMPLES).astype(int)
     if counts.max() == 1:
         return sample(image, grid, outside)
     total = np.zeros(grid.size[::-1], np.float32)

@@ -1,8 +1,8 @@
-"""From a CT on any grid to the axial slices that the network sees, and back.
+"""A CT on any grid as the axial slices that are the network's input.
 
-The network's grid is aligned with the patient: columns run to the left (L), rows to the back (P), slices to the head
-(S), whatever the orientation, obliqueness or slice order of the input. Slices keep the distance that the input has
-along its axis nearest to the patient's, so an input that is not oblique keeps its own slices.
+The network's grid is aligned with the patient: columns increase to the left (L), rows to the back (P), slices to the
+head (S), whatever the orientation, obliqueness or slice order of the input. The slice spacing is that of the input's
+axis nearest to superior-inferior, so a non-oblique input keeps its own slices.
 """
 
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ from .grid import Grid, bounds, resample_slabs, resample_to_grid, sample
 
 AIR_HU = -1024.0
 SOFT_TISSUE_HU = -200.0
-BODY_POINTS = 100
+BODY_POINTS = 100  # along each axis
 
 
 @dataclass(frozen=True)
 class SliceFormat:
-    """What one slice looks like to the network. The paper states none of it; every model records its own.
+    """Format of the network's input slices. The paper does not state it; every model folder records its own.
 
     Attributes:
         size: rows and columns in pixels; the square is centered on the body.
         spacing: in-plane spacing in mm.
-        window: lowest and highest HU; they become 0 and 1, and values beyond are clipped.
-        channels: how many slices the network sees at once: the one it is asked about in the middle, as many of its
-            neighbors below as above.
-        channel_spacing: distance in mm from one of these to the next, whatever the distance of the CT's own slices.
+        window: lowest and highest HU, mapped to 0 and 1; values beyond are clipped.
+        channels: number of slices in one input (odd): the slice to segment in the middle and its neighbors on both
+            sides.
+        channel_spacing: distance in mm between channels, independent of the CT's slice spacing.
 
     Raises:
-        ValueError: a number that no slice can have.
+        ValueError: a value is out of range.
     """
 
     size: int = 192
@@ -42,13 +42,13 @@ class SliceFormat:
     def __post_init__(self):
         lowest, highest = self.window
         if not (0 < self.size <= 4096 and 0 < self.spacing < 1000 and -1e6 < lowest < highest < 1e6):
-            raise ValueError(f"no slice has {self}")
+            raise ValueError(f"size, spacing or window out of range: {self}")
         if self.channels not in range(1, 32, 2) or not 0 < self.channel_spacing < 1000:
-            raise ValueError(f"no slice has {self}")
+            raise ValueError(f"channels must be odd and below 32, channel_spacing positive: {self}")
 
 
 def axial_grid(ct: sitk.Image, slice_format: SliceFormat) -> Grid:
-    """The grid on which the network sees this CT: axial, of the format's size and spacing, centered on the body."""
+    """The network's grid for this CT: axial, with the format's size and spacing, centered on the body."""
     lowest, highest = bounds(ct)
     slice_axis = int(np.argmax(np.abs(ct.GetDirection()[6:9])))
     slice_spacing = ct.GetSpacing()[slice_axis]
@@ -62,9 +62,9 @@ def axial_grid(ct: sitk.Image, slice_format: SliceFormat) -> Grid:
 
 
 def body_center(ct: sitk.Image) -> tuple[float, float, float]:
-    """Centroid (LPS, mm) of all that is denser than fat; the middle of the image if nothing is.
+    """Centroid (LPS, mm) of everything denser than fat; the center of the image if nothing is.
 
-    Looked for at points spread over the patient's axes, not at voxels: the same CT has the same center however it is
+    Sampled at points along the patient's axes instead of at voxels, so the result does not depend on how the CT is
     stored.
     """
     lowest, highest = bounds(ct)
@@ -79,25 +79,25 @@ def body_center(ct: sitk.Image) -> tuple[float, float, float]:
 
 
 def ct_slices(ct: sitk.Image, grid: Grid, window: tuple[float, float]) -> np.ndarray:
-    """Float32 slices (slice, row, column) in [0, 1]: the CT on `grid`, seen through `window` (HU)."""
+    """The CT on `grid`, windowed from `window` (HU) to [0, 1]: float32, (slice, row, column)."""
     lowest, highest = window
     slices = np.empty(grid.size[::-1], np.float32)
-    for some, values in resample_slabs(ct, grid, outside=AIR_HU):
-        slices[some] = values
+    for slab, values in resample_slabs(ct, grid, outside=AIR_HU):
+        slices[slab] = values
     slices -= lowest
     slices /= highest - lowest
     return np.clip(slices, 0.0, 1.0, out=slices)
 
 
 def with_neighbors(slices: np.ndarray, indices, channels: int, step: float) -> np.ndarray:
-    """Float32 (index, channel, row, column): each slice of `indices` between its neighbors.
+    """Stack each slice of `indices` with its neighbors: float32, (index, channel, row, column).
 
     Args:
-        slices: (slice, row, column), any type of number; may be memory-mapped.
-        indices: which slices.
+        slices: (slice, row, column), any numeric type; may be memory-mapped.
+        indices: the slices to stack.
         channels: odd; the middle one is the slice itself.
-        step: from one channel to the next, in slices; between two slices the neighbor is interpolated. Beyond the ends
-            the outermost slice is repeated.
+        step: distance between channels, in slices. Neighbors between two slices are interpolated linearly; beyond the
+            ends the outermost slice is repeated.
     """
     offsets = (np.arange(channels) - channels // 2) * step
     places = np.clip(np.add.outer(np.asarray(indices), offsets), 0, len(slices) - 1)
@@ -110,6 +110,6 @@ def with_neighbors(slices: np.ndarray, indices, channels: int, step: float) -> n
 
 
 def label_slices(label: sitk.Image, grid: Grid, value: int = 1) -> np.ndarray:
-    """Boolean slices (slice, row, column): the voxels of `grid` at least half inside `label == value`."""
+    """Voxels of `grid` at least half inside `label == value`: bool, (slice, row, column)."""
     fraction = resample_to_grid(sitk.Cast(label == value, sitk.sitkFloat32), grid, outside=0.0)
     return sitk.GetArrayFromImage(fraction) >= 0.5

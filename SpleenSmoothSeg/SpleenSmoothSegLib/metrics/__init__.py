@@ -1,1 +1,1 @@
-"""Measures of a mask, and of a mask against a label."""
+"""Measures of a mask, and of a mask against a label: overlap, shape, surface distances."""

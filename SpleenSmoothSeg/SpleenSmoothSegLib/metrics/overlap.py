@@ -1,8 +1,4 @@
-"""Measures of a mask, and of a mask against a label: the paper's Dice, precision and recall.
-
-Lengths are those of the border of a mask, taken to lie half-way between a voxel inside and its neighbor outside, as the
-surface that is shown of it does. They are in mm along the axes of the body, however the image is stored.
-"""
+"""Overlap of a mask with a label: Dice, precision and recall, as reported in the paper."""
 
 from dataclasses import dataclass
 
@@ -14,8 +10,8 @@ import SimpleITK as sitk
 class Overlap:
     """Voxel counts of a mask against a label: true positives, false positives, false negatives.
 
-    Counts add up, so a sum of Overlaps measures several slices or volumes as one. Where neither mask nor label has a
-    voxel the three measures are 1: nothing was wrong.
+    Counts add up, so a sum of Overlaps measures several slices or volumes as one. A measure whose denominator is 0
+    is defined as 1: two empty masks agree.
     """
 
     tp: int = 0
@@ -24,6 +20,7 @@ class Overlap:
 
     @classmethod
     def of(cls, mask: np.ndarray, label: np.ndarray) -> "Overlap":
+        """Count voxels of two boolean arrays of the same shape."""
         both = int(np.count_nonzero(mask & label))
         return cls(both, int(np.count_nonzero(mask)) - both, int(np.count_nonzero(label)) - both)
 

@@ -1,7 +1,7 @@
 """Size, position and shape of a mask.
 
-Lengths are those of the border of a mask, taken to lie half-way between a voxel inside and its neighbor outside, as the
-surface that is shown of it does. They are in mm along the axes of the body, however the image is stored.
+Lengths are measured on the border of the mask, which lies halfway between a voxel inside and its neighbor outside, like
+the displayed surface. They are in mm along the patient's axes, however the image is stored.
 """
 
 import numpy as np
@@ -18,8 +18,8 @@ def volume_ml(mask: sitk.Image) -> float:
 
 
 def center_lps(mask: sitk.Image) -> tuple[float, float, float] | None:
-    """Centroid (LPS, mm) of the nonzero voxels; None where there are none."""
-    voxels, corner = _cut_out(mask)
+    """Centroid (LPS, mm) of the nonzero voxels; None if there are none."""
+    voxels, corner = _cropped(mask)
     if not voxels.size:
         return None
     counts = [np.count_nonzero(voxels, axis=across) for across in ((0, 1), (0, 2), (1, 2))]  # along column, row, slice
@@ -28,7 +28,7 @@ def center_lps(mask: sitk.Image) -> tuple[float, float, float] | None:
 
 
 def reaches_edge(mask: sitk.Image) -> bool:
-    """Whether nonzero voxels lie at an edge of the image: then there may be more of the organ beyond it."""
+    """Whether nonzero voxels touch an edge of the image, so that the organ may be truncated."""
     box = bounding_box(sitk.GetArrayViewFromImage(mask))
     sizes = mask.GetSize()[::-1]
     return any(
@@ -37,32 +37,35 @@ def reaches_edge(mask: sitk.Image) -> bool:
 
 
 def extent_mm(mask: sitk.Image) -> tuple[float, float, float]:
-    """How far the nonzero voxels reach from right to left, from front to back and from bottom to top; 0 if none."""
+    """Extent of the nonzero voxels along right-left, anterior-posterior and superior-inferior; 0 if there are none."""
     points = _border_points(mask)
-    return tuple(np.ptp(points, axis=0).tolist()) if len(points) else (0.0, 0.0, 0.0)
+    if not len(points):
+        return 0.0, 0.0, 0.0
+    across, deep, high = np.ptp(points, axis=0).tolist()
+    return across, deep, high
 
 
 def longest_mm(mask: sitk.Image) -> float:
-    """The largest distance between two points of the border of the nonzero voxels; 0 if there are none."""
+    """Largest distance between two points on the border of the nonzero voxels; 0 if there are none."""
     points = _border_points(mask)
     if not len(points):
         return 0.0
     return float(pdist(points[ConvexHull(points).vertices]).max())
 
 
-def _cut_out(mask: sitk.Image) -> tuple[np.ndarray, list[int]]:
-    """The nonzero voxels (slice, row, column) in their bounding box, and its first index (column, row, slice)."""
+def _cropped(mask: sitk.Image) -> tuple[np.ndarray, list[int]]:
+    """Nonzero voxels (slice, row, column) cropped to their bounding box, and its first index (column, row, slice)."""
     voxels = sitk.GetArrayViewFromImage(mask)
     box = bounding_box(voxels)
     return voxels[box] != 0, [side.start for side in reversed(box)]
 
 
 def _border_points(mask: sitk.Image) -> np.ndarray:
-    """Points (n, 3; LPS, mm) of the border, among them all that are farthest out in any direction.
+    """Points (n, 3; LPS, mm) on the border, including the outermost in every direction.
 
-    These are the first and the last of every line of voxels along each axis of the image, moved out by half a voxel.
+    The first and the last voxel of every line along each axis of the image, shifted outward by half a voxel.
     """
-    voxels, corner = _cut_out(mask)
+    voxels, corner = _cropped(mask)
     if not voxels.size:
         return np.empty((0, 3))
     ends = []
@@ -70,7 +73,7 @@ def _border_points(mask: sitk.Image) -> np.ndarray:
         lines = np.nonzero(voxels.any(axis=axis))
         first = voxels.argmax(axis=axis)[lines]
         last = length - 1 - np.flip(voxels, axis).argmax(axis=axis)[lines]
-        for place in (first - 0.5, last + 0.5):
-            ends.append(np.stack([*lines[:axis], place, *lines[axis:]][::-1], axis=-1))
+        for end in (first - 0.5, last + 0.5):
+            ends.append(np.stack([*lines[:axis], end, *lines[axis:]][::-1], axis=-1))
     to_mm = np.reshape(mask.GetDirection(), (3, 3)) * mask.GetSpacing()
     return (np.concatenate(ends) + corner) @ to_mm.T + mask.GetOrigin()

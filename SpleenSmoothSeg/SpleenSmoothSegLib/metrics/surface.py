@@ -1,8 +1,8 @@
-"""A mask against a label: overlap, distances between their surfaces, volumes, and where along the body they differ.
+"""A mask against a label: overlap, surface distances, volumes, and errors by height along the body.
 
-Nonzero voxels count. Distances between surfaces come from the reference implementation of Nikolov et al., Deep learning
-to achieve clinically applicable segmentation of head and neck anatomy for radiotherapy, arXiv 1809.04430, which weighs
-each element of a surface by its area (PyPI: surface-distance-based-measures).
+Nonzero voxels are foreground. Surface distances come from the reference implementation of Nikolov et al., Deep learning
+to achieve clinically applicable segmentation of head and neck anatomy for radiotherapy, arXiv 1809.04430, which weights
+each surface element by its area (PyPI: surface-distance-based-measures).
 """
 
 import importlib.util
@@ -16,25 +16,25 @@ from ..geometry.box import bounding_box
 from .overlap import Overlap
 from .shape import volume_ml
 
-MOST_VOXELS = 100_000_000  # of what holds mask and label: distances take some 50 bytes a voxel
+MAX_VOXELS = 100_000_000  # of the box around mask and label; surface distances take about 50 bytes per voxel
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What compares a mask with a label.
+    """Measures of a mask against a label.
 
     Attributes:
-        dice, precision, recall: see `measurement.Overlap`.
-        hd95_mm: 95th percentile of the Hausdorff distance, the larger of both directions.
-        assd_mm: average symmetric surface distance, over the area of both surfaces.
-        surface_dice_1mm, surface_dice_2mm: part of both surfaces that lies within 1 or 2 mm of the other (NSD).
+        dice, precision, recall: see `Overlap`.
+        hd95_mm: 95th percentile Hausdorff distance (HD95), the larger of both directions.
+        assd_mm: average symmetric surface distance (ASSD), weighted by area.
+        surface_dice_1mm, surface_dice_2mm: fraction of both surfaces within 1 or 2 mm of the other (NSD).
         volume_ml, label_volume_ml: each on its own grid.
-        volume_difference_ml, volume_difference_percent: of the mask, more (above 0) or less than the label.
+        volume_difference_ml, volume_difference_percent: mask minus label.
 
-    The library takes a surface to lie where eight voxels meet, in a layer that is about one voxel thick: ASSD comes out
-    up to half a voxel short, and surface Dice at a tolerance below the size of a voxel high.
-    The four measures of the surfaces are None where mask or label is empty, and where the library is not installed; the
-    percentage is None where the label is empty.
+    The library places a surface where eight voxels meet, in a layer about one voxel thick. ASSD is therefore up to half
+    a voxel too short, and surface Dice too high at a tolerance below the voxel size.
+    The four surface measures are None if mask or label is empty or the library is not installed; the percentage is None
+    if the label is empty.
     """
 
     dice: float
@@ -52,13 +52,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ErrorsByHeight:
-    """Errors in each slice across the body, from the lowest to the highest slice of the label.
+    """False negatives and false positives in each slice, from the lowest to the highest slice of the label.
 
     Attributes:
-        height_mm: of each slice's middle above that of the lowest.
-        relative_height: the same from 0, the label's lowest slice, to 1, its highest.
-        false_negative_ml, false_positive_ml: what the mask misses of the label there, and has too much.
-        false_positive_below_ml, false_positive_above_ml: what it has too much beyond the label's tips.
+        height_mm: height of each slice above the lowest, from center to center.
+        relative_height: the same, from 0 at the label's lowest slice to 1 at its highest.
+        false_negative_ml, false_positive_ml: volumes in each slice.
+        false_positive_below_ml, false_positive_above_ml: volumes beyond the label's tips.
     """
 
     height_mm: np.ndarray
@@ -70,19 +70,19 @@ class ErrorsByHeight:
 
 
 def compare_masks(mask: sitk.Image, label: sitk.Image) -> Comparison:
-    """Compare a mask with a label, on any two grids (see `on_common_grid`).
+    """Compare a mask with a label on any two grids (see `on_common_grid`).
 
-    A surface that the field of view cuts off is closed there. Raises UserError as `on_common_grid` does.
+    A truncated surface is closed at the edge of the image. Raises UserError as `on_common_grid` does.
     """
-    mask_there, label_there = (_voxels(image) for image in on_common_grid(mask, label))
-    overlap = Overlap.of(mask_there, label_there)
+    mask_voxels, label_voxels = (_voxels(image) for image in on_common_grid(mask, label))
+    overlap = Overlap.of(mask_voxels, label_voxels)
     volume, label_volume = volume_ml(mask), volume_ml(label)
     difference = volume - label_volume
     return Comparison(
         overlap.dice,
         overlap.precision,
         overlap.recall,
-        *_surface_measures(mask_there, label_there, label.GetSpacing()[::-1]),
+        *_surface_measures(mask_voxels, label_voxels, label.GetSpacing()[::-1]),
         volume,
         label_volume,
         difference,
@@ -91,70 +91,68 @@ def compare_masks(mask: sitk.Image, label: sitk.Image) -> Comparison:
 
 
 def on_common_grid(first: sitk.Image, second: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """Both (uint8, 0 and 1) on the grid of the second, cut to what holds both and a voxel around them.
+    """Both (uint8, 0 and 1) on the lattice of the second, cropped to the foreground of both plus one voxel.
 
-    Each voxel is that of the first whose center is nearest: exact where both share a lattice, also where their axes are
-    named or directed otherwise. The grid is extended where the first reaches beyond it.
+    Nearest neighbor, so exact where both share a lattice, even with permuted or flipped axes. The grid is extended
+    where the first reaches beyond it.
 
     Raises:
-        UserError: one is not a 3D image of numbers, or they lie so far apart that the grid would be huge.
+        UserError: one is not a scalar 3D image, or they are so far apart that the grid would be huge.
     """
     for image in (first, second):
         if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-            raise UserError("Only 3D images with one number a voxel can be compared; choose a segment or a labelmap.")
+            raise UserError("Only scalar 3D images can be compared; choose a segment or a labelmap volume.")
     corners = np.concatenate([_corners_of_box(image, second) for image in (first, second)])
     if not len(corners):
         corners = np.zeros((1, 3))
     start = np.floor(corners.min(axis=0) + 0.5).astype(int) - 1
     size = np.ceil(corners.max(axis=0) - 0.5).astype(int) + 2 - start
-    if np.prod(size, dtype=float) > MOST_VOXELS:
+    if np.prod(size, dtype=float) > MAX_VOXELS:
         span = " x ".join(f"{length:.0f}" for length in size * second.GetSpacing())
         raise UserError(
-            f"The two together span {span} mm, too much to compare in voxels of this size; check that both belong to "
-            "the same CT, and remove stray parts far from the organ."
+            f"Mask and label together span {span} mm, too much at this voxel size; check that both belong to the same "
+            "CT, and remove stray parts far from the organ."
         )
     grid = sitk.Image(size.tolist(), sitk.sitkUInt8)
     grid.SetSpacing(second.GetSpacing())
     grid.SetDirection(second.GetDirection())
     grid.SetOrigin(second.TransformContinuousIndexToPhysicalPoint(start.astype(float).tolist()))
-    return tuple(
-        sitk.Resample(image != 0, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
-        for image in (first, second)
-    )
+    return _resampled(first, grid), _resampled(second, grid)
 
 
 def errors_by_height(mask: sitk.Image, label: sitk.Image) -> ErrorsByHeight:
-    """False negatives and false positives from the label's bottom to its top, along the body's own axis.
+    """False negatives and false positives from the bottom to the top of the label along the superior axis.
 
-    A slice is as thick as the step of the label's grid that goes up most; on an axial, coronal or sagittal grid these
-    are its own slices or rows. On an oblique grid each voxel counts in the two slices whose middles its center lies
-    between, the more the nearer.
+    The slice thickness is the largest superior step of the label's grid axes; on an axial, coronal or sagittal grid the
+    slices are the grid's own slices or rows. On an oblique grid each voxel is shared linearly between the two slices
+    nearest to its center.
 
-    Raises UserError where the label is empty, and as `on_common_grid` does.
+    Raises UserError if the label is empty, and as `on_common_grid` does.
     """
     mask, label = on_common_grid(mask, label)
-    mask_there, label_there = _voxels(mask), _voxels(label)
-    if not label_there.any():
-        raise UserError("The label is empty, so it has no bottom and no top; choose another label.")
-    up = np.multiply(np.reshape(label.GetDirection(), (3, 3))[2], label.GetSpacing())  # mm for a step of each index
+    mask_voxels, label_voxels = _voxels(mask), _voxels(label)
+    if not label_voxels.any():
+        raise UserError("The label is empty; choose another label.")
+    up = np.multiply(np.reshape(label.GetDirection(), (3, 3))[2], label.GetSpacing())  # mm per step of each index
 
     def height(voxels: np.ndarray) -> np.ndarray:
         return np.argwhere(voxels)[:, ::-1] @ up
 
-    heights = height(label_there)
+    heights = height(label_voxels)
     bottom, top = heights.min(), heights.max()
     steps = round((top - bottom) / np.abs(up).max())
     thickness = (top - bottom) / steps if steps else np.abs(up).max()
 
     def by_slice(voxels: np.ndarray) -> np.ndarray:
-        """Volume in mL below the lowest slice, in each, and above the highest."""
-        place = np.round(np.clip((height(voxels) - bottom) / thickness + 1, 0, steps + 2), 6)  # 3 may come as 2.9999999
-        slice_ = np.minimum(place.astype(int), steps + 1)
-        upper = place - slice_
+        """Volume in mL below the lowest slice, in each slice, and above the highest."""
+        position = (height(voxels) - bottom) / thickness + 1
+        position = np.round(np.clip(position, 0, steps + 2), 6)  # an exact 3 may be stored as 2.9999999
+        slice_ = np.minimum(position.astype(int), steps + 1)
+        upper = position - slice_
         volume = np.bincount(slice_, 1 - upper, steps + 3) + np.bincount(slice_ + 1, upper, steps + 3)
         return volume * np.prod(label.GetSpacing()) / 1000
 
-    missing, extra = by_slice(label_there & ~mask_there), by_slice(mask_there & ~label_there)
+    missing, extra = by_slice(label_voxels & ~mask_voxels), by_slice(mask_voxels & ~label_voxels)
     return ErrorsByHeight(
         thickness * np.arange(steps + 1),
         np.linspace(0, 1, steps + 1),
@@ -169,8 +167,12 @@ def _voxels(image: sitk.Image) -> np.ndarray:
     return sitk.GetArrayFromImage(image) != 0
 
 
+def _resampled(image: sitk.Image, grid: sitk.Image) -> sitk.Image:
+    return sitk.Resample(image != 0, grid, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
+
+
 def _corners_of_box(image: sitk.Image, grid: sitk.Image) -> np.ndarray:
-    """Corners of the box of the nonzero voxels, in voxels (column, row, slice) of a grid; none where there are none."""
+    """Corners of the bounding box of the nonzero voxels, in voxels (column, row, slice) of a grid; (0, 3) if empty."""
     box = bounding_box(sitk.GetArrayViewFromImage(image) != 0)[::-1]
     if box[0].start == box[0].stop:
         return np.empty((0, 3))
@@ -180,7 +182,7 @@ def _corners_of_box(image: sitk.Image, grid: sitk.Image) -> np.ndarray:
 
 
 def _surface_measures(mask: np.ndarray, label: np.ndarray, spacing: tuple[float, float, float]) -> list[float | None]:
-    """HD95, ASSD and surface Dice at 1 and 2 mm; None where there is no surface or no library."""
+    """HD95, ASSD and surface Dice at 1 and 2 mm; None without a surface or without the library."""
     if not (mask.any() and label.any() and importlib.util.find_spec("surface_distance")):
         return [None] * 4
     import surface_distance

@@ -1,4 +1,4 @@
-"""The preview of a soft border: the soft label of training, and its effect on labels whose effect is known."""
+"""Preview of a soft border: equal to the training label, and its effect on shapes with a known result."""
 
 import re
 from dataclasses import replace
@@ -9,7 +9,6 @@ import SimpleITK as sitk
 from scipy import special
 
 from phantoms import turned
-from SpleenSmoothSegLib.border.contour import IN_SLICES, IN_SPACE, MaskBorder, crossings
 from SpleenSmoothSegLib.border.effect import BorderPreview, describe_effect
 from SpleenSmoothSegLib.border.kernels import KERNELS, Border, smooth_border
 from SpleenSmoothSegLib.errors import UserError
@@ -17,7 +16,7 @@ from SpleenSmoothSegLib.errors import UserError
 every_kernel = pytest.mark.parametrize("kernel", KERNELS)
 either_plane = pytest.mark.parametrize("plane", ["2d", "3d"])
 
-# Part of the width of each kernel over which a straight border rises from 0.05 to 0.95.
+# Distance from 0.05 to 0.95 across a straight border, in widths.
 BAND = {
     "gaussian": 2 * special.ndtri(0.95),
     "box": 0.9,
@@ -27,7 +26,7 @@ BAND = {
 
 
 def image(mask: np.ndarray, spacing=(1.0, 1.0, 1.0), direction=None, origin=(0.0, 0.0, 0.0)) -> sitk.Image:
-    """A label from a (slice, row, column) mask; the spacing is (column, row, slice)."""
+    """A label image of a (slice, row, column) mask; spacing is (column, row, slice)."""
     label = sitk.GetImageFromArray(np.asarray(mask, np.uint8))
     label.SetSpacing(spacing)
     label.SetOrigin(origin)
@@ -37,14 +36,14 @@ def image(mask: np.ndarray, spacing=(1.0, 1.0, 1.0), direction=None, origin=(0.0
 
 
 def blob(shape=(20, 30, 30), part=(slice(5, 14), slice(8, 21), slice(7, 23))) -> np.ndarray:
-    """A ragged label, so that nothing holds by symmetry."""
+    """A ragged label without symmetry."""
     mask = np.zeros(shape, bool)
     mask[part] = np.random.default_rng(5).random(mask[part].shape) < 0.8
     return mask
 
 
 def ball(radius: float, size: int = 0, axes=(0, 1, 2)) -> np.ndarray:
-    """A ball of some voxels around the center of a cube, or a cylinder along the axis that is left out."""
+    """A ball around the center of a cube, or a cylinder along the omitted axis."""
     size = size or int(2 * radius + 31)
     index = np.indices((size,) * 3) - size // 2 + 0.2
     return sum(index[axis] ** 2 for axis in axes) <= radius**2
@@ -61,12 +60,12 @@ def effect_of(label: sitk.Image, text: str):
     return preview_of(label, text)[-1]
 
 
-def words_of(label: sitk.Image, text: str) -> str:
+def description_of(label: sitk.Image, text: str) -> str:
     return " ".join(describe_effect(effect_of(label, text), Border.parse(text)))
 
 
 def shrinkage(radius: float, sigma: float, dimensions: int) -> float:
-    """How far the 0.5 contour of a disc or ball moves inward under a Gaussian filter, integrated over the radius."""
+    """Theoretical inward shift of the 0.5 contour of a disc or ball under a Gaussian filter."""
     at = np.linspace(0, radius, 1001)
     rho = np.linspace(max(radius - 2 * sigma, 0.01), radius, 201)[:, None]
     if dimensions == 2:
@@ -74,14 +73,14 @@ def shrinkage(radius: float, sigma: float, dimensions: int) -> float:
     else:
         bell = np.exp(-((at - rho) ** 2) / (2 * sigma**2)) - np.exp(-((at + rho) ** 2) / (2 * sigma**2))
         bell = bell * at / (rho * sigma * np.sqrt(2 * np.pi))
-    values = np.trapezoid(bell, at, axis=1)  # falls with rho
+    values = np.trapezoid(bell, at, axis=1)  # decreasing in rho
     return radius - float(np.interp(-0.5, -values, rho[:, 0]))
 
 
-# --- the soft label --------------------------------------------------------------------------------------
+# --- soft label --------------------------------------------------------------------------------------
 
 
-def assert_is_that_of_training(label: sitk.Image, border: Border):
+def assert_preview_equals_training_label(label: sitk.Image, border: Border):
     soft = BorderPreview(label).soften(border)
     whole = smooth_border(label, border)
     corner = whole.TransformPhysicalPointToIndex(soft.GetOrigin())
@@ -107,25 +106,25 @@ CUTS = {
 @pytest.mark.parametrize("unit", ["mm", "px"])
 @either_plane
 @every_kernel
-def test_the_soft_label_is_that_of_training_also_at_the_edge_of_the_image(kernel, plane, unit, cut):
+def test_preview_equals_training_label_for_truncated_labels(kernel, plane, unit, cut):
     label = image(blob()[cut], (0.8, 0.9, 2.5), turned(10, 20, 30), (-40, 50, 600))
     for width in (0, 0.7, 2.6, 6):
-        assert_is_that_of_training(label, Border(kernel, width, unit, plane))
+        assert_preview_equals_training_label(label, Border(kernel, width, unit, plane))
 
 
 @either_plane
 @every_kernel
-def test_the_soft_label_of_a_real_spleen_is_that_of_training(kernel, plane, sample_label):
-    assert_is_that_of_training(sample_label, Border(kernel, 4, plane=plane))
+def test_preview_equals_training_label_for_real_spleen(kernel, plane, sample_label):
+    assert_preview_equals_training_label(sample_label, Border(kernel, 4, plane=plane))
 
 
-def test_the_soft_label_of_a_spleen_that_the_scan_cuts_off_is_that_of_training(shared_case):
+def test_preview_equals_training_label_for_truncated_spleen(shared_case):
     _, label = shared_case("spleen_2")
     for text in ("gaussian:3mm", "gaussian:3mm:3d", "signed_distance:4mm:3d"):
-        assert_is_that_of_training(label, Border.parse(text))
+        assert_preview_equals_training_label(label, Border.parse(text))
 
 
-def test_the_label_may_change_after_the_preview_was_made():
+def test_preview_ignores_later_changes_to_the_label():
     label = image(blob())
     preview, border = BorderPreview(label), Border("gaussian", 1.5)
     before = sitk.GetArrayFromImage(preview.soften(border))
@@ -133,7 +132,7 @@ def test_the_label_may_change_after_the_preview_was_made():
     np.testing.assert_array_equal(sitk.GetArrayFromImage(preview.soften(border)), before)
 
 
-def test_a_soft_label_larger_than_the_preview_makes_is_measured_alike():
+def test_effect_accepts_an_uncropped_soft_label():
     label = image(blob(), (0.8, 0.9, 2.5))
     for text in ("gaussian:1.5mm", "gaussian:1.5mm:3d"):
         preview, border, _, effect = preview_of(label, text)
@@ -143,17 +142,17 @@ def test_a_soft_label_larger_than_the_preview_makes_is_measured_alike():
 
 
 @pytest.mark.parametrize("unfit", [sitk.Image(8, 8, sitk.sitkUInt8), sitk.Image([4, 4, 4], sitk.sitkUInt8)])
-def test_an_image_without_a_label_is_refused_in_one_sentence(unfit):
-    with pytest.raises(UserError, match=r"^[^.]+: choose a labelmap volume\.$|^[^.]+; choose another label\.$"):
+def test_preview_of_invalid_label_raises_user_error(unfit):
+    with pytest.raises(UserError, match=r"^[^.]+; choose a labelmap volume\.$|^[^.]+; choose another label\.$"):
         BorderPreview(unfit)
 
 
-# --- how far the border moves ----------------------------------------------------------------------------
+# --- contour shift ----------------------------------------------------------------------------
 
 
 @either_plane
 @every_kernel
-def test_a_border_of_no_width_changes_nothing_at_all(kernel, plane):
+def test_width_0_has_no_effect(kernel, plane):
     effect = effect_of(image(blob(), (0.8, 0.9, 2.5)), str(Border(kernel, 0, plane=plane)))
     assert (effect.contour_shift_mean_mm, effect.contour_shift_p95_mm, effect.band_mm) == (0, 0, 0)
     assert (effect.volume_change_ml, effect.volume_change_percent) == (0, 0)
@@ -163,20 +162,20 @@ def test_a_border_of_no_width_changes_nothing_at_all(kernel, plane):
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 @pytest.mark.parametrize("kernel", sorted(KERNELS.keys() - {"none"}))
-def test_a_straight_border_stays_and_is_as_wide_as_the_kernel_says(kernel, axis):
+def test_straight_border_keeps_its_position_and_has_the_kernels_band(kernel, axis):
     spacing = (0.5, 0.6, 0.7)
     mask = np.zeros((60, 60, 60), bool)
-    np.moveaxis(mask, axis, 0)[30:] = True  # the other sides are those of the field of view
+    np.moveaxis(mask, axis, 0)[30:] = True  # the other sides are the edges of the image
     effect = effect_of(image(mask, spacing), f"{kernel}:4mm:3d")
     assert effect.contour_shift_p95_mm < 1e-5
     assert effect.volume_change_ml == 0
     if kernel in BAND:
-        assert effect.band_mm == pytest.approx(4 * BAND[kernel], abs=0.5)  # some count whole voxels
+        assert effect.band_mm == pytest.approx(4 * BAND[kernel], abs=0.5)  # some kernels round to whole voxels
 
 
 @pytest.mark.parametrize(("radius", "sigma"), [(20, 1), (20, 2), (20, 4), (10, 2), (10, 3)])
 @pytest.mark.parametrize("dimensions", [2, 3])
-def test_a_round_border_moves_inward_as_the_theory_of_the_gaussian_says(dimensions, radius, sigma):
+def test_round_border_shrinks_by_the_theoretical_amount(dimensions, radius, sigma):
     axes = (0, 1, 2) if dimensions == 3 else (1, 2)
     effect = effect_of(image(ball(radius, axes=axes)), f"gaussian:{sigma}px:{dimensions}d")
     moved = shrinkage(radius, sigma, dimensions)
@@ -187,7 +186,7 @@ def test_a_round_border_moves_inward_as_the_theory_of_the_gaussian_says(dimensio
     assert effect.tips_lost_parts == 0
 
 
-def test_a_2d_border_moves_only_within_slices_and_a_3d_border_also_between_them():
+def test_2d_border_shifts_in_plane_only_and_3d_through_plane_too():
     spacing = (1.0, 1.0, 4.0)
     mask = np.zeros((15, 41, 41), bool)
     mask[5:10] = ball(12, 41, axes=(1, 2))[0]  # a cylinder of five slices
@@ -195,11 +194,11 @@ def test_a_2d_border_moves_only_within_slices_and_a_3d_border_also_between_them(
     alone = effect_of(image(mask[7:8], spacing), "gaussian:3mm")
     assert flat.contour_shift_mean_mm == pytest.approx(alone.contour_shift_mean_mm, abs=1e-6)
     assert flat.band_mm == pytest.approx(alone.band_mm, abs=1e-6)
-    assert deep.contour_shift_p95_mm > flat.contour_shift_p95_mm + 0.3  # the rims of its flat ends
+    assert deep.contour_shift_p95_mm > flat.contour_shift_p95_mm + 0.3  # at the rims of the flat ends
     assert (flat.voxel_mm, flat.slice_mm) == (1.0, 4.0)
 
 
-def test_the_kernels_that_are_told_to_keep_the_border_keep_it(sample_label):
+def test_border_preserving_kernels_do_not_shift_a_real_border(sample_label):
     for text in ("svls:1px", "boundary_uncertainty:1px", "signed_distance:6mm"):
         effect = effect_of(sample_label, text)
         assert effect.contour_shift_mean_mm < 0.1 * effect.voxel_mm
@@ -207,13 +206,13 @@ def test_the_kernels_that_are_told_to_keep_the_border_keep_it(sample_label):
     assert effect_of(sample_label, "gaussian:6mm").contour_shift_mean_mm > 0.1 * effect.voxel_mm
 
 
-def test_where_the_field_of_view_cuts_the_label_no_border_moves():
-    cut_off = ball(20)[:, :, 25:]  # off the middle of the ball
-    whole, part = (effect_of(image(mask), "gaussian:3px:3d") for mask in (ball(20), cut_off))
+def test_truncated_side_of_a_label_does_not_count_as_shift():
+    truncated = ball(20)[:, :, 25:]  # not through the center of the ball
+    whole, part = (effect_of(image(mask), "gaussian:3px:3d") for mask in (ball(20), truncated))
     assert part.contour_shift_p95_mm == pytest.approx(whole.contour_shift_p95_mm, abs=0.1)
 
 
-def test_a_label_that_falls_below_a_level_has_no_contour_there():
+def test_contours_of_levels_that_are_not_reached_are_none():
     thin = np.zeros((9, 41, 41), bool)
     thin[:, 5:36, 19:22] = True
     blurred, gone = (effect_of(image(thin), f"gaussian:{width}px") for width in (1.7, 6))
@@ -223,49 +222,21 @@ def test_a_label_that_falls_below_a_level_has_no_contour_there():
     assert gone.tips_lost_ml == pytest.approx(gone.volume_ml)
 
 
-@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.5, 0.8, 0.8), (1.0, 0.5, 2.0)])
-def test_the_points_of_a_contour_count_by_their_share_of_the_surface(spacing):
-    index = np.indices([round(50 / step) for step in spacing]).T * spacing
-    values = 20 - np.linalg.norm(index - 24.3, axis=-1).T  # a cone, whose level 0 is a sphere of 20 mm
-    points, areas = crossings(values, 0.0, spacing)
-    np.testing.assert_allclose(np.linalg.norm(points * spacing - 24.3, axis=1), 20, atol=0.1)
-    assert areas.sum() == pytest.approx(1.5 * 4 * np.pi * 20**2, rel=0.02)  # seen along each axis, from both sides
-
-
-def test_each_millimeter_of_the_border_counts_alike():
+def test_shift_is_weighted_by_border_length():
     mask = np.zeros((2, 20, 80), bool)
-    mask[0, :, 32:48] = True  # two borders of 40 mm that move, on 20 rows each
-    mask[1, 10:] = True  # one of 40 mm that stays, on 80 columns
+    mask[0, :, 32:48] = True  # two borders of 40 mm with a shift, on 20 rows each
+    mask[1, 10:] = True  # one border of 40 mm without a shift, on 80 columns
     both, moving = (effect_of(image(part, (0.5, 2.0, 3.0)), "gaussian:5mm") for part in (mask, mask[:1]))
     assert moving.contour_shift_mean_mm > 0.2
     assert both.contour_shift_mean_mm == pytest.approx(2 / 3 * moving.contour_shift_mean_mm)
     assert both.contour_shift_p95_mm == pytest.approx(moving.contour_shift_p95_mm)
 
 
-@pytest.mark.parametrize("away", [-5.0, -2.0, 2.0, 8.0])
-def test_distances_to_the_border_of_a_ball_are_right_to_a_fraction_of_a_voxel(away):
-    mask = ball(20)
-    directions = np.random.default_rng(0).normal(size=(2000, 3))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    points = 100 + mask.shape[0] // 2 - 0.2 + (20 + away) * directions
-    found = MaskBorder(mask, (100, 100, 100), (1.0, 1.0, 1.0), IN_SPACE).signed_distance(points)
-    assert np.abs(found - away).mean() < 0.25
-    assert np.all(np.sign(found) == np.sign(away))
-
-
-def test_in_slices_a_border_in_another_slice_is_infinitely_far():
-    mask = np.zeros((5, 20, 20), bool)
-    mask[2, 5:15, 5:15] = True
-    points = np.array([[2.0, 10, 17], [3.0, 10, 17], [2.0, 10, 13]])
-    found = MaskBorder(mask, (0, 0, 0), (0.5, 1.0, 2.0), IN_SLICES).signed_distance(points)
-    np.testing.assert_allclose(found, [5, np.inf, -3])
-
-
 # --- tips ------------------------------------------------------------------------------------------------
 
 
 def with_spikes() -> np.ndarray:
-    """A block with two spikes of 2 x 2 x 12 voxels, one within its slices and one across them."""
+    """A block with two spikes of 2 x 2 x 12 voxels, one in-plane and one through-plane."""
     mask = np.zeros((60, 60, 60), bool)
     mask[20:40, 20:40, 20:40] = True
     mask[29:31, 29:31, 40:52] = True
@@ -273,26 +244,26 @@ def with_spikes() -> np.ndarray:
     return mask
 
 
-def test_spikes_thinner_than_the_border_are_lost_and_counted():
+def test_thin_spikes_are_counted_as_lost_tips():
     label = image(with_spikes(), (1.0, 1.0, 1.0))
     effect = effect_of(label, "gaussian:1.5px:3d")
     assert effect.tips_lost_parts == 2
     assert 2 * 4 * 9 / 1000 < effect.tips_lost_ml <= 2 * 4 * 12 / 1000
 
 
-def test_a_2d_border_loses_the_spike_across_the_slices_whole_and_as_one_part():
+def test_2d_border_loses_a_through_plane_spike_as_one_part():
     effect = effect_of(image(with_spikes()), "gaussian:2.5px")
-    across_slices = 12 * 4 / 1000  # in each of its slices nothing is left
+    across_slices = 12 * 4 / 1000  # it disappears from each of its slices
     assert effect.tips_lost_parts == 2
     assert across_slices < effect.tips_lost_ml <= 2 * across_slices
 
 
-def test_a_narrow_border_loses_no_spike():
+def test_narrow_border_loses_no_tips():
     assert effect_of(image(with_spikes()), "gaussian:0.5px:3d").tips_lost_parts == 0
 
 
 @either_plane
-def test_tips_are_what_a_search_voxel_by_voxel_finds(plane):
+def test_tips_match_a_brute_force_search(plane):
     mask = blob((12, 16, 16), (slice(2, 10), slice(2, 14), slice(2, 14)))
     _, _, soft, effect = preview_of(image(mask), f"gaussian:1.2px:{plane}")
     kept = np.zeros(mask.shape, bool)
@@ -313,10 +284,10 @@ def test_tips_are_what_a_search_voxel_by_voxel_finds(plane):
     assert effect.tips_lost_ml == pytest.approx(len(tips) / 1000)
 
 
-# --- the profile -----------------------------------------------------------------------------------------
+# --- profile -----------------------------------------------------------------------------------------
 
 
-def test_the_profile_of_a_straight_border_is_the_kernels_slope():
+def test_profile_of_straight_border_matches_the_kernel():
     mask = np.zeros((4, 40, 60), bool)
     mask[:, :, 30:] = True
     spacing = (0.5, 0.5, 2.0)
@@ -328,7 +299,7 @@ def test_the_profile_of_a_straight_border_is_the_kernels_slope():
 
 
 @pytest.mark.parametrize("plane", ["2d", "3d"])
-def test_the_profile_of_a_round_border_crosses_05_where_the_contour_moved_to(plane):
+def test_profile_of_round_border_matches_shift_and_band(plane):
     axes = (0, 1, 2) if plane == "3d" else (1, 2)
     preview, border, soft, effect = preview_of(image(ball(15, axes=axes)), f"gaussian:3px:{plane}")
     distances, values = preview.profile(border, soft)
@@ -338,7 +309,7 @@ def test_the_profile_of_a_round_border_crosses_05_where_the_contour_moved_to(pla
     assert np.ptp(band) == pytest.approx(effect.band_mm, abs=0.4)
 
 
-def test_the_profile_of_a_hard_border_is_a_step():
+def test_profile_of_hard_border_is_a_step():
     preview, border, soft, _ = preview_of(image(blob(), (0.8, 0.9, 2.5)), "none")
     distances, values = preview.profile(border, soft)
     np.testing.assert_array_equal(values, distances > 0)
@@ -346,7 +317,7 @@ def test_the_profile_of_a_hard_border_is_a_step():
 
 
 @pytest.mark.parametrize("text", ["gaussian:2mm", "gaussian:2mm:3d", "box:3px", "signed_distance:4mm:3d"])
-def test_the_profile_of_a_real_spleen_rises_from_outside_to_inside(text, shared_case):
+def test_profile_of_real_spleen_is_increasing(text, shared_case):
     _, label = shared_case("spleen_5")
     preview, border, soft, _ = preview_of(label, text)
     distances, values = preview.profile(border, soft)
@@ -355,10 +326,10 @@ def test_the_profile_of_a_real_spleen_rises_from_outside_to_inside(text, shared_
     assert np.diff(values).min() > -0.05
 
 
-# --- in words --------------------------------------------------------------------------------------------
+# --- description --------------------------------------------------------------------------------------------
 
 
-def test_words_are_few_whole_sentences(sample_label):
+def test_describe_effect_returns_one_to_four_sentences(sample_label):
     for kernel in KERNELS:
         for width in (0, 1, 5, 20):
             for plane in ("2d", "3d"):
@@ -373,44 +344,44 @@ def test_words_are_few_whole_sentences(sample_label):
                     assert "nan" not in sentence
 
 
-def test_words_say_that_a_hard_border_stays_hard():
+def test_describe_effect_of_hard_border():
     label = image(ball(15))
-    assert words_of(label, "none") == "The border stays hard: training would see the label as it was drawn."
-    assert "voxels of 1 mm are too large" in words_of(label, "svls:0.4px")
+    assert description_of(label, "none") == "The border stays hard: training would see the label as it was drawn."
+    assert "voxels of 1 mm are too large" in description_of(label, "svls:0.4px")
 
 
-def test_words_say_whether_the_shape_is_kept():
+def test_describe_effect_of_contour_shift():
     label = image(ball(12))
-    assert "the shape is kept" in words_of(label, "gaussian:1px:3d")
-    moved = words_of(label, "gaussian:4px:3d")
-    told = float(re.search(r"moves by ([0-9.]+) mm on average", moved)[1])
-    assert told == pytest.approx(shrinkage(12, 4, 3), abs=0.25)
+    assert "the shape is kept" in description_of(label, "gaussian:1px:3d")
+    moved = description_of(label, "gaussian:4px:3d")
+    shift = float(re.search(r"moves by ([0-9.]+) mm on average", moved)[1])
+    assert shift == pytest.approx(shrinkage(12, 4, 3), abs=0.25)
     assert "another shape than the one drawn; a narrower or a 2D border keeps it" in moved
     assert "shrinks by" in moved
 
 
-def test_words_say_what_happens_between_slices():
+def test_describe_effect_through_plane():
     label = image(ball(12), (0.8, 0.8, 5.0))
-    assert "between the slices, 5 mm apart, a 2D border does nothing" in words_of(label, "gaussian:2mm")
-    assert "less than the distance of the slices, 5 mm apart" in words_of(label, "gaussian:1mm:3d")
-    assert "also between the slices, 5 mm apart" in words_of(label, "gaussian:3mm:3d")
+    assert "between the slices, 5 mm apart, a 2D border does nothing" in description_of(label, "gaussian:2mm")
+    assert "less than the distance of the slices, 5 mm apart" in description_of(label, "gaussian:1mm:3d")
+    assert "also between the slices, 5 mm apart" in description_of(label, "gaussian:3mm:3d")
 
 
-def test_words_tell_of_lost_tips_and_what_keeps_them():
-    words = words_of(image(with_spikes(), (2.0, 2.0, 2.0)), "gaussian:3mm:3d")
-    assert "0.7 mL (2 parts)" in words  # of 2 x 12 x 4 voxels of 8 mm3, less their roots
+def test_describe_effect_of_lost_tips():
+    words = description_of(image(with_spikes(), (2.0, 2.0, 2.0)), "gaussian:3mm:3d")
+    assert "0.7 mL (2 parts)" in words  # 2 x 12 x 4 voxels of 8 mm3, minus the bases
     assert "a narrower or a 2D border keeps more of them" in words
 
 
-def test_words_say_when_too_little_of_the_label_is_left():
+def test_describe_effect_of_levels_that_are_not_reached():
     thin = np.zeros((9, 41, 41), bool)
     thin[:, 5:36, 19:22] = True
-    assert words_of(image(thin), "gaussian:6px").startswith("Nothing of the label reaches 0.5")
-    assert "Nothing of the label reaches 0.95" in words_of(image(thin), "gaussian:1.7px")
+    assert description_of(image(thin), "gaussian:6px").startswith("Nothing of the label reaches 0.5")
+    assert "Nothing of the label reaches 0.95" in description_of(image(thin), "gaussian:1.7px")
 
 
-def test_words_about_a_label_that_fills_the_image():
+def test_describe_effect_of_label_that_fills_the_image():
     label = image(np.ones((5, 5, 5), bool))
-    assert words_of(label, "gaussian:2px") == (
+    assert description_of(label, "gaussian:2px") == (
         "The border of the label lies outside the image, so there is nothing to soften."
     )

@@ -289,21 +289,6 @@ def test_a_name_loses_the_suffixes_of_an_image_only(tmp_path, path, name):
     assert image_name(tmp_path / path) == name
 
 
-def test_grids_that_differ_by_a_hundredth_of_a_voxel_are_two(ct):
-    other = sitk.Image(ct)
-    assert same_grid(ct, other)
-    other.SetOrigin(np.add(ct.GetOrigin(), [0, 0, 0.06]).tolist())
-    assert not same_grid(ct, other)
-    assert not same_grid(ct, ct[:, :, :-1])
-
-
-def test_grids_that_differ_by_rounding_are_one(ct):
-    other = sitk.Image(ct)
-    other.SetSpacing([spacing * (1 + 1e-7) for spacing in ct.GetSpacing()])
-    other.SetOrigin(np.add(ct.GetOrigin(), 1e-4).tolist())
-    assert same_grid(ct, other)
-
-
 def test_an_image_larger_than_the_memory_is_no_damaged_file(tmp_path, ct, monkeypatch):
     def too_large(path):
         raise RuntimeError("Exception thrown: Failed to allocate memory for image.")

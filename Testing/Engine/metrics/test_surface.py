@@ -1,4 +1,4 @@
-"""A mask against a label: measures and errors by height, checked on shapes that are known."""
+"""Surface measures and errors by height, on shapes with a known result."""
 
 import importlib.util
 
@@ -21,7 +21,7 @@ if importlib.util.find_spec("surface_distance") is None:
 
 
 def box(low, high, spacing=(1.0, 1.0, 1.0), size=(40, 40, 40)) -> sitk.Image:
-    """A label, 1 from voxel `low` (column, row, slice) to before voxel `high`."""
+    """A label that is 1 from voxel `low` (column, row, slice) up to, not including, voxel `high`."""
     label = sitk.Image(size, sitk.sitkUInt8)
     label.SetSpacing(spacing)
     label[tuple(slice(*ends) for ends in zip(low, high, strict=True))] = 1
@@ -43,7 +43,7 @@ def surface_values(comparison: Comparison) -> list:
 # --- measures --------------------------------------------------------------------------------------------
 
 
-def test_a_label_equals_itself(sample_label):
+def test_label_against_itself_is_perfect(sample_label):
     comparison = compare_masks(sample_label, sample_label)
     assert (comparison.dice, comparison.precision, comparison.recall) == (1, 1, 1)
     assert surface_values(comparison) == [0, 0, 1, 1]
@@ -51,7 +51,7 @@ def test_a_label_equals_itself(sample_label):
     assert (comparison.volume_difference_ml, comparison.volume_difference_percent) == (0, 0)
 
 
-def test_overlap_is_that_of_all_voxels(sample_label):
+def test_compare_masks_overlap_equals_measure_overlap(sample_label):
     mask = sitk.BinaryDilate(sample_label, [1, 2, 0])
     overlap = measure_overlap(mask, sample_label)
     comparison = compare_masks(mask, sample_label)
@@ -67,7 +67,7 @@ def test_overlap_is_that_of_all_voxels(sample_label):
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 0.8, 2.5), (2.0, 0.7, 1.3)])
 @pytest.mark.parametrize("axis", [0, 1, 2])
-def test_a_box_moved_by_three_voxels_is_three_voxels_off(spacing, axis):
+def test_hd95_of_box_shifted_by_three_voxels(spacing, axis):
     low, high = np.array([10, 10, 10]), np.array([26, 26, 26])
     shift = 3 * np.eye(3, dtype=int)[axis]
     comparison = compare_masks(box(low + shift, high + shift, spacing), box(low, high, spacing))
@@ -76,7 +76,7 @@ def test_a_box_moved_by_three_voxels_is_three_voxels_off(spacing, axis):
 
 
 @pytest.mark.parametrize("more", [1.5, 3.0])
-def test_the_surfaces_of_two_spheres_are_as_far_apart_as_their_radii(more):
+def test_surface_distances_of_concentric_spheres(more):
     grid = {"spacing": (0.5, 0.5, 0.5), "extent": 50.0}
     small, large = ellipsoid(radii=(20,) * 3, **grid), ellipsoid(radii=(20 + more,) * 3, **grid)
     comparison = compare_masks(large, small)
@@ -87,16 +87,16 @@ def test_the_surfaces_of_two_spheres_are_as_far_apart_as_their_radii(more):
     assert (comparison.precision, comparison.recall) == (pytest.approx((20 / (20 + more)) ** 3, abs=0.01), 1)
 
 
-def test_the_average_distance_is_that_of_both_surfaces():
+def test_assd_averages_both_surfaces():
     label = box((5, 10, 10), (15, 20, 20))
-    mask = label + box((25, 10, 10), (35, 20, 20))  # and as much again, 10 to 20 mm away
+    mask = label + box((25, 10, 10), (35, 20, 20))  # plus an equal box, 10 to 20 mm away
     there, back = compare_masks(mask, label), compare_masks(label, mask)
-    assert there.assd_mm == pytest.approx(15 / 3, rel=0.05)  # of three surfaces, two of them at no distance
+    assert there.assd_mm == pytest.approx(15 / 3, rel=0.05)  # three surfaces, two of them at distance 0
     assert (there.hd95_mm, there.assd_mm) == (pytest.approx(back.hd95_mm), pytest.approx(back.assd_mm))
     assert there.hd95_mm == pytest.approx(20)
 
 
-def test_distances_agree_with_a_search_through_all_pairs_of_points_on_the_borders():
+def test_surface_distances_match_brute_force():
     spacing = (2.0, 2.0, 3.0)
     first = ellipsoid(center=(3, -2, 4), radii=(18, 12, 15), spacing=spacing, extent=60.0)
     second = ellipsoid(radii=(15, 15, 15), spacing=spacing, extent=60.0)
@@ -114,14 +114,14 @@ def test_distances_agree_with_a_search_through_all_pairs_of_points_on_the_border
         assert found == pytest.approx((np.concatenate(nearest) <= tolerance).mean(), abs=0.05)
 
 
-def test_volumes_are_told_in_ml_and_percent_of_the_label():
+def test_volume_difference_in_ml_and_percent_of_label():
     comparison = compare_masks(box((5, 5, 5), (25, 15, 15)), box((5, 5, 5), (15, 15, 15)))
     assert (comparison.volume_ml, comparison.label_volume_ml) == (pytest.approx(2), pytest.approx(1))
     assert comparison.volume_difference_ml == pytest.approx(1)
     assert comparison.volume_difference_percent == pytest.approx(100)
 
 
-def test_empty_masks_have_no_surface_and_the_overlap_of_the_paper():
+def test_empty_masks_have_no_surface_measures():
     label = box((5, 5, 5), (15, 15, 15))
     empty = empty_like(label)
     missed, invented, nothing = (
@@ -134,7 +134,7 @@ def test_empty_masks_have_no_surface_and_the_overlap_of_the_paper():
     assert [nothing.dice, nothing.precision, nothing.recall, nothing.volume_difference_percent] == [1, 1, 1, None]
 
 
-def test_without_the_library_all_but_the_surfaces_is_measured(sample_label, monkeypatch):
+def test_without_library_only_surface_measures_are_none(sample_label, monkeypatch):
     mask = sitk.BinaryErode(sample_label)
     everything = compare_masks(mask, sample_label)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
@@ -144,9 +144,9 @@ def test_without_the_library_all_but_the_surfaces_is_measured(sample_label, monk
         assert getattr(comparison, name) == getattr(everything, name)
 
 
-def test_a_real_label_against_a_simplified_one_is_off_by_what_was_taken_away(shared_case):
+def test_eroded_real_label_is_off_by_the_erosion(shared_case):
     _, label = shared_case("spleen_3")
-    mask, _ = on_common_grid(label, label)  # cut to the spleen
+    mask, _ = on_common_grid(label, label)  # cropped to the spleen
     mask = sitk.BinaryErode(mask, [2, 2, 0], sitk.sitkBox)
     comparison = compare_masks(mask, label)
     pixel = label.GetSpacing()[0]
@@ -156,11 +156,11 @@ def test_a_real_label_against_a_simplified_one_is_off_by_what_was_taken_away(sha
     assert comparison.volume_difference_ml < 0
 
 
-# --- two grids -------------------------------------------------------------------------------------------
+# --- common grid -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("letters", SOME_ORIENTATIONS)
-def test_a_label_stored_along_other_axes_is_the_same_label(sample_label, letters):
+def test_comparison_does_not_depend_on_stored_orientation(sample_label, letters):
     mask = sitk.BinaryDilate(sample_label, [2, 1, 0])
     turned_mask = sitk.DICOMOrient(mask, letters)
     assert compare_masks(turned_mask, sample_label) == compare_masks(mask, sample_label)
@@ -169,7 +169,7 @@ def test_a_label_stored_along_other_axes_is_the_same_label(sample_label, letters
     assert values(second).sum() == values(sample_label).sum()
 
 
-def test_labels_cut_from_one_lattice_are_compared_voxel_by_voxel(sample_label):
+def test_cropped_masks_of_one_lattice_are_compared_exactly(sample_label):
     mask = sitk.BinaryDilate(sample_label, [1, 1, 1])
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(mask)
@@ -180,7 +180,7 @@ def test_labels_cut_from_one_lattice_are_compared_voxel_by_voxel(sample_label):
     assert there_and_back.dice == compare_masks(mask, sample_label).dice
 
 
-def test_the_grid_is_no_larger_than_both_and_a_little_room():
+def test_common_grid_is_the_bounding_box_with_margin():
     first, second = box((5, 6, 7), (15, 15, 15)), box((12, 6, 7), (20, 20, 20))
     for image in on_common_grid(first, second):
         assert np.all(np.array(image.GetSize()) <= [15 + 4, 14 + 4, 13 + 4])
@@ -189,7 +189,7 @@ def test_the_grid_is_no_larger_than_both_and_a_little_room():
     assert first.TransformPhysicalPointToIndex((5, 6, 7)) in [(1, 1, 1), (2, 2, 2)]
 
 
-def test_a_mask_beyond_the_labels_field_of_view_counts_in_full():
+def test_mask_beyond_the_labels_image_is_counted():
     mask = box((0, 5, 5), (40, 15, 15))
     label = box((0, 5, 5), (20, 15, 15))[:20]
     comparison = compare_masks(mask, label)
@@ -198,7 +198,7 @@ def test_a_mask_beyond_the_labels_field_of_view_counts_in_full():
 
 
 @pytest.mark.parametrize("direction", SOME_DIRECTIONS.values(), ids=SOME_DIRECTIONS)
-def test_the_same_organ_on_an_oblique_grid_is_nearly_the_same(direction):
+def test_same_organ_on_oblique_grid_is_nearly_equal(direction):
     oblique = ellipsoid(spacing=(1.5, 1.5, 2.0), direction=direction)
     straight = ellipsoid(spacing=(1.5, 1.5, 2.0))
     comparison = compare_masks(oblique, straight)
@@ -207,7 +207,7 @@ def test_the_same_organ_on_an_oblique_grid_is_nearly_the_same(direction):
     assert abs(comparison.volume_difference_percent) < 1
 
 
-def test_two_that_lie_in_different_places_of_the_world_are_refused_before_memory_runs_out():
+def test_masks_far_apart_raise_user_error():
     first, second = box((5, 5, 5), (15, 15, 15)), box((5, 5, 5), (15, 15, 15))
     second.SetOrigin((2000, -3000, 1500))
     with pytest.raises(UserError, match="same CT"):
@@ -215,7 +215,7 @@ def test_two_that_lie_in_different_places_of_the_world_are_refused_before_memory
 
 
 @pytest.mark.parametrize("other", [sitk.Image(8, 8, sitk.sitkUInt8), sitk.Image([4, 4, 4], sitk.sitkVectorUInt8, 3)])
-def test_what_is_no_3d_image_of_numbers_is_refused(other):
+def test_non_scalar_3d_image_raises_user_error(other):
     with pytest.raises(UserError, match=r"^[^.]*3D images[^.]*\.$"):
         compare_masks(box((1, 1, 1), (3, 3, 3)), other)
 
@@ -223,10 +223,10 @@ def test_what_is_no_3d_image_of_numbers_is_refused(other):
 # --- errors by height ------------------------------------------------------------------------------------
 
 
-def test_errors_are_told_for_the_slice_they_lie_in():
+def test_errors_by_height_of_boxes():
     spacing = (1.0, 1.0, 2.5)
     label = box((10, 10, 5), (20, 20, 25), spacing)
-    mask = box((10, 10, 8), (20, 22, 27), spacing)  # three slices missing below, two too many above, two rows too many
+    mask = box((10, 10, 8), (20, 22, 27), spacing)  # 3 slices missing below, 2 extra above, 2 extra rows
     errors = errors_by_height(mask, label)
     np.testing.assert_allclose(errors.height_mm, 2.5 * np.arange(20))
     np.testing.assert_allclose(errors.relative_height, np.linspace(0, 1, 20))
@@ -236,7 +236,7 @@ def test_errors_are_told_for_the_slice_they_lie_in():
 
 
 @pytest.mark.parametrize("letters", SOME_ORIENTATIONS)
-def test_height_goes_up_the_body_however_the_label_is_stored(sample_label, letters):
+def test_errors_by_height_do_not_depend_on_stored_orientation(sample_label, letters):
     mask = sitk.BinaryDilate(sample_label, [2, 1, 2])
     bottom = int(np.flatnonzero(values(sample_label).any(axis=(1, 2)))[0])
     mask[:, :, bottom + 4 : bottom + 7] = 0
@@ -249,11 +249,11 @@ def test_height_goes_up_the_body_however_the_label_is_stored(sample_label, lette
 
 
 @pytest.mark.parametrize("direction", SOME_DIRECTIONS.values(), ids=SOME_DIRECTIONS)
-def test_on_an_oblique_grid_all_errors_are_counted_once_and_at_their_height(direction):
+def test_errors_by_height_on_oblique_grid_are_complete(direction):
     grid = {"spacing": (1.5, 1.5, 3.0), "direction": direction, "extent": 130.0}
     label = ellipsoid(radii=(30, 25, 40), **grid)
     lower = phantom(lambda at: (at[..., 2] < 20).astype(np.uint8), **grid)
-    mask = label * lower  # cut off 20 mm above the middle
+    mask = label * lower  # truncated 20 mm above the center
     errors = errors_by_height(mask, label)
     voxel_ml = np.prod(grid["spacing"]) / 1000
     missing = np.count_nonzero(values(label) & ~(values(mask) > 0)) * voxel_ml
@@ -267,14 +267,14 @@ def test_on_an_oblique_grid_all_errors_are_counted_once_and_at_their_height(dire
     assert at_63 == pytest.approx(np.pi * 30 * 25 * (1 - (23 / 40) ** 2), rel=0.15)
 
 
-def test_a_label_of_one_slice_has_one_height():
+def test_errors_by_height_of_single_slice_label():
     label = box((10, 10, 5), (20, 20, 6))
     errors = errors_by_height(empty_like(label), label)
     assert (errors.height_mm.tolist(), errors.relative_height.tolist()) == ([0], [0])
     np.testing.assert_allclose(errors.false_negative_ml, [0.1])
 
 
-def test_an_empty_label_has_no_height():
+def test_errors_by_height_of_empty_label_raises_user_error():
     label = box((10, 10, 5), (20, 20, 6))
     with pytest.raises(UserError, match="The label is empty"):
         errors_by_height(label, empty_like(label))

@@ -1,4 +1,4 @@
-"""Measures of a mask, and of a mask against a label."""
+"""Size, position and shape of a mask."""
 
 import time
 from itertools import product
@@ -9,64 +9,17 @@ import SimpleITK as sitk
 from scipy.spatial.distance import pdist
 
 from phantoms import LEFT_HANDED, SOME_DIRECTIONS, SOME_ORIENTATIONS, ellipsoid, turned
-from SpleenSmoothSegLib.metrics.overlap import Overlap, measure_overlap
 from SpleenSmoothSegLib.metrics.shape import center_lps, extent_mm, longest_mm, reaches_edge, volume_ml
-
-MASK = np.array([1, 1, 1, 0, 0, 0], bool)
-LABEL = np.array([0, 1, 1, 1, 1, 0], bool)
-EMPTY = np.zeros(6, bool)
-
-
-def test_overlap_counts_what_is_right_too_much_and_missing():
-    assert Overlap.of(MASK, LABEL) == Overlap(tp=2, fp=1, fn=2)
-
-
-def test_dice_precision_and_recall_are_the_papers():
-    overlap = Overlap.of(MASK, LABEL)
-    assert overlap.dice == pytest.approx(2 * 2 / (3 + 4))
-    assert overlap.precision == pytest.approx(2 / 3)
-    assert overlap.recall == pytest.approx(2 / 4)
-
-
-@pytest.mark.parametrize(
-    ("mask", "label", "dice", "precision", "recall"),
-    [
-        (MASK, MASK, 1, 1, 1),
-        (MASK, ~MASK, 0, 0, 0),
-        (MASK, EMPTY, 0, 0, 1),
-        (EMPTY, MASK, 0, 1, 0),
-        (EMPTY, EMPTY, 1, 1, 1),
-    ],
-    ids=["the same", "disjoint", "all too much", "all missing", "nothing there, nothing found"],
-)
-def test_measures_of_the_extremes(mask, label, dice, precision, recall):
-    overlap = Overlap.of(mask, label)
-    assert (overlap.dice, overlap.precision, overlap.recall) == (dice, precision, recall)
-
-
-def test_a_sum_of_overlaps_measures_several_parts_as_one():
-    parts = sum((Overlap.of(MASK[i : i + 2], LABEL[i : i + 2]) for i in (0, 2, 4)), Overlap())
-    assert parts == Overlap.of(MASK, LABEL)
-
-
-def test_a_mask_is_compared_with_one_value_of_a_label():
-    label = sitk.GetImageFromArray(np.array([[[0, 1, 6, 6]]], np.int16))
-    mask = sitk.GetImageFromArray(np.array([[[0, 0, 255, 255]]], np.uint8))
-    assert measure_overlap(mask, label, value=6) == Overlap(tp=2, fp=0, fn=0)
-    assert measure_overlap(mask, label) == Overlap(tp=0, fp=2, fn=1)
 
 
 @pytest.mark.parametrize("direction", [turned(10, 20, 30), LEFT_HANDED], ids=["oblique", "left-handed"])
-def test_the_volume_is_that_of_the_nonzero_voxels_whatever_the_grid(direction):
+def test_volume_ml_counts_nonzero_voxels_on_any_grid(direction):
     label = ellipsoid(radii=(40, 25, 45), spacing=(0.9, 1.1, 3.0), direction=direction)
     assert volume_ml(label * 255) == pytest.approx(4 / 3 * np.pi * 40 * 25 * 45 / 1000, rel=0.01)
 
 
-def test_an_empty_mask_has_no_volume():
+def test_volume_ml_of_empty_mask_is_0():
     assert volume_ml(sitk.Image(4, 4, 4, sitk.sitkUInt8)) == 0.0
-
-
-# ---- place and size
 
 
 def blocks(*regions: tuple[slice, slice, slice], spacing=(0.8, 0.9, 2.5), direction=None) -> sitk.Image:
@@ -84,15 +37,15 @@ def blocks(*regions: tuple[slice, slice, slice], spacing=(0.8, 0.9, 2.5), direct
 BLOCK = np.s_[2:8, 10:25, 4:34]  # 6 slices, 15 rows, 30 columns
 
 
-def test_the_extent_is_that_of_the_voxels_from_right_to_left_front_to_back_bottom_to_top():
+def test_extent_mm_includes_whole_voxels():
     assert extent_mm(blocks(BLOCK)) == pytest.approx((30 * 0.8, 15 * 0.9, 6 * 2.5))
 
 
-def test_the_extent_reaches_to_the_edges_of_the_image():
+def test_extent_mm_of_full_image():
     assert extent_mm(blocks(np.s_[:, :, :])) == pytest.approx((40 * 0.8, 30 * 0.9, 20 * 2.5))
 
 
-def test_parts_far_apart_are_measured_together():
+def test_separate_parts_are_measured_together():
     parts = blocks(np.s_[0, 0, 0], np.s_[19, 29, 39])
     assert extent_mm(parts) == pytest.approx((40 * 0.8, 30 * 0.9, 20 * 2.5))
     centers = np.linalg.norm([39 * 0.8, 29 * 0.9, 19 * 2.5])
@@ -100,25 +53,25 @@ def test_parts_far_apart_are_measured_together():
     assert center_lps(parts) == pytest.approx((-50 + 19.5 * 0.8, 20 + 14.5 * 0.9, 1000 + 9.5 * 2.5))
 
 
-def test_one_voxel_is_as_long_as_its_longest_side():
+def test_single_voxel_has_the_size_of_the_voxel():
     voxel = blocks(np.s_[5, 6, 7])
     assert extent_mm(voxel) == pytest.approx((0.8, 0.9, 2.5))
     assert longest_mm(voxel) == pytest.approx(2.5)
     assert center_lps(voxel) == pytest.approx(voxel.TransformIndexToPhysicalPoint((7, 6, 5)))
 
 
-def test_a_row_of_voxels_is_as_long_as_its_voxels():
+def test_longest_mm_of_a_row_of_voxels():
     assert longest_mm(blocks(np.s_[5, 6, 3:33])) == pytest.approx(30 * 0.8)
 
 
-def test_an_empty_mask_has_no_extent_no_length_and_no_center():
+def test_empty_mask_has_zero_size_and_no_center():
     empty = blocks()
     assert (extent_mm(empty), longest_mm(empty), center_lps(empty)) == ((0, 0, 0), 0, None)
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.8, 0.8, 3.0)], ids=str)
 @pytest.mark.parametrize("direction", SOME_DIRECTIONS.values(), ids=SOME_DIRECTIONS)
-def test_an_ellipsoid_has_its_size_and_place_whatever_the_grid(direction, spacing):
+def test_ellipsoid_size_and_center_do_not_depend_on_the_grid(direction, spacing):
     label = ellipsoid((3.0, -4.0, 5.0), (30, 20, 45), spacing=spacing, direction=direction)
     voxel = max(spacing)
     assert extent_mm(label) == pytest.approx((60, 40, 90), abs=voxel)
@@ -126,8 +79,8 @@ def test_an_ellipsoid_has_its_size_and_place_whatever_the_grid(direction, spacin
     assert center_lps(label) == pytest.approx((3, -4, 5), abs=0.1)
 
 
-def test_what_lies_aslant_is_as_long_as_it_is():
-    """45 degrees to the axes of the body: no extent along them is its length."""
+def test_longest_mm_of_diagonal_bar_is_its_length():
+    """At 45 degrees to the patient's axes, the extent along each is shorter than the bar."""
     z_turned = np.s_[9:11, 13:17, :]  # 40 columns of 1 mm
     bar = blocks(z_turned, spacing=(1.0, 1.0, 1.0), direction=turned(0, 0, 45))
     assert 40 <= longest_mm(bar) < 40.5
@@ -135,14 +88,14 @@ def test_what_lies_aslant_is_as_long_as_it_is():
 
 
 @pytest.mark.parametrize("orientation", SOME_ORIENTATIONS)
-def test_the_orientation_in_which_a_mask_is_stored_does_not_matter(sample_label, orientation):
+def test_shape_does_not_depend_on_stored_orientation(sample_label, orientation):
     stored = sitk.DICOMOrient(sample_label, orientation)
     assert extent_mm(stored) == pytest.approx(extent_mm(sample_label))
     assert longest_mm(stored) == pytest.approx(longest_mm(sample_label))
     assert center_lps(stored) == pytest.approx(center_lps(sample_label))
 
 
-def test_the_length_is_the_largest_distance_of_any_two_points_of_the_border():
+def test_longest_mm_matches_brute_force():
     voxels = np.random.default_rng(3).random((7, 9, 8)) < 0.1
     mask = sitk.GetImageFromArray(voxels.astype(np.uint8))
     mask.SetSpacing((0.7, 1.1, 3.0))
@@ -158,13 +111,13 @@ def test_the_length_is_the_largest_distance_of_any_two_points_of_the_border():
 
 
 @pytest.mark.parametrize("pixel", ["UInt8", "Int16", "Float32"])
-def test_any_value_but_0_counts(pixel):
+def test_any_nonzero_value_is_foreground(pixel):
     mask = sitk.Cast(blocks(BLOCK) * 6, getattr(sitk, f"sitk{pixel}"))
     assert extent_mm(mask) == extent_mm(blocks(BLOCK))
     assert center_lps(mask) == center_lps(blocks(BLOCK))
 
 
-def test_a_mask_at_an_edge_of_the_image_may_be_cut_off():
+def test_reaches_edge_for_each_side_of_the_image():
     inside = sitk.Image(6, 5, 4, sitk.sitkUInt8)
     assert not reaches_edge(inside)
     inside[2, 2, 2] = 1
@@ -175,8 +128,8 @@ def test_a_mask_at_an_edge_of_the_image_may_be_cut_off():
         assert reaches_edge(mask)
 
 
-def test_a_whole_ct_is_measured_at_once():
-    """Milliseconds; comparing all points of the border with each other would take minutes."""
+def test_shape_of_512_x_512_x_300_ct_takes_under_half_a_second():
+    """Comparing all pairs of border points would take minutes."""
     spleen = ellipsoid(radii=(40, 35, 70), spacing=(0.75, 0.75, 1.0), extent=(84, 72, 144))
     spleen = sitk.ConstantPad(spleen, (300, 300, 100), (100, 116, 56))
     assert spleen.GetSize() == (512, 512, 300)
