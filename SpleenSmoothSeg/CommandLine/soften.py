@@ -87,10 +87,10 @@ def soften(job: Job, border) -> None:
     """Write the soft label of one job; raises UserError."""
     from SpleenSmoothSegLib.border.kernels import smooth_border
     from SpleenSmoothSegLib.io.atomic import atomic_write
-    from SpleenSmoothSegLib.io.images import read_image
+    from SpleenSmoothSegLib.io.labels import read_label
     from SpleenSmoothSegLib.io.writing import write_image
 
-    soft = smooth_border(read_image(job.ct), border, job.value)
+    soft = smooth_border(read_label(job.ct), border, job.value)
     with atomic_write(job.soft_label) as aside:
         write_image(soft, aside)
 

@@ -299,14 +299,14 @@ def bad_inputs() -> dict:
         "2D": (lambda path: write(ct[:, :, 5], path), "is not a 3D volume (2D)"),
         "4D": (lambda path: write(sitk.JoinSeries([ct, ct]), path), "is not a 3D volume (4D)"),
         "one slice": (lambda path: write(ct[:, :, 5:6], path), "has only one slice"),
-        "NaN": (lambda path: write(nan, path), "not a number"),
+        "NaN": (lambda path: write(nan, path), "NaN or infinite"),
         "RGB": (lambda path: write(sitk.Compose(gray, gray, gray), path), "color or vector"),
         "complex": (lambda path: write(sitk.RealAndImaginaryToComplex(real, real), path), "holds complex"),
         "MR": (lambda path: write(sitk.RescaleIntensity(real, 0, 1500), path), "does not look like a CT"),
         "z-scores": (lambda path: write(sitk.Normalize(real), path), "does not look like a CT"),
         "offset": (lambda path: write(ct + 1024, path), "does not look like a CT"),
-        "folder without CTs": (Path.mkdir, "holds no CT"),
-        "MR series": (lambda path: write_dicom(ct, path, modality="MR"), "holds MR and no CT series"),
+        "folder without CTs": (Path.mkdir, "contains no CT"),
+        "MR series": (lambda path: write_dicom(ct, path, modality="MR"), "contains MR but no CT series"),
     }
 
 
@@ -365,7 +365,7 @@ def test_a_failed_run_leaves_the_old_results_as_they_were(run, monkeypatch):
     monkeypatch.setattr(overlay, "write_overlay", fail)
     code, _, err = run("ct.nii.gz", "-o", "out", "--overwrite")
     assert code == 1
-    assert "cannot be written (no space left on device); free space there or choose another place." in err
+    assert "cannot be written (no space left on device); free up disk space or choose another location." in err
     assert Path("out/ct_spleen.seg.nrrd").read_bytes() == old
     assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd"]
 
@@ -388,7 +388,7 @@ def test_a_read_only_place_is_told_before_any_work(refusal, no_networks, place):
     [
         (["ct.nii.gz", "-o", "ct.nii.gz", "--overwrite"], "would replace"),
         (["ct.nii.gz", "-o", "ct.nii.gz/deeper"], "is a file, so no folder can be there"),
-        (["ct.nii.gz", "-o", "out.mhd"], "ends in no format to write to"),
+        (["ct.nii.gz", "-o", "out.mhd"], "has an unsupported suffix"),
         (["ct.nii.gz", "nothing.nii.gz"], "does not exist"),
         (["ct.nii.gz", "--model", "nowhere"], "is not a model folder"),
         (["ct.nii.gz", "--model", "."], "is not a model folder"),

@@ -96,7 +96,7 @@ def test_the_dataset_itself_is_never_written_to(dataset, folder, capsys):
     [
         (["nowhere", "out", "--border", "gaussian:1mm"], "dataset.json"),
         (["nowhere", "out"], "--border"),
-        (["nowhere", "out", "--border", "gauss:1mm"], "no border kernel"),
+        (["nowhere", "out", "--border", "gauss:1mm"], "Unknown border kernel"),
         (["nowhere", "out", "--border", "gaussian:1000mm"], "1000"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Reading and writing: images, DICOM series, datasets, and files that appear whole or not at all."""
+"""Reading and writing of images, labels, DICOM series and datasets, and atomic file output."""

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic output: files and folders appear complete or not at all."""
 
 import contextlib
 import os
@@ -16,75 +16,75 @@ _unfinished: set[Path] = set()
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; rename it to `path` at the end, or remove what was written on an error.
+    """Yield a temporary path next to `path`; rename it to `path` on success, remove it on an error.
 
-    Works for files and folders; what stood at `path` is replaced at the end only, but a folder never by a file.
+    Works for files and folders. An existing `path` is replaced only at the end; a folder is never replaced by a file.
 
     Raises:
-        UserError: the place cannot be written to or is full.
+        UserError: the location is not writable or the disk is full.
     """
     path = Path(path)
-    aside = _hidden_name(path)
+    temporary = _temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _unfinished.add(aside)
-        yield aside
-        _replace(aside, path)
+        _unfinished.add(temporary)
+        yield temporary
+        _replace(temporary, path)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise _write_error(path, error) from error
     finally:
-        _remove(aside)
-        _unfinished.discard(aside)
+        _remove(temporary)
+        _unfinished.discard(temporary)
 
 
 def remove_unfinished() -> None:
-    """Remove what is being written aside, for a program that ends at once, without leaving `atomic_write`."""
-    for aside in tuple(_unfinished):
-        _remove(aside)
+    """Remove the temporary paths of every open `atomic_write`, for a process that is about to exit without cleanup."""
+    for temporary in tuple(_unfinished):
+        _remove(temporary)
 
 
 def check_writable(folder: Path) -> None:
-    """Raise UserError unless files can be put into `folder`, which is made if it is not there."""
+    """Create `folder` if needed; raise UserError unless files can be written to it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x")
     except OSError as error:
-        raise _cannot_write(folder, error) from error
+        raise _write_error(folder, error) from error
 
 
 def nearest_existing(folder: Path) -> Path:
-    """The folder, or the nearest above it that exists; it may turn out to be a file."""
-    return next(place for place in (folder, *folder.parents) if place.exists())
+    """`folder`, or its nearest existing parent, which may be a file."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
-def _cannot_write(path: Path, error: OSError) -> UserError:
+def _write_error(path: Path, error: OSError) -> UserError:
     reason = (error.strerror or str(error)).lower()
-    return UserError(f'"{path}" cannot be written ({reason}); free space there or choose another place.')
+    return UserError(f'"{path}" cannot be written ({reason}); free up disk space or choose another location.')
 
 
-def _hidden_name(path: Path) -> Path:
-    """A new short name beside `path`; it ends as `path` does, because writers choose the format by that."""
+def _temporary_name(path: Path) -> Path:
+    """A new short hidden name next to `path`, with the same suffix because writers choose the format by it."""
     return path.with_name(f".{uuid.uuid4().hex[:8]}-{path.name[-30:]}")
 
 
-def _replace(aside: Path, path: Path) -> None:
-    if aside.is_dir() and path.is_dir() and not path.is_symlink():
-        # A folder cannot be renamed onto one that holds files, so the old one steps aside first.
-        old = _hidden_name(path)
+def _replace(temporary: Path, path: Path) -> None:
+    if temporary.is_dir() and path.is_dir() and not path.is_symlink():
+        # A folder cannot be renamed onto a non-empty one, so the old one is renamed first.
+        old = _temporary_name(path)
         os.rename(path, old)
         try:
-            os.rename(aside, path)
+            os.rename(temporary, path)
         except BaseException:
             os.rename(old, path)
             raise
         _remove(old)
     else:
-        os.replace(aside, path)
+        os.replace(temporary, path)
 
 
 def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # where it could not be made it cannot be removed either
+    with contextlib.suppress(OSError):  # if it could not be created, it cannot be removed either
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

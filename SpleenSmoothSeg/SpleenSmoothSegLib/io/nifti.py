@@ -1,19 +1,20 @@
-"""What ITK does not tell of NIfTI files.
+"""Integrity check of NIfTI files, for the defects that ITK does not report.
 
-It reads a truncated file as if it were whole, reads NaN as 0, and says nothing when the disk is full while it writes.
+ITK reads truncated files without an error, reads NaN as 0, and does not report a full disk when writing.
 """
 
 import gzip
 import math
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 _CHUNK = 1 << 22  # bytes; a whole number of voxels of any type
 
-# The fields that say how long a file must be, of NIfTI-1 and NIfTI-2: https://nifti.nimh.nih.gov
+# Header fields that define the length of the file, in NIfTI-1 and NIfTI-2: https://nifti.nimh.nih.gov
 _FIELDS = ["header_size", "dim", "datatype", "bits", "offset"]
 _HEADERS = [
     np.dtype({"names": _FIELDS, "formats": formats, "offsets": offsets, "itemsize": size})
@@ -26,34 +27,34 @@ _FLOATS = {16: "f4", 64: "f8"}
 
 
 def find_defect(path: Path) -> str | None:
-    """What is wrong with a NIfTI file: "incomplete", "not finite", "no NIfTI", or None. Reads it from end to end."""
+    """Read a whole NIfTI file and return its defect: "incomplete", "not finite", "not NIfTI", or None."""
     try:
         with open(path, "rb") as file:
             is_compressed = file.read(2) == b"\x1f\x8b"
         with (gzip.open if is_compressed else open)(path, "rb") as file:
-            return _trouble_of(file)
+            return _find_defect(file)
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return "incomplete"
 
 
-def _trouble_of(file) -> str | None:
+def _find_defect(file: IO[bytes]) -> str | None:
     start = file.read(_HEADERS[-1].itemsize)
     header = _header(start)
     if header is None:
-        return "no NIfTI"
+        return "not NIfTI"
     float_type = _FLOATS.get(int(header["datatype"]))
     shape = header["dim"][1 : 1 + int(header["dim"][0])].tolist()
-    missing = math.prod(shape) * int(header["bits"]) // 8
+    remaining = math.prod(shape) * int(header["bits"]) // 8
     file.seek(int(header["offset"]))
     finite = True
-    while missing > 0 and (chunk := file.read(min(_CHUNK, missing))):
-        missing -= len(chunk)
+    while remaining > 0 and (chunk := file.read(min(_CHUNK, remaining))):
+        remaining -= len(chunk)
         if float_type and len(chunk) % np.dtype(float_type).itemsize == 0:
             values = np.frombuffer(chunk, np.dtype(float_type).newbyteorder(header.dtype["bits"].byteorder))
             finite = finite and bool(np.isfinite(values).all())
-    if missing:
+    if remaining:
         return "incomplete"
-    file.read(1)  # the end of a compressed file holds its checksum
+    file.read(1)  # makes gzip check the checksum at the end
     return None if finite else "not finite"
 
 

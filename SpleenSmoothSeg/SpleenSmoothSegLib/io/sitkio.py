@@ -1,4 +1,4 @@
-"""Calling ITK: with names that it can take, and without its own words on the console."""
+"""Wrappers for calls to ITK: file names that it accepts, and no output of its own on the console."""
 
 import contextlib
 import os
@@ -12,40 +12,40 @@ from ..errors import UserError
 
 
 def itk_name(path: Path | str) -> str:
-    """The name as ITK takes it; raises UserError for one that is not valid text, on which ITK ends the program."""
+    """The file name as text for ITK; raises UserError if it is not valid UTF-8, which would crash ITK."""
     name = str(path)
     try:
         name.encode("utf-8")
     except UnicodeEncodeError as error:
         shown = name.encode("utf-8", "replace").decode()
-        raise UserError(f'"{shown}" has a name that is not valid text; rename it.') from error
+        raise UserError(f'"{shown}" has a name that is not valid UTF-8; rename it.') from error
     return name
 
 
 @contextlib.contextmanager
 def silence_itk() -> Iterator[None]:
-    """Nothing that ITK and the libraries below it write to stderr is shown: a person gets our sentence instead.
+    """Suppress everything that ITK and its libraries write to stderr; our own messages replace it.
 
-    ITK's own warnings can be switched off, those of its NIfTI and MetaImage libraries only go with the whole stream.
+    ITK's warnings can be turned off, but its NIfTI and MetaImage libraries write to file descriptor 2 directly.
     """
-    shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+    display = sitk.ProcessObject.GetGlobalWarningDisplay()
     sitk.ProcessObject.SetGlobalWarningDisplay(False)
     try:
         with _no_stderr():
             yield
     finally:
-        sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+        sitk.ProcessObject.SetGlobalWarningDisplay(display)
 
 
 @contextlib.contextmanager
 def _no_stderr() -> Iterator[None]:
     with contextlib.ExitStack() as undo:
-        with contextlib.suppress(OSError):  # a program without a console has no stream 2
+        with contextlib.suppress(OSError):  # a program without a console has no file descriptor 2
             if sys.stderr is not None:
                 sys.stderr.flush()
             console = os.dup(2)
             undo.callback(os.close, console)
-            with open(os.devnull, "wb") as nowhere:
+            with open(os.devnull, "wb") as null:
                 undo.callback(os.dup2, console, 2)
-                os.dup2(nowhere.fileno(), 2)
+                os.dup2(null.fileno(), 2)
         yield

@@ -1,4 +1,4 @@
-"""How Slicer knows a spleen: name, color and terminology of its segment."""
+"""Name, color and terminology of a spleen segment in Slicer."""
 
 NAME = "Spleen"
 COLOR = (157 / 255, 108 / 255, 162 / 255)

@@ -1,4 +1,4 @@
-"""Masks and maps on disk: ``.seg.nrrd`` that Slicer opens as a segmentation, or an image format of one file."""
+"""Writing of masks and maps: ``.seg.nrrd``, which Slicer opens as a segmentation, or a single-file image format."""
 
 import contextlib
 import os
@@ -20,18 +20,18 @@ OUTPUT_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 
 @contextlib.contextmanager
 def atomic_writes(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
-    """Yield, for each path, the one to write to; on an error nothing of them is left, not even a new folder.
+    """`atomic_write` for several paths: yield the temporary path of each; on an error, all and new folders are removed.
 
-    Raises UserError where a place cannot be written to.
+    Raises UserError if a location is not writable.
     """
     paths = list(paths)
     new_folders = {folder for path in paths for folder in path.parents if not folder.exists()}
     try:
-        with contextlib.ExitStack() as together:
-            yield {path: together.enter_context(atomic_write(path)) for path in paths}
+        with contextlib.ExitStack() as stack:
+            yield {path: stack.enter_context(atomic_write(path)) for path in paths}
     except BaseException:
         for folder in sorted(new_folders, key=lambda folder: -len(folder.parts)):
-            with contextlib.suppress(OSError):  # not made yet, or somebody else has put a file there
+            with contextlib.suppress(OSError):  # not created yet, or contains someone else's files
                 folder.rmdir()
         raise
 
@@ -39,11 +39,11 @@ def atomic_writes(paths: Iterable[Path]) -> Iterator[dict[Path, Path]]:
 def write_mask(mask: sitk.Image, path: Path, compressed: bool = True) -> None:
     """Write a mask: as a segmentation if the name ends in ".seg.nrrd", else as a labelmap image.
 
-    Not `compressed`, it is written and read more quickly (".nii.gz" always is).
+    Uncompressed files are faster to write and read; ".nii.gz" is always compressed.
 
     Raises:
-        UserError: an unknown suffix.
-        OSError: the place cannot be written to or is full; a part of the file may be there.
+        UserError: unsupported suffix.
+        OSError: the location is not writable or the disk is full; a partial file may remain.
     """
     if path.name.lower().endswith(SEGMENTATION_SUFFIX):
         _write_segmentation(mask, path, compressed)
@@ -52,24 +52,24 @@ def write_mask(mask: sitk.Image, path: Path, compressed: bool = True) -> None:
 
 
 def write_image(image: sitk.Image, path: Path, compressed: bool = True) -> None:
-    """Write an image, compressed where the format can; raises as `write_mask`."""
+    """Write an image, compressed if the format supports it; raises like `write_mask`."""
     check_suffix(path)
     with silence_itk():
         try:
             sitk.WriteImage(image, itk_name(path), useCompression=compressed)
-        except RuntimeError as error:  # so ITK tells of a full disk and a read-only folder, as of anything else
+        except RuntimeError as error:  # raised by ITK for a full disk and a read-only folder, without the reason
             raise OSError(_reason(path.parent)) from error
     if path.name.endswith(nifti.NIFTI_SUFFIXES) and nifti.find_defect(path):
         raise OSError(_reason(path.parent))
 
 
 def check_suffix(path: Path) -> None:
-    """Raise UserError unless `path` ends in a suffix of an image format that holds a CT's grid in one file.
+    """Raise UserError unless `path` has the suffix of an image format that stores the grid in the same file.
 
-    In small letters: ITK writes to another file than was named, or none, where they are capital.
+    Lowercase only: for uppercase suffixes ITK writes to another file or none.
     """
     if not (path.name.endswith(OUTPUT_SUFFIXES) or path.name.lower().endswith(SEGMENTATION_SUFFIX)):
-        raise UserError(f'"{path}" ends in no format to write to; use {SEGMENTATION_SUFFIX} or .nii.gz.')
+        raise UserError(f'"{path}" has an unsupported suffix; use {SEGMENTATION_SUFFIX} or .nii.gz.')
 
 
 def _write_segmentation(mask: sitk.Image, path: Path, compressed: bool) -> None:

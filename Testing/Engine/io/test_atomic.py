@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Atomic output of files and folders."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ LIBRARY = REPOSITORY / "SpleenSmoothSeg"
 
 @pytest.fixture
 def full_disk(tmp_path):
-    """A folder on a disk of its own that has room for one small file."""
+    """A folder on a separate disk with room for one small file."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
@@ -30,7 +30,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_there_only_after_all_of_it_was_written(tmp_path):
+def test_atomic_write_of_file_appears_at_the_end(tmp_path):
     path = tmp_path / "result.txt"
     with atomic_write(path) as aside:
         aside.write_text("half")
@@ -41,7 +41,7 @@ def test_a_file_is_there_only_after_all_of_it_was_written(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, UserError])
-def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, error):
+def test_atomic_write_keeps_the_old_file_on_error(tmp_path, error):
     path = tmp_path / "result.txt"
     path.write_text("old")
     with pytest.raises(error), atomic_write(path) as aside:
@@ -51,7 +51,7 @@ def test_after_an_error_the_old_file_is_there_and_nothing_else(tmp_path, error):
     assert names(tmp_path) == ["result.txt"]
 
 
-def test_after_an_error_the_old_folder_is_there_and_nothing_else(tmp_path):
+def test_atomic_write_keeps_the_old_folder_on_error(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "old").write_text("old")
     with pytest.raises(ValueError), atomic_write(tmp_path / "folder") as aside:
@@ -62,7 +62,7 @@ def test_after_an_error_the_old_folder_is_there_and_nothing_else(tmp_path):
     assert names(tmp_path / "folder") == ["old"]
 
 
-def test_a_folder_takes_the_place_of_an_old_one_as_a_whole(tmp_path):
+def test_atomic_write_replaces_a_folder(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "old").write_text("old")
     with atomic_write(tmp_path / "folder") as aside:
@@ -72,7 +72,7 @@ def test_a_folder_takes_the_place_of_an_old_one_as_a_whole(tmp_path):
     assert names(tmp_path / "folder") == ["new"]
 
 
-def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+def test_atomic_write_restores_the_old_folder_if_rename_fails(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "old").write_text("old")
     rename = os.rename
@@ -90,7 +90,7 @@ def test_the_old_folder_comes_back_when_the_new_one_cannot_take_its_place(tmp_pa
     assert names(tmp_path / "folder") == ["old"]
 
 
-def test_a_folder_is_never_replaced_by_a_file(tmp_path):
+def test_atomic_write_never_replaces_a_folder_by_a_file(tmp_path):
     (tmp_path / "ct.nii.gz").mkdir()
     (tmp_path / "ct.nii.gz" / "precious").write_text("old")
     with pytest.raises(UserError, match="cannot be written"), atomic_write(tmp_path / "ct.nii.gz") as aside:
@@ -99,7 +99,7 @@ def test_a_folder_is_never_replaced_by_a_file(tmp_path):
     assert names(tmp_path / "ct.nii.gz") == ["precious"]
 
 
-def test_a_file_is_never_replaced_by_a_folder(tmp_path):
+def test_atomic_write_never_replaces_a_file_by_a_folder(tmp_path):
     (tmp_path / "model").write_text("old")
     with pytest.raises(UserError, match="cannot be written"), atomic_write(tmp_path / "model") as aside:
         aside.mkdir()
@@ -107,14 +107,14 @@ def test_a_file_is_never_replaced_by_a_folder(tmp_path):
     assert (tmp_path / "model").read_text() == "old"
 
 
-def test_folders_on_the_way_are_made(tmp_path):
+def test_atomic_write_creates_parent_folders(tmp_path):
     with atomic_write(tmp_path / "a" / "b" / "file") as aside:
         aside.write_text("new")
     assert (tmp_path / "a" / "b" / "file").read_text() == "new"
 
 
 @pytest.mark.parametrize("suffix", [".seg.nrrd", ".nii.gz", ".png", ""])
-def test_the_name_written_to_keeps_the_suffix_by_which_writers_choose_the_format(tmp_path, suffix):
+def test_atomic_write_temporary_name_keeps_the_suffix(tmp_path, suffix):
     with atomic_write(tmp_path / f"scan 1.2.840{suffix}") as aside:
         aside.write_text("new")
         assert aside.name.endswith(suffix)
@@ -122,7 +122,7 @@ def test_the_name_written_to_keeps_the_suffix_by_which_writers_choose_the_format
 
 
 @pytest.mark.parametrize("name", ["a" * 250, "é" * 120 + ".seg.nrrd", "Ärzte & Söhne $1 'x'.nii.gz", "日本 ct.nrrd"])
-def test_any_name_that_a_file_can_have_can_be_written(tmp_path, name):
+def test_atomic_write_accepts_any_file_name(tmp_path, name):
     with atomic_write(tmp_path / name) as aside:
         aside.write_text("new")
     assert len(names(tmp_path)) == 1
@@ -130,7 +130,7 @@ def test_any_name_that_a_file_can_have_can_be_written(tmp_path, name):
 
 
 @pytest.mark.parametrize("place", ["file/below", "file/far/below", "n" * 300, "n" * 300 + "/below"])
-def test_a_place_that_cannot_be_is_told_in_one_sentence(tmp_path, place):
+def test_atomic_write_to_impossible_path_raises_user_error(tmp_path, place):
     (tmp_path / "file").write_text("old")
     with (
         pytest.raises(UserError, match=r'^".*" cannot be written \(.+\); .+\.$'),
@@ -140,16 +140,16 @@ def test_a_place_that_cannot_be_is_told_in_one_sentence(tmp_path, place):
     assert names(tmp_path) == ["file"]
 
 
-def test_a_full_disk_is_told_and_keeps_the_old_file(full_disk):
+def test_atomic_write_on_full_disk_keeps_the_old_file(full_disk):
     path = full_disk / "result.bin"
     path.write_bytes(b"old")
-    with pytest.raises(UserError, match="no space left on device.*free space there"), atomic_write(path) as aside:
+    with pytest.raises(UserError, match="no space left on device.*free up disk space"), atomic_write(path) as aside:
         aside.write_bytes(bytes(1_000_000))
     assert names(full_disk) == ["result.bin"]
     assert path.read_bytes() == b"old"
 
 
-def test_a_killed_process_leaves_the_old_file(tmp_path):
+def test_killed_process_keeps_the_old_file(tmp_path):
     path = tmp_path / "result.txt"
     path.write_text("old")
     die = "import os, sys; from SpleenSmoothSegLib.io.atomic import atomic_write\n"
@@ -158,7 +158,7 @@ def test_a_killed_process_leaves_the_old_file(tmp_path):
     assert path.read_text() == "old"
 
 
-def test_a_process_that_ends_at_once_can_remove_what_it_was_writing(tmp_path):
+def test_remove_unfinished_before_immediate_exit(tmp_path):
     end = """
 import os, sys
 from pathlib import Path
@@ -175,26 +175,26 @@ with atomic_write(sys.argv[1] + "/file") as one, atomic_write(sys.argv[1] + "/fo
     assert names(tmp_path) == ["done"]
 
 
-def test_what_was_finished_is_not_removed(tmp_path):
+def test_remove_unfinished_keeps_finished_files(tmp_path):
     with atomic_write(tmp_path / "result.txt") as aside:
         aside.write_text("whole")
-    aside.write_text("of somebody else")
+    aside.write_text("of another program")
     remove_unfinished()
     assert names(tmp_path) == sorted([aside.name, "result.txt"])
 
 
-def test_a_writable_folder_is_made_and_stays_empty(tmp_path):
+def test_check_writable_creates_an_empty_folder(tmp_path):
     check_writable(tmp_path / "new" / "folder")
     assert names(tmp_path / "new" / "folder") == []
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_sentence(tmp_path):
+def test_check_writable_of_a_file_raises_user_error(tmp_path):
     (tmp_path / "file").write_text("old")
     with pytest.raises(UserError, match="cannot be written"):
         check_writable(tmp_path / "file")
 
 
-def test_a_full_disk_is_told_before_any_work(full_disk):
+def test_check_writable_on_full_disk_raises_user_error(full_disk):
     (full_disk / "filler").write_bytes(bytes(64 * 1024))
     with pytest.raises(UserError, match="no space left"):
         check_writable(full_disk)

@@ -1,4 +1,4 @@
-"""Reading a CT, and the checks before any work: each refusal is one sentence that says what to do."""
+"""Reading and checking of a CT: every error is one sentence that includes a remedy."""
 
 import gzip
 import io
@@ -31,7 +31,7 @@ def as_float(image: sitk.Image) -> sitk.Image:
 
 
 def refusal(image_or_path) -> str:
-    """The one sentence with which an image or a file is refused."""
+    """The message of the UserError for an image or a file."""
     with pytest.raises(UserError) as refused:
         if isinstance(image_or_path, sitk.Image):
             check_ct(image_or_path, "ct")
@@ -48,35 +48,35 @@ def refusal(image_or_path) -> str:
 
 @pytest.mark.parametrize("direction", SOME_DIRECTIONS.values(), ids=SOME_DIRECTIONS)
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_every_format_keeps_voxels_and_geometry(tmp_path, suffix, direction):
+def test_read_image_keeps_voxels_and_geometry_in_every_format(tmp_path, suffix, direction):
     ct = small_ct(direction=direction)
     read = read_image(write(ct, tmp_path / f"ct{suffix}"))
     assert same_grid(read, ct)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(ct))
 
 
-def test_a_dicom_folder_is_read_as_an_image(tmp_path, ct):
+def test_read_image_of_dicom_folder(tmp_path, ct):
     assert same_grid(read_image(write_dicom(ct, tmp_path / "dicom")), ct)
 
 
-def test_a_fourth_axis_of_one_voxel_is_left_out(tmp_path, ct):
+def test_read_image_drops_a_fourth_axis_of_length_1(tmp_path, ct):
     assert same_grid(read_image(write(sitk.JoinSeries([ct]), tmp_path / "ct.nii.gz")), ct)
 
 
-def test_a_path_may_be_long_and_have_spaces_and_accents(tmp_path, ct):
+def test_read_image_accepts_long_paths_with_spaces_and_accents(tmp_path, ct):
     folder = tmp_path / "Ä spaced påth – 脾臓" / ("long" * 50) / ("name" * 50)
     assert same_grid(read_image(write(ct, folder / "ct é $x_1$.nii.gz")), ct)
 
 
-def test_nothing_of_itk_is_shown(tmp_path, ct, capfd):
-    """MetaImage's library and ITK's warnings would write to the console past Python."""
+def test_read_image_suppresses_itk_output(tmp_path, ct, capfd):
+    """MetaImage's library and ITK's warnings write to file descriptor 2 directly."""
     for path in (cut_short(write(ct, tmp_path / "ct.mha")), cut_short(write(ct, tmp_path / "ct.nrrd")), tmp_path):
         refusal(path)
     read_image(write_dicom(small_ct(spacing=(6.0, 6.0, 3.0)), tmp_path / "dicom", leave_out=[10]))
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_python_says_is_shown_before_and_after_but_not_during(capfd):
+def test_silence_itk_restores_stderr(capfd):
     print("before", file=sys.stderr)
     with silence_itk():
         os.write(2, b"during")
@@ -84,31 +84,31 @@ def test_what_python_says_is_shown_before_and_after_but_not_during(capfd):
     assert capfd.readouterr().err == "before\nafter\n"
 
 
-# ---- what cannot be read
+# ---- unreadable files
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_missing_file_raises_user_error(tmp_path):
     assert refusal(tmp_path / "ct.nii.gz").endswith("does not exist; check the path.")
 
 
-def test_a_path_through_a_file_is_told(tmp_path, ct):
+def test_path_through_a_file_raises_user_error(tmp_path, ct):
     assert "cannot be opened (not a directory)" in refusal(write(ct, tmp_path / "ct.nii.gz") / "ct.nii.gz")
 
 
-def test_a_name_longer_than_any_is_told(tmp_path):
+def test_too_long_name_raises_user_error(tmp_path):
     assert "cannot be opened (file name too long)" in refusal(tmp_path / ("long" * 100))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names are always text")
-def test_a_name_that_is_no_text_is_told(tmp_path, ct):
-    """ITK would end the program."""
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems enforce valid names")
+def test_name_that_is_not_utf8_raises_user_error(tmp_path, ct):
+    """ITK would crash."""
     path = tmp_path / os.fsdecode(b"ct_\xe9.nii.gz")
     write(ct, tmp_path / "ct.nii.gz").rename(path)
-    assert "has a name that is not valid text; rename it." in refusal(path)
+    assert "has a name that is not valid UTF-8; rename it." in refusal(path)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-def test_an_empty_file_is_told(tmp_path, suffix):
+def test_empty_file_raises_user_error(tmp_path, suffix):
     path = tmp_path / f"ct{suffix}"
     path.touch()
     assert refusal(path).endswith("is empty; copy or export it again.")
@@ -116,7 +116,7 @@ def test_an_empty_file_is_told(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [*FORMATS, ".txt", ".dcm"])
 @pytest.mark.parametrize("text", [b"hello\n", b"x" * 1000])
-def test_a_text_file_named_like_an_image_is_told(tmp_path, suffix, text):
+def test_text_file_with_image_suffix_raises_user_error(tmp_path, suffix, text):
     path = tmp_path / f"ct{suffix}"
     path.write_bytes(text)
     assert "cannot be read" in refusal(path)
@@ -124,51 +124,49 @@ def test_a_text_file_named_like_an_image_is_told(tmp_path, suffix, text):
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
 @pytest.mark.parametrize("part", [0.98, 0.5, 0.1])
-def test_a_truncated_file_is_told(tmp_path, ct, suffix, part):
+def test_truncated_file_raises_user_error(tmp_path, ct, suffix, part):
     sentence = refusal(cut_short(write(ct, tmp_path / f"ct{suffix}"), part))
     assert "damaged" in sentence
 
 
 @pytest.mark.parametrize("suffix", [".nhdr", ".mhd"])
-def test_a_header_without_its_voxels_is_told(tmp_path, ct, suffix):
+def test_header_without_data_file_raises_user_error(tmp_path, ct, suffix):
     path = write(ct, tmp_path / f"ct{suffix}")
     next(file for file in tmp_path.iterdir() if file != path).unlink()
     assert "cannot be read" in refusal(path)
 
 
-def test_a_compressed_file_with_a_wrong_byte_is_told(tmp_path, ct):
+def test_wrong_checksum_raises_user_error(tmp_path, ct):
     path = write(ct, tmp_path / "ct.nii.gz")
     data = bytearray(path.read_bytes())
-    data[-6] ^= 255  # of the checksum
+    data[-6] ^= 255  # in the checksum
     path.write_bytes(data)
     assert "damaged or incomplete" in refusal(path)
 
 
-def test_axes_that_are_not_at_right_angles_are_told(tmp_path, ct):
+def test_axes_that_are_not_perpendicular_raise_user_error(tmp_path, ct):
     path = write(ct, tmp_path / "ct.nii")
     data = bytearray(path.read_bytes())
-    struct.pack_into("<2h", data, 252, 0, 1)  # no quaternion, but a matrix,
-    struct.pack_into("<4f", data, 280, 6.0, 3.0, 0.0, 0.0)  # whose first row leans
+    struct.pack_into("<2h", data, 252, 0, 1)  # a matrix instead of a quaternion,
+    struct.pack_into("<4f", data, 280, 6.0, 3.0, 0.0, 0.0)  # with a shear in the first row
     path.write_bytes(data)
-    assert "not at right angles" in refusal(path)
+    assert "not perpendicular" in refusal(path)
 
 
-# ---- what is no CT
+# ---- invalid CTs
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("kind", [sitk.sitkFloat32, sitk.sitkFloat64])
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
-def test_a_voxel_that_is_no_number_is_told(tmp_path, ct, suffix, kind, value):
-    """ITK reads it from NIfTI as 0, which would be water."""
+def test_nan_or_infinite_voxel_raises_user_error(tmp_path, ct, suffix, kind, value):
+    """ITK reads NaN in NIfTI as 0, the value of water."""
     image = sitk.Cast(ct, kind)
     image[3, 4, 5] = float(value)
-    assert "holds voxels that are not a number or infinite; replace them" in refusal(
-        write(image, tmp_path / f"ct{suffix}")
-    )
+    assert "has NaN or infinite voxels; replace them" in refusal(write(image, tmp_path / f"ct{suffix}"))
 
 
-def no_cts(ct: sitk.Image) -> dict[str, tuple[sitk.Image, str]]:
+def invalid_cts(ct: sitk.Image) -> dict[str, tuple[sitk.Image, str]]:
     gray = sitk.Cast(sitk.RescaleIntensity(ct), sitk.sitkUInt8)
     return {
         "2D": (ct[:, :, 5], "is not a 3D volume (2D)"),
@@ -177,17 +175,20 @@ def no_cts(ct: sitk.Image) -> dict[str, tuple[sitk.Image, str]]:
         "one column": (ct[5:6], "has only one slice"),
         "color": (sitk.Compose(gray, gray, gray), "is a color or vector image"),
         "vector": (sitk.Compose(as_float(ct), as_float(ct)), "is a color or vector image"),
-        "complex": (sitk.RealAndImaginaryToComplex(as_float(ct), as_float(ct)), "holds complex of 32-bit float"),
-        "one value": (ct * 0, "holds the value 0 everywhere"),
+        "complex": (
+            sitk.RealAndImaginaryToComplex(as_float(ct), as_float(ct)),
+            "type complex of 32-bit float",
+        ),
+        "one value": (ct * 0, "has the value 0 in every voxel"),
         "MR": (sitk.RescaleIntensity(as_float(ct), 0, 1500), "does not look like a CT in Hounsfield units"),
         "z-scores": (sitk.Normalize(as_float(ct)), "does not look like a CT in Hounsfield units"),
         "label": (ct > 100, "does not look like a CT in Hounsfield units"),
-        "offset": (ct + 1024, "does not look like a CT in Hounsfield units (its values go from 24 to 1624)"),
-        "unsigned": (sitk.Cast(ct + 1024, sitk.sitkUInt16), "give a CT with its rescale slope and intercept applied"),
+        "offset": (ct + 1024, "does not look like a CT in Hounsfield units (values range from 24 to 1624)"),
+        "unsigned": (sitk.Cast(ct + 1024, sitk.sitkUInt16), "use a CT with rescale slope and intercept applied"),
         "air": (sitk.Cast(sitk.AdditiveGaussianNoise(ct * 0 - 1000, 1.0), sitk.sitkInt16), "does not look like a CT"),
-        "not a number": (sitk.Sqrt(as_float(ct)), "not a number"),
-        "meters": (_spaced(ct, 0.006), "would be 0.222 mm long; correct its voxel spacing"),
-        "micrometers": (_spaced(ct, 6000.0), "correct its voxel spacing"),
+        "NaN": (sitk.Sqrt(as_float(ct)), "NaN or infinite"),
+        "meters": (_spaced(ct, 0.006), "is 0.222 mm long, so its voxel spacing is wrong; correct it"),
+        "micrometers": (_spaced(ct, 6000.0), "voxel spacing is wrong; correct it"),
     }
 
 
@@ -197,42 +198,42 @@ def _spaced(image: sitk.Image, spacing: float) -> sitk.Image:
     return image
 
 
-@pytest.mark.parametrize("what", no_cts(small_ct()))
-def test_what_is_no_ct_is_refused_in_a_sentence(ct, what):
-    image, words = no_cts(ct)[what]
+@pytest.mark.parametrize("what", invalid_cts(small_ct()))
+def test_check_ct_of_invalid_image_raises_user_error(ct, what):
+    image, words = invalid_cts(ct)[what]
     assert words in refusal(image)
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
 @pytest.mark.parametrize("what", ["2D", "4D", "one slice", "color", "vector", "MR", "offset"])
-def test_what_is_no_ct_is_refused_from_any_format(tmp_path, ct, what, suffix):
-    image, words = no_cts(ct)[what]
+def test_check_ct_of_invalid_file_raises_user_error(tmp_path, ct, what, suffix):
+    image, words = invalid_cts(ct)[what]
     assert words in refusal(write(image, tmp_path / f"image{suffix}"))
 
 
-def test_pictures_and_single_dicom_files_are_refused(tmp_path, ct):
+def test_check_ct_of_png_or_single_dicom_file_raises_user_error(tmp_path, ct):
     gray = sitk.Cast(sitk.RescaleIntensity(ct), sitk.sitkUInt8)
     assert "(2D)" in refusal(write(gray[:, :, 5], tmp_path / "picture.png"))
     one = min(write_dicom(ct, tmp_path / "dicom").iterdir())
-    assert "has only one slice; give the whole CT series (of DICOM files: their folder)" in refusal(one)
+    assert "has only one slice; use the whole CT series (for DICOM, its folder)" in refusal(one)
 
 
 @pytest.mark.parametrize("kind", [sitk.sitkInt16, sitk.sitkInt32, sitk.sitkFloat32, sitk.sitkFloat64])
-def test_a_ct_of_any_signed_pixel_type_is_fine(ct, kind):
+def test_check_ct_accepts_signed_pixel_types(ct, kind):
     check_ct(sitk.Cast(ct, kind))
 
 
-def test_padding_far_below_air_and_windowed_cts_are_fine(ct):
+def test_check_ct_accepts_padding_and_windowed_cts(ct):
     check_ct(sitk.Clamp(ct, sitk.sitkInt16, -160, 240))
     padded = sitk.Image(ct)
     padded[0, 0, 0] = -32768
     check_ct(padded)
 
 
-# ---- NIfTI files in full
+# ---- NIfTI defects
 
 
-def test_whole_nifti_files_of_either_version_and_byte_order_have_no_trouble(tmp_path, ct):
+def test_find_defect_in_both_nifti_versions_and_byte_orders(tmp_path, ct):
     little = gzip.decompress(write(as_float(ct), tmp_path / "ct.nii.gz").read_bytes())
     voxels = sitk.GetArrayFromImage(as_float(ct)).astype(">f4")
     size = ct.GetSize()
@@ -247,22 +248,22 @@ def test_whole_nifti_files_of_either_version_and_byte_order_have_no_trouble(tmp_
     struct.pack_into(">8q", version2, 16, 3, *size, 1, 1, 1, 1)
     struct.pack_into(">q", version2, 168, 544)
     for data in (little, bytes(version1) + voxels.tobytes(), bytes(version2) + voxels.tobytes()):
-        assert trouble(tmp_path, data) is None
-        assert trouble(tmp_path, gzip.compress(data, 1)) is None
-        assert trouble(tmp_path, data[:-1]) == "incomplete"
-        assert trouble(tmp_path, gzip.compress(data[:-1], 1)) == "incomplete"
+        assert defect_of(tmp_path, data) is None
+        assert defect_of(tmp_path, gzip.compress(data, 1)) is None
+        assert defect_of(tmp_path, data[:-1]) == "incomplete"
+        assert defect_of(tmp_path, gzip.compress(data[:-1], 1)) == "incomplete"
     voxels[1, 2, 3] = np.nan
-    assert trouble(tmp_path, bytes(version2) + voxels.tobytes()) == "not finite"
-    assert trouble(tmp_path, b"") == "no NIfTI"
+    assert defect_of(tmp_path, bytes(version2) + voxels.tobytes()) == "not finite"
+    assert defect_of(tmp_path, b"") == "not NIfTI"
 
 
-def trouble(folder, data: bytes) -> str | None:
+def defect_of(folder, data: bytes) -> str | None:
     path = folder / "some.nii"
     path.write_bytes(data)
     return nifti.find_defect(path)
 
 
-def test_a_nifti_file_larger_than_a_chunk_is_checked_to_its_end(tmp_path, monkeypatch, ct):
+def test_find_defect_reads_beyond_the_first_chunk(tmp_path, monkeypatch, ct):
     monkeypatch.setattr(nifti, "_CHUNK", 1024)
     image = as_float(ct)
     assert nifti.find_defect(write(image, tmp_path / "whole.nii.gz")) is None
@@ -270,7 +271,7 @@ def test_a_nifti_file_larger_than_a_chunk_is_checked_to_its_end(tmp_path, monkey
     assert nifti.find_defect(write(image, tmp_path / "nan.nii.gz")) == "not finite"
 
 
-# ---- names and grids
+# ---- names, memory, console
 
 
 @pytest.mark.parametrize(
@@ -285,11 +286,11 @@ def test_a_nifti_file_larger_than_a_chunk_is_checked_to_its_end(tmp_path, monkey
         (".nii.gz", ".nii.gz"),
     ],
 )
-def test_a_name_loses_the_suffixes_of_an_image_only(tmp_path, path, name):
+def test_image_name_removes_only_image_suffixes(tmp_path, path, name):
     assert image_name(tmp_path / path) == name
 
 
-def test_an_image_larger_than_the_memory_is_no_damaged_file(tmp_path, ct, monkeypatch):
+def test_itk_allocation_failure_raises_memory_error(tmp_path, ct, monkeypatch):
     def too_large(path):
         raise RuntimeError("Exception thrown: Failed to allocate memory for image.")
 
@@ -299,7 +300,7 @@ def test_an_image_larger_than_the_memory_is_no_damaged_file(tmp_path, ct, monkey
         read_image(path)
 
 
-def test_reading_needs_no_console(tmp_path, ct, monkeypatch):
+def test_read_image_without_stderr(tmp_path, ct, monkeypatch):
     path = write(ct, tmp_path / "ct.nrrd")
     monkeypatch.setattr(sys, "stderr", None)
     assert same_grid(read_image(path), ct)

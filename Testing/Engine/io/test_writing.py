@@ -1,4 +1,4 @@
-"""Masks and maps on disk: what Slicer and others read back, and nothing at all where it does not fit."""
+"""Output files: content as read by Slicer and others, and no partial files on errors."""
 
 import re
 
@@ -22,13 +22,13 @@ def mask(**grid) -> sitk.Image:
 
 @pytest.fixture(params=[*SOME_DIRECTIONS, *SOME_ORIENTATIONS])
 def any_mask(request) -> sitk.Image:
-    """A mask on grids of all kinds, left-handed ones among them."""
+    """A mask on many grids, including left-handed ones."""
     if request.param in SOME_DIRECTIONS:
         return mask(direction=SOME_DIRECTIONS[request.param])
     return sitk.DICOMOrient(mask(), request.param)
 
 
-def test_slicer_knows_the_segment_as_a_spleen(tmp_path):
+def test_seg_nrrd_has_spleen_name_color_and_terminology(tmp_path):
     import slicerio
 
     write_mask(mask(), tmp_path / "spleen.seg.nrrd")
@@ -41,7 +41,7 @@ def test_slicer_knows_the_segment_as_a_spleen(tmp_path):
     assert segmentation["containedRepresentationNames"] == ["Binary labelmap"]
 
 
-def test_the_header_says_what_slicer_looks_for(tmp_path):
+def test_seg_nrrd_header_has_the_fields_that_slicer_reads(tmp_path):
     import nrrd
 
     image = mask()
@@ -60,14 +60,14 @@ def test_the_header_says_what_slicer_looks_for(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".seg.nrrd", *OUTPUT_SUFFIXES, ".SEG.NRRD"])
-def test_a_mask_is_read_back_where_it_lies(tmp_path, any_mask, suffix):
+def test_write_mask_round_trip_in_every_format(tmp_path, any_mask, suffix):
     write_mask(any_mask, tmp_path / f"spleen{suffix}")
     read = sitk.ReadImage(str(tmp_path / f"spleen{suffix}"))
     assert same_grid(read, any_mask)
     np.testing.assert_array_equal(sitk.GetArrayFromImage(read), sitk.GetArrayFromImage(any_mask))
 
 
-def test_slicerio_reads_the_mask_where_it_lies(tmp_path, any_mask):
+def test_slicerio_reads_seg_nrrd_at_the_correct_position(tmp_path, any_mask):
     import slicerio
 
     write_mask(any_mask, tmp_path / "spleen.seg.nrrd")
@@ -77,12 +77,12 @@ def test_slicerio_reads_the_mask_where_it_lies(tmp_path, any_mask):
     np.testing.assert_allclose(points.mean(axis=0)[:3], CENTER, atol=0.6)
 
 
-def test_an_empty_mask_is_a_segment_too(tmp_path):
+def test_write_mask_of_empty_mask(tmp_path):
     write_mask(mask() * 0, tmp_path / "spleen.seg.nrrd")
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "spleen.seg.nrrd"))).any()
 
 
-def test_a_probability_map_keeps_its_values(tmp_path):
+def test_write_image_keeps_float_values(tmp_path):
     probability = sitk.Cast(mask(), sitk.sitkFloat32) * 0.3
     write_image(probability, tmp_path / "p.nii.gz")
     read = sitk.ReadImage(str(tmp_path / "p.nii.gz"))
@@ -90,7 +90,7 @@ def test_a_probability_map_keeps_its_values(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".seg.nrrd", ".nrrd", ".nii", ".mha", ".nii.gz"])
-def test_an_uncompressed_file_holds_the_same_and_is_larger_where_its_format_allows(tmp_path, suffix):
+def test_uncompressed_file_has_equal_content(tmp_path, suffix):
     small, large = tmp_path / f"small{suffix}", tmp_path / f"large{suffix}"
     write_mask(mask(), small)
     write_mask(mask(), large, compressed=False)
@@ -102,16 +102,16 @@ def test_an_uncompressed_file_holds_the_same_and_is_larger_where_its_format_allo
 
 
 @pytest.mark.parametrize("end", [".png", "", ".dcm", ".mhd", ".nhdr", ".NII.GZ", ".MHA"])
-def test_a_suffix_that_holds_no_grid_in_one_file_is_refused(tmp_path, end):
-    with pytest.raises(UserError, match=r"ends in no format to write to; use .seg.nrrd or .nii.gz"):
+def test_unsupported_suffix_raises_user_error(tmp_path, end):
+    with pytest.raises(UserError, match=r"has an unsupported suffix; use .seg.nrrd or .nii.gz"):
         write_mask(mask(), tmp_path / f"spleen{end}")
     assert not everything_in(tmp_path)
 
 
-# ---- together or not at all
+# ---- atomic_writes
 
 
-def test_files_written_together_appear_together(tmp_path):
+def test_atomic_writes_appear_together(tmp_path):
     paths = [tmp_path / "new" / name for name in ("a.txt", "b.txt")]
     with atomic_writes(paths) as aside:
         for path in paths:
@@ -122,7 +122,7 @@ def test_files_written_together_appear_together(tmp_path):
 
 
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
-def test_after_an_error_neither_file_nor_folder_is_left(tmp_path, error):
+def test_atomic_writes_remove_files_and_folders_on_error(tmp_path, error):
     paths = [tmp_path / "new" / "deep" / name for name in ("a.txt", "b.txt")]
     with pytest.raises((error, UserError)), atomic_writes(paths) as aside:
         aside[paths[0]].write_text("half")
@@ -130,7 +130,7 @@ def test_after_an_error_neither_file_nor_folder_is_left(tmp_path, error):
     assert not everything_in(tmp_path)
 
 
-def test_after_an_error_older_files_and_folders_are_as_they_were(tmp_path):
+def test_atomic_writes_keep_existing_files_on_error(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     paths = [tmp_path / "a.txt", tmp_path / "new" / "b.txt"]
     with pytest.raises(ValueError), atomic_writes(paths) as aside:
@@ -140,13 +140,13 @@ def test_after_an_error_older_files_and_folders_are_as_they_were(tmp_path):
     assert (tmp_path / "a.txt").read_text() == "old"
 
 
-# ---- no room
+# ---- full disk
 
 
 @pytest.mark.parametrize("kilobytes", [4, 16, 64])
 @pytest.mark.parametrize("suffix", OUTPUT_SUFFIXES)
-def test_a_full_disk_is_noticed_in_every_format(tmp_path, capfd, suffix, kilobytes):
-    """ITK's NIfTI writer says nothing of it."""
+def test_write_image_on_full_disk_raises_in_every_format(tmp_path, capfd, suffix, kilobytes):
+    """ITK's NIfTI writer does not report it."""
     noise = sitk.GetImageFromArray(np.random.default_rng(0).normal(size=(40, 40, 40)))
     with small_disk(tmp_path / "disk", f"size={kilobytes}k") as disk:
         with pytest.raises(OSError, match="disk is full"):
@@ -158,7 +158,7 @@ def test_a_full_disk_is_noticed_in_every_format(tmp_path, capfd, suffix, kilobyt
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_full_disk_is_noticed_by_a_segmentation(tmp_path):
+def test_write_mask_on_full_disk_raises_user_error(tmp_path):
     speckled = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 2, (80, 80, 80), np.uint8))
     with small_disk(tmp_path / "disk") as disk:
         with pytest.raises(UserError, match=re.compile("no space left", re.I)):  # noqa: SIM117
@@ -167,7 +167,7 @@ def test_a_full_disk_is_noticed_by_a_segmentation(tmp_path):
         assert not everything_in(disk)
 
 
-def test_a_read_only_folder_is_told(tmp_path):
+def test_write_image_to_read_only_folder_raises(tmp_path):
     with small_disk(tmp_path / "disk", "ro") as disk, pytest.raises(OSError, match="read-only"):
         write_image(mask(), disk / "mask.nii.gz")
 
@@ -177,7 +177,7 @@ def test_a_read_only_folder_is_told(tmp_path):
 
 @pytest.mark.slicer
 @pytest.mark.parametrize("compressed", [True, False])
-def test_slicer_opens_the_segment_with_name_color_and_terminology_where_it_lies(tmp_path, any_mask, compressed):
+def test_slicer_reads_seg_nrrd_with_name_color_terminology_and_position(tmp_path, any_mask, compressed):
     pytest.importorskip("slicerio", reason="needs slicerio, which writes the file")
     slicer = pytest.importorskip("slicer", reason="needs slicer-core, Slicer's own MRML libraries")
     import vtk

@@ -399,7 +399,7 @@ def test_a_write_that_fails_midway_leaves_nothing_behind_and_the_old_model_whole
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))  # a fold is larger: the system stops its writing
     try:
-        with pytest.raises(UserError, match="cannot be written .*; free space there or choose another place"):
+        with pytest.raises(UserError, match="cannot be written .*; free up disk space or choose another location"):
             save_model(folder, small_card, small_networks)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

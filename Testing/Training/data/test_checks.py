@@ -107,7 +107,7 @@ def test_a_label_without_spleen_is_a_problem(case):
 
 def test_a_label_with_fractions_is_a_problem(case):
     replace_label(case, lambda voxels: voxels.astype(np.float32) / 3)
-    assert "fractions" in only(check_case(case).problems)
+    assert "fractional values" in only(check_case(case).problems)
 
 
 @pytest.mark.parametrize("axis", [1, 2])

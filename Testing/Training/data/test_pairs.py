@@ -198,7 +198,7 @@ def test_a_value_that_is_not_there_is_told(two_organs):
 
 def test_an_interpolated_label_is_refused(tmp_path, stack):
     soft = sitk.DiscreteGaussian(sitk.Cast(stack[1], sitk.sitkFloat32), 9.0)
-    assert "fractions, as after resampling" in refusal(labeled(tmp_path, stack, soft))
+    assert "fractional values; if it was resampled" in refusal(labeled(tmp_path, stack, soft))
 
 
 def test_whole_numbers_stored_as_floats_are_a_label(tmp_path, stack):

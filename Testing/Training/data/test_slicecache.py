@@ -287,7 +287,7 @@ def test_a_full_disk_is_told_in_one_sentence_and_leaves_no_half_entry(case, tmp_
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, limit[1]))
     try:
-        with pytest.raises(UserError, match="cannot be written .*; free space there") as caught:
+        with pytest.raises(UserError, match="cannot be written .*; free up disk space") as caught:
             cache.slices(case, CUT, SOFT)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)

@@ -178,7 +178,7 @@ def test_several_cts_need_a_folder_and_no_label(place):
 @pytest.mark.parametrize("name", ["out.mhd", "out.nhdr", "out.NII.GZ"])
 def test_formats_that_cannot_be_written_are_refused(place, name):
     touch("ct.nii.gz")
-    assert "ends in no format to write to; use .seg.nrrd or .nii.gz." in refusal("ct.nii.gz", output=name)
+    assert "has an unsupported suffix; use .seg.nrrd or .nii.gz." in refusal("ct.nii.gz", output=name)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
