@@ -1,7 +1,7 @@
-"""MRML nodes to SimpleITK images and back: the one file of the engine that knows Slicer.
+"""Conversion between MRML nodes and SimpleITK images; the only file of the engine that imports `slicer`.
 
-Slicer speaks RAS, SimpleITK speaks LPS; both in mm. "World" below means: after all parent transforms.
-Matrices are 4 x 4 and lead from a voxel's (column, row, slice) to mm.
+Slicer uses RAS, SimpleITK uses LPS; both in mm. World coordinates are those after all parent transforms.
+Matrices are 4 x 4 and map a voxel's (column, row, slice) to mm.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from .errors import UserError
+from .geometry.box import bounding_box
 from .geometry.grid import same_grid
 from .io import terminology
 
@@ -22,48 +23,47 @@ from .io import terminology
 SPLEEN_CODES = (terminology.TERMINOLOGY["type"][:2], ["SRT", "T-C3000"])
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_PERPENDICULAR = 1e-3  # largest cosine between two axes that is still rounding: 0.25 mm at 250 mm
+_PERPENDICULAR = 1e-3  # largest cosine between two axes that counts as rounding error: 0.25 mm at 250 mm
 
 
 def imageFromVolumeNode(volumeNode) -> sitk.Image:
-    """The volume's voxels, unchanged in value and type, where they lie in the world (LPS).
+    """The volume's voxels in world coordinates (LPS), with value and type unchanged.
 
-    Raises UserError where no image can say it: no scalar volume, no voxels, a transform that bends or shears.
+    Raises UserError for a node that is not a scalar volume, has no voxels, or has a non-linear or shearing transform.
     """
     ijkToWorld = _ijkToWorld(volumeNode)
     return _placed(sitk.GetImageFromArray(slicer.util.arrayFromVolume(volumeNode)), ijkToWorld)
 
 
 def addSpleenSegment(mask: sitk.Image, volumeNode, segmentationNode=None, replacedId: str | None = None):
-    """Add ``mask`` (not 0 = spleen, on the grid of ``imageFromVolumeNode``) as a segment over the volume.
+    """Add ``mask`` (nonzero voxels, on the grid of ``imageFromVolumeNode``) as a segment.
 
-    Without ``segmentationNode`` a new one is made in the volume's subject hierarchy folder. A new or unused
-    node takes the volume's geometry and parent transform. Any other keeps its segments, transform and
-    geometry: only the segment is added, and lies on the anatomy all the same. The segment ``replacedId``, which
-    the user gave up, goes once the new one is there, and leaves it its name.
+    Without ``segmentationNode``, a new node is created in the volume's subject hierarchy folder. A new or unused node
+    gets the volume's geometry and parent transform. Any other node keeps its segments, transform and geometry, and the
+    mask is resampled to match. The segment ``replacedId`` is removed at the end, and the new one takes its name.
 
-    Returns (segmentation node, segment id). Raises UserError for an empty mask or one of another grid.
-    Whatever is raised, the scene is as it was.
+    Returns (segmentation node, segment id). Raises UserError for an empty mask or one on another grid.
+    On any exception the scene is restored.
     """
     labelmap = _labelmap(mask, volumeNode)
-    with _sceneUnchangedOnError(volumeNode.GetScene(), segmentationNode):
+    with _sceneRestoredOnError(volumeNode.GetScene(), segmentationNode):
         if segmentationNode is None:
             segmentationNode = _newSegmentationNode(volumeNode)
-        follows = _isUnused(segmentationNode)
-        if not follows and segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
+        isUnused = _isUnused(segmentationNode)
+        if not isUnused and segmentationNode.GetTransformNodeID() != volumeNode.GetTransformNodeID():
             toSegmentation = _transformBetween(volumeNode, segmentationNode)
             slicer.vtkOrientedImageDataResample.TransformOrientedImage(labelmap, toSegmentation)
         segmentId = _addSegment(labelmap, segmentationNode)
-        if follows:  # transform first: the reference geometry is taken relative to it
+        if isUnused:  # transform first: the reference geometry is relative to it
             segmentationNode.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
             segmentationNode.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
         if replacedId:
-            _takePlaceOf(replacedId, segmentId, segmentationNode.GetSegmentation())
+            _replaceSegment(replacedId, segmentId, segmentationNode.GetSegmentation())
         return segmentationNode, segmentId
 
 
 def findSpleenSegment(segmentationNode) -> str | None:
-    """Id of the first segment whose terminology says spleen, whatever its name; None without one."""
+    """Id of the first segment with the terminology of a spleen, whatever its name; None if there is none."""
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
         entry = vtk.mutable("")
@@ -76,7 +76,7 @@ def findSpleenSegment(segmentationNode) -> str | None:
 def imageFromSegment(segmentationNode, segmentId: str, referenceVolumeNode) -> sitk.Image:
     """The segment as uint8 (1 inside, 0 outside) on the grid of ``imageFromVolumeNode(referenceVolumeNode)``.
 
-    Nearest neighbor where the segment was drawn on another grid; outside the volume it is cut off.
+    Nearest neighbor if the segment was drawn on another grid; cropped to the volume.
     """
     ijkToWorld = _ijkToWorld(referenceVolumeNode)
     segment = _segmentLabelmap(segmentationNode, segmentId)
@@ -97,19 +97,19 @@ def imageFromSegment(segmentationNode, segmentId: str, referenceVolumeNode) -> s
 
 
 def labelImage(node, segmentId: str = "", referenceVolumeNode=None) -> sitk.Image:
-    """A label as uint8 (1 inside, 0 outside) where it lies in the world (LPS).
+    """A label as uint8 (1 inside, 0 outside) in world coordinates (LPS).
 
-    ``node`` is a segmentation, of which ``segmentId`` is taken, or a labelmap volume, whose voxels other than 0
-    are. With ``referenceVolumeNode`` it comes on that volume's grid (nearest neighbor), else on its own: a
-    segment's is as large as the segment.
-    Raises UserError where there is no such label or no image can say where it lies.
+    ``node`` is a segmentation with the segment ``segmentId``, or a labelmap volume (nonzero voxels). The result is on
+    the grid of ``referenceVolumeNode`` (nearest neighbor), or else on the label's own, where a segment is cropped to
+    its extent.
+    Raises UserError if there is no such label or its transform is not supported.
     """
     if node is None:
-        raise UserError("There is no label; choose a segment or a labelmap volume.")
+        raise UserError("No label is selected; choose a segment or a labelmap volume.")
     if node.IsA("vtkMRMLSegmentationNode"):
         if referenceVolumeNode is not None:
             return imageFromSegment(node, segmentId, referenceVolumeNode)
-        return _ownImage(node, segmentId)
+        return _imageOnOwnGrid(node, segmentId)
     voxels = imageFromVolumeNode(node)
     label = sitk.Cast(voxels != 0, sitk.sitkUInt8)
     if referenceVolumeNode is None:
@@ -121,7 +121,7 @@ def labelImage(node, segmentId: str = "", referenceVolumeNode=None) -> sitk.Imag
 
 
 def setVoxels(volumeNode, image: sitk.Image) -> None:
-    """Let the scalar volume show ``image`` where it lies; who observes the node hears of it once."""
+    """Set voxels and geometry of a scalar volume to those of ``image``, with a single Modified event."""
     array = sitk.GetArrayViewFromImage(image)
     voxels = vtk.vtkImageData()
     voxels.SetDimensions(image.GetSize())
@@ -133,7 +133,7 @@ def setVoxels(volumeNode, image: sitk.Image) -> None:
 
 
 def surfaceOf(image: sitk.Image, value: float = 0.5) -> vtk.vtkPolyData:
-    """Where ``image`` crosses ``value``, as triangles in RAS, mm; closed also where the image's edge cuts it off."""
+    """Isosurface of ``image`` at ``value``: triangles in RAS, mm, closed at the edges of the image."""
     array = np.pad(sitk.GetArrayViewFromImage(image).astype(np.float32, copy=False), 1)
     voxels = vtk.vtkImageData()
     voxels.SetExtent([bound for size in image.GetSize() for bound in (-1, size)])
@@ -156,25 +156,25 @@ def surfaceOf(image: sitk.Image, value: float = 0.5) -> vtk.vtkPolyData:
 
 
 def _ijkToWorld(volumeNode) -> np.ndarray:
-    """From voxel (column, row, slice), counted from the first one stored, to world RAS. Raises UserError."""
+    """Matrix from voxel (column, row, slice), counted from the first one stored, to world RAS. Raises UserError."""
     if volumeNode is None or not volumeNode.IsA("vtkMRMLScalarVolumeNode"):
-        raise UserError("This is no scalar volume; choose a CT volume.")
+        raise UserError("No scalar volume is selected; choose a CT volume.")
     name, voxels = volumeNode.GetName(), volumeNode.GetImageData()
     if voxels is None or voxels.GetNumberOfPoints() == 0:
         raise UserError(f'"{name}" has no voxels; load the CT again.')
     if voxels.GetNumberOfScalarComponents() != 1:
-        raise UserError(f'"{name}" holds several values a voxel (colors or vectors); choose a CT volume.')
+        raise UserError(f'"{name}" has several values per voxel (colors or vectors); choose a CT volume.')
     matrix = vtk.vtkMatrix4x4()
     volumeNode.GetIJKToRASMatrix(matrix)
     return _inWorld(matrix, voxels.GetExtent(), volumeNode)
 
 
 def _inWorld(ijkToLocal, extent, node) -> np.ndarray:
-    """``ijkToLocal`` counted from the first voxel of ``extent``, and after the node's transforms. Raises UserError."""
+    """``ijkToLocal`` from the first voxel of ``extent``, followed by the node's transforms. Raises UserError."""
     name, parent, matrix = node.GetName(), node.GetParentTransformNode(), ijkToLocal
     if parent is not None:
         if not parent.IsTransformToWorldLinear():
-            raise UserError(f'"{parent.GetName()}" bends "{name}"; harden this transform on it first.')
+            raise UserError(f'"{name}" has the non-linear transform "{parent.GetName()}"; harden it first.')
         toWorld, matrix = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
         parent.GetMatrixTransformToWorld(toWorld)
         vtk.vtkMatrix4x4.Multiply4x4(toWorld, ijkToLocal, matrix)
@@ -184,10 +184,10 @@ def _inWorld(ijkToLocal, extent, node) -> np.ndarray:
 
 
 def _shearFree(ijkToWorld: np.ndarray, name: str) -> np.ndarray:
-    """The matrix with its axes exactly perpendicular, of either hand; rounding goes, a real shear raises."""
+    """The matrix with exactly perpendicular axes, of either handedness. Raises UserError for more than rounding."""
     spacing = np.linalg.norm(ijkToWorld[:3, :3], axis=0)
     axes = ijkToWorld[:3, :3] / np.maximum(spacing, np.finfo(float).tiny)
-    if not np.abs(axes.T @ axes - np.eye(3)).max() < _PERPENDICULAR:  # "not <": NaN is caught, too
+    if not np.abs(axes.T @ axes - np.eye(3)).max() < _PERPENDICULAR:  # "not <" is also true for NaN
         raise UserError(f'The axes of "{name}" are not perpendicular; resample it with Crop Volume first.')
     left, _, right = np.linalg.svd(axes)
     clean = ijkToWorld.copy()
@@ -208,13 +208,13 @@ def _ijkToRas(image: sitk.Image) -> np.ndarray:
     matrix = np.eye(4)
     matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
     matrix[:3, 3] = image.GetOrigin()
-    return _RAS_TO_LPS @ matrix  # a matrix that is its own inverse
+    return _RAS_TO_LPS @ matrix  # its own inverse
 
 
 def _transformBetween(fromNode, toNode) -> vtk.vtkAbstractTransform:
-    """From the coordinates of one node to those of another, as one matrix where one can say it.
+    """Transform from one node's coordinates to another's, as a single matrix if it is linear.
 
-    vtkOrientedImageDataResample (5.12) multiplies nested linear transforms in the wrong order: hand it one.
+    vtkOrientedImageDataResample (5.12) multiplies nested linear transforms in the wrong order.
     """
     chain, linear = vtk.vtkGeneralTransform(), vtk.vtkTransform()
     nodes = slicer.vtkMRMLTransformNode
@@ -226,23 +226,21 @@ def _transformBetween(fromNode, toNode) -> vtk.vtkAbstractTransform:
 
 
 def _labelmap(mask: sitk.Image, volumeNode):
-    """The mask, cut to its bounding box, as an oriented image in the volume's own coordinates."""
-    isThere = same_grid(mask, imageFromVolumeNode(volumeNode))
+    """The mask, cropped to its bounding box, as an oriented image in the volume's own coordinates."""
     name = volumeNode.GetName()
-    if not isThere:
-        raise UserError(f'"{name}" lies elsewhere than the mask that was made of it; segment it again.')
+    if not same_grid(mask, imageFromVolumeNode(volumeNode)):
+        raise UserError(f'"{name}" has changed its geometry since it was segmented; segment it again.')
     inside = sitk.GetArrayViewFromImage(mask) != 0
     if not inside.any():
         raise UserError(f'No spleen was found in "{name}"; choose a CT that shows the spleen.')
-    box = [np.flatnonzero(inside.any(axis=others))[[0, -1]] for others in ((0, 1), (0, 2), (1, 2))]
-    (i0, i1), (j0, j1), (k0, k1) = box
-    cut = inside[k0 : k1 + 1, j0 : j1 + 1, i0 : i1 + 1].astype(np.uint8)
+    box = bounding_box(inside)
+    extent = [bound for side in reversed(box) for bound in (side.start, side.stop - 1)]
     firstVoxel = np.repeat(volumeNode.GetImageData().GetExtent()[::2], 2)
-    return _orientedImage(cut, np.ravel(box) + firstVoxel, volumeNode)
+    return _orientedImage(inside[box].astype(np.uint8), extent + firstVoxel, volumeNode)
 
 
 def _segmentLabelmap(segmentationNode, segmentId: str):
-    """A copy of the segment alone (labelmaps are shared), made of its surface where it has no labelmap."""
+    """A copy of one segment (segments share labelmaps), converted from its surface if it has no labelmap."""
     labelmap, isRead = slicer.vtkOrientedImageData(), False
     segment = segmentationNode.GetSegmentation().GetSegment(segmentId)
     if segment is not None:
@@ -257,23 +255,23 @@ def _segmentLabelmap(segmentationNode, segmentId: str):
     return labelmap
 
 
-def _ownImage(segmentationNode, segmentId: str) -> sitk.Image:
-    """The segment where it lies in the world, on the grid it was drawn on, cut to the segment."""
+def _imageOnOwnGrid(segmentationNode, segmentId: str) -> sitk.Image:
+    """The segment in world coordinates, on the grid it was drawn on, cropped to its extent."""
     labelmap = _segmentLabelmap(segmentationNode, segmentId)
     extent = [0] * 6
     if labelmap.IsEmpty() or not slicer.vtkOrientedImageDataResample.CalculateEffectiveExtent(labelmap, extent):
         name = segmentationNode.GetSegmentation().GetSegment(segmentId).GetName()
         raise UserError(f'The segment "{name}" of "{segmentationNode.GetName()}" is empty; choose another segment.')
-    cut = slicer.vtkOrientedImageData()
-    slicer.vtkOrientedImageDataResample.CopyImage(labelmap, cut, extent)
-    array = vtk_to_numpy(cut.GetPointData().GetScalars()).reshape(cut.GetDimensions()[::-1])
+    cropped = slicer.vtkOrientedImageData()
+    slicer.vtkOrientedImageDataResample.CopyImage(labelmap, cropped, extent)
+    array = vtk_to_numpy(cropped.GetPointData().GetScalars()).reshape(cropped.GetDimensions()[::-1])
     matrix = vtk.vtkMatrix4x4()
-    cut.GetImageToWorldMatrix(matrix)
+    cropped.GetImageToWorldMatrix(matrix)
     image = sitk.GetImageFromArray((array != 0).astype(np.uint8))
-    return _placed(image, _inWorld(matrix, cut.GetExtent(), segmentationNode))
+    return _placed(image, _inWorld(matrix, cropped.GetExtent(), segmentationNode))
 
 
-def _takePlaceOf(replacedId: str, segmentId: str, segmentation) -> None:
+def _replaceSegment(replacedId: str, segmentId: str, segmentation) -> None:
     replaced = segmentation.GetSegment(replacedId)
     if replaced is not None:
         name = replaced.GetName()
@@ -299,12 +297,12 @@ def _newSegmentationNode(volumeNode):
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     volumeItem = hierarchy.GetItemByDataNode(volumeNode)
     folder = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
-    hierarchy.CreateItem(folder, node)  # where Slicer has made the item already, this moves it
+    hierarchy.CreateItem(folder, node)  # moves the item if Slicer has already created it
     return node
 
 
 def _isUnused(segmentationNode) -> bool:
-    """True for a node just made, here or by a node selector: nothing is lost if it follows the volume."""
+    """True for a node that was just created, here or by a node selector."""
     segmentation, reference = segmentationNode.GetSegmentation(), slicer.vtkMRMLSegmentationNode
     return (
         segmentation.GetNumberOfSegments() == 0
@@ -321,14 +319,14 @@ def _addSegment(labelmap, segmentationNode) -> str:
         name = f"{terminology.NAME}_{count}"
     segmentId = segmentationNode.AddSegmentFromBinaryLabelmapRepresentation(labelmap, name, terminology.COLOR)
     if not segmentId:
-        raise UserError(f'"{segmentationNode.GetName()}" takes no labelmap; choose another segmentation.')
+        raise UserError(f'"{segmentationNode.GetName()}" cannot hold a labelmap; choose another segmentation.')
     tag = slicer.vtkSegment.GetTerminologyEntryTagName()
     segmentation.GetSegment(segmentId).SetTag(tag, _terminologyEntry())
     return segmentId
 
 
 def _terminologyEntry() -> str:
-    """The spleen as Slicer writes terminology: context~category~type~modifier~context~region~modifier."""
+    """Slicer's terminology entry of a spleen: context~category~type~modifier~context~region~modifier."""
     context, category, kind, anatomy = (
         terminology.TERMINOLOGY[part] for part in ("contextName", "category", "type", "anatomicContextName")
     )
@@ -336,14 +334,14 @@ def _terminologyEntry() -> str:
 
 
 def _isSpleen(terminologyEntry: str) -> bool:
-    """True where the type is spleen; an entry is "context~category~type", and often more after that."""
+    """Whether the type of an entry ("context~category~type" and optional further parts) is spleen."""
     parts = terminologyEntry.split("~")
     return len(parts) > 2 and parts[2].split("^")[:2] in SPLEEN_CODES
 
 
 @contextmanager
-def _sceneUnchangedOnError(scene, segmentationNode):
-    """Take back the nodes, hierarchy items and segments that came since, where the block raises."""
+def _sceneRestoredOnError(scene, segmentationNode):
+    """Remove the nodes, hierarchy items and segments that were added in the block if it raises."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     nodesBefore = set(_nodes(scene))
     segmentsBefore = set(segmentationNode.GetSegmentation().GetSegmentIDs()) if segmentationNode else set()

@@ -1,4 +1,4 @@
-"""Volume node -> image -> segment on Slicer's own MRML libraries (tier 2)."""
+"""Conversion between MRML nodes and images, on Slicer's own MRML libraries."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ SAMPLE = ROOT / "SpleenSmoothSeg" / "Resources" / "SampleData"
 OPEN = ROOT.parent / "shared" / "data" / "Task09_SpleenOpen"
 
 
-def as_it_is(image):
+def unchanged(image):
     return image
 
 
 def flipped(image):
-    """Left-handed: one axis runs the other way in memory, and not in the header's direction."""
+    """Left-handed: one axis is flipped in memory."""
     return sitk.Flip(image, [True, False, False])
 
 
 def mirrored(image):
-    """Left-handed the plain way: the header's direction mirrors the anatomy."""
+    """Left-handed: one axis of the direction matrix is mirrored."""
     image = sitk.Image(image)
     image.SetDirection((np.reshape(image.GetDirection(), (3, 3)) * [1, 1, -1]).ravel().tolist())
     return image
@@ -75,7 +75,7 @@ def oblique_anisotropic_left_handed(image):
     return image
 
 
-GRIDS = [as_it_is, flipped, mirrored, permuted, oblique, oblique_anisotropic_left_handed]
+GRIDS = [unchanged, flipped, mirrored, permuted, oblique, oblique_anisotropic_left_handed]
 
 LINEAR = {
     "no transform": [],
@@ -109,7 +109,7 @@ def mask(sample):
 
 
 def under(scene, matrices, node):
-    """Put the node under nested transforms, innermost first; returns their product."""
+    """Place the node under nested transforms, innermost first; returns their product."""
     product, parent = np.eye(4), None
     for matrix in reversed(matrices):
         parent = add_linear_transform(scene, matrix, parent)
@@ -119,14 +119,14 @@ def under(scene, matrices, node):
 
 
 def moved_to(mask, volume):
-    """The label's voxels on the grid that ``imageFromVolumeNode`` gives now."""
+    """The label's voxels on the current grid of ``imageFromVolumeNode``."""
     moved = sitk.Image(mask)
     moved.CopyInformation(mrml.imageFromVolumeNode(volume))
     return moved
 
 
 def segments(node):
-    """All that Slicer stores of each segment, to the bit."""
+    """Everything that Slicer stores for each segment, bit for bit."""
     stored = []
     for segment_id in node.GetSegmentation().GetSegmentIDs():
         segment = node.GetSegmentation().GetSegment(segment_id)
@@ -149,7 +149,7 @@ def segments(node):
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_a_volume_becomes_the_image_that_was_on_disk(scene, sample, tmp_path, grid):
+def test_imageFromVolumeNode_equals_the_file(scene, sample, tmp_path, grid):
     expected = grid(sample[0])
     sitk.WriteImage(expected, str(tmp_path / "ct.nrrd"))
 
@@ -161,7 +161,7 @@ def test_a_volume_becomes_the_image_that_was_on_disk(scene, sample, tmp_path, gr
 
 
 @pytest.mark.parametrize("pixel_type", [sitk.sitkUInt8, sitk.sitkInt16, sitk.sitkUInt16, sitk.sitkFloat32])
-def test_voxels_keep_value_and_type(scene, sample, tmp_path, pixel_type):
+def test_imageFromVolumeNode_keeps_value_and_type(scene, sample, tmp_path, pixel_type):
     expected = sitk.Cast(sitk.Clamp(sample[0], sitk.sitkInt16, 0, 200), pixel_type)
     sitk.WriteImage(expected, str(tmp_path / "ct.nrrd"))
 
@@ -171,7 +171,7 @@ def test_voxels_keep_value_and_type(scene, sample, tmp_path, pixel_type):
     assert np.array_equal(sitk.GetArrayViewFromImage(image), sitk.GetArrayViewFromImage(expected))
 
 
-def test_the_direction_is_orthonormal_when_the_header_was_rounded(scene, volume):
+def test_imageFromVolumeNode_orthonormalizes_rounded_directions(scene, volume):
     directions = np.round(rigid((12, -20, 33))[:3, :3], 4)
     volume.SetIJKToRASDirections(directions.tolist())
 
@@ -180,7 +180,7 @@ def test_the_direction_is_orthonormal_when_the_header_was_rounded(scene, volume)
     assert np.allclose(axes.T @ axes, np.eye(3), atol=1e-12)
 
 
-def test_a_bending_transform_is_refused_until_it_is_hardened(scene, volume):
+def test_imageFromVolumeNode_requires_hardening_of_non_linear_transforms(scene, volume):
     volume.SetAndObserveTransformNodeID(add_bending_transform(scene).GetID())
     with pytest.raises(UserError, match="harden"):
         mrml.imageFromVolumeNode(volume)
@@ -190,7 +190,7 @@ def test_a_bending_transform_is_refused_until_it_is_hardened(scene, volume):
     assert mrml.imageFromVolumeNode(volume).GetDimension() == 3
 
 
-def test_a_shear_is_refused_hardened_or_not(scene, volume):
+def test_imageFromVolumeNode_of_sheared_volume_raises_user_error(scene, volume):
     shear = np.eye(4)
     shear[0, 1] = 0.2
     under(scene, [shear], volume)
@@ -204,13 +204,13 @@ def test_a_shear_is_refused_hardened_or_not(scene, volume):
 
 
 @pytest.mark.parametrize("matrix", [np.diag([0.0, 1, 1, 1]), np.full((4, 4), np.nan)])
-def test_a_transform_that_is_no_transform_is_refused(scene, volume, matrix):
+def test_imageFromVolumeNode_with_singular_or_nan_transform_raises_user_error(scene, volume, matrix):
     under(scene, [matrix], volume)
     with pytest.raises(UserError, match="not perpendicular"):
         mrml.imageFromVolumeNode(volume)
 
 
-def test_what_is_no_ct_is_refused_in_one_sentence(scene):
+def test_imageFromVolumeNode_of_other_nodes_raises_user_error(scene):
     empty = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Empty")
     color = slicer.util.addVolumeFromArray(np.zeros((4, 5, 6, 3)), nodeClassName="vtkMRMLVectorVolumeNode")
     model = scene.AddNewNodeByClass("vtkMRMLModelNode", "Model")
@@ -225,7 +225,7 @@ def test_what_is_no_ct_is_refused_in_one_sentence(scene):
 @pytest.mark.parametrize("hardened", [False, True], ids=["not hardened", "hardened"])
 @pytest.mark.parametrize("matrices", LINEAR.values(), ids=LINEAR.keys())
 @pytest.mark.parametrize("grid", GRIDS)
-def test_the_segment_lies_on_the_spleen(scene, sample, grid, matrices, hardened):
+def test_addSpleenSegment_places_the_segment_on_the_spleen(scene, sample, grid, matrices, hardened):
     ct, mask = (grid(image) for image in sample)
     volume = add_volume(scene, ct)
     expected = label_center(mask, under(scene, matrices, volume))
@@ -246,7 +246,7 @@ def test_the_segment_lies_on_the_spleen(scene, sample, grid, matrices, hardened)
 
 
 @pytest.mark.parametrize("case", ["spleen_1", "spleen_5", "spleen_7", "spleen_10"])
-def test_the_segment_lies_on_the_spleen_of_other_cts(scene, case):
+def test_addSpleenSegment_on_other_cts(scene, case):
     ct, label = (OPEN / folder / f"{case}.nii.gz" for folder in ("imagesTr", "labelsTr"))
     if not ct.exists():
         pytest.skip("needs ../shared/data/Task09_SpleenOpen")
@@ -259,7 +259,7 @@ def test_the_segment_lies_on_the_spleen_of_other_cts(scene, case):
     assert np.allclose(segment_center(node, segment_id), expected, atol=1e-2)
 
 
-def test_a_volume_whose_first_voxel_is_not_number_zero_is_placed_right(scene, volume, mask):
+def test_addSpleenSegment_with_nonzero_image_extent(scene, volume, mask):
     first, last = np.array([5, -3, 7]), np.subtract(mask.GetSize(), 1)
     volume.GetImageData().SetExtent(np.c_[first, first + last].ravel().tolist())
     shift = ijk_to_ras(mask)[:3, :3] @ first
@@ -271,7 +271,7 @@ def test_a_volume_whose_first_voxel_is_not_number_zero_is_placed_right(scene, vo
     assert np.array_equal(sitk.GetArrayViewFromImage(back), sitk.GetArrayViewFromImage(mask))
 
 
-def test_volume_and_segment_stay_together_when_both_are_hardened_later(scene, volume, mask):
+def test_segment_stays_on_volume_after_hardening_both(scene, volume, mask):
     under(scene, LINEAR["nested"], volume)
     node, segment_id = mrml.addSpleenSegment(moved_to(mask, volume), volume)
     before = segment_center(node, segment_id)
@@ -284,7 +284,7 @@ def test_volume_and_segment_stay_together_when_both_are_hardened_later(scene, vo
     assert np.array_equal(sitk.GetArrayViewFromImage(back), sitk.GetArrayViewFromImage(mask))
 
 
-def test_a_new_segmentation_looks_and_sits_like_one_made_in_slicer(scene, volume, mask):
+def test_addSpleenSegment_sets_up_a_new_segmentation_like_slicer(scene, volume, mask):
     hierarchy = scene.GetSubjectHierarchyNode()
     study = hierarchy.CreateFolderItem(hierarchy.GetSceneItemID(), "Study")
     hierarchy.SetItemParent(hierarchy.GetItemByDataNode(volume), study)
@@ -304,7 +304,7 @@ def test_a_new_segmentation_looks_and_sits_like_one_made_in_slicer(scene, volume
     assert np.allclose(segment.GetColor(), np.array([157, 108, 162]) / 255)
 
 
-def test_a_volume_outside_the_subject_hierarchy_is_fine(scene, mask):
+def test_addSpleenSegment_for_volume_outside_the_subject_hierarchy(scene, mask):
     volume = load_volume(scene, SAMPLE / "ct.nii.gz")
     hierarchy = scene.GetSubjectHierarchyNode()
     hierarchy.RemoveItem(hierarchy.GetItemByDataNode(volume), False, False)
@@ -314,7 +314,7 @@ def test_a_volume_outside_the_subject_hierarchy_is_fine(scene, mask):
     assert hierarchy.GetItemByDataNode(node)
 
 
-def test_the_volume_is_not_changed(scene, volume, mask):
+def test_addSpleenSegment_does_not_modify_the_volume(scene, volume, mask):
     under(scene, LINEAR["nested"], volume)
 
     def description():  # Slicer itself moves the time when another node joins the transform
@@ -338,7 +338,7 @@ def test_the_volume_is_not_changed(scene, volume, mask):
 
 @pytest.fixture
 def liver(scene, volume, mask):
-    """A segmentation somebody made: two segments in one shared labelmap, then one of its own."""
+    """A user's segmentation: two segments in a shared labelmap and one in its own."""
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Mine")
     node.CreateDefaultDisplayNodes()
     node.SetReferenceImageGeometryParameterFromVolumeNode(volume)
@@ -355,14 +355,14 @@ TRANSFORMS = {
     "both under the same": ("nested", "same"),
     "only the volume": ("nested", None),
     "only the segmentation": ("no transform", "rotation"),
-    "each its own": ("rotation", "scaled and mirrored"),
+    "a different one each": ("rotation", "scaled and mirrored"),
     "a sheared segmentation": ("rotation", "shear"),
-    "a bent segmentation": ("rotation", "bend"),
+    "a segmentation with a non-linear transform": ("rotation", "bend"),
 }
 
 
 @pytest.mark.parametrize(("of_volume", "of_segmentation"), TRANSFORMS.values(), ids=TRANSFORMS.keys())
-def test_a_segment_added_to_an_existing_segmentation_lies_on_the_spleen_and_leaves_the_others_alone(
+def test_addSpleenSegment_to_existing_segmentation_keeps_other_segments(
     scene, volume, liver, mask, of_volume, of_segmentation
 ):
     expected = label_center(mask, under(scene, LINEAR[of_volume], volume))
@@ -390,7 +390,7 @@ def test_a_segment_added_to_an_existing_segmentation_lies_on_the_spleen_and_leav
     assert dice == 1 if of_segmentation in ("same", None) else dice > 0.93
 
 
-def test_a_segmentation_of_another_ct_takes_the_segment(scene, volume, liver, sample):
+def test_addSpleenSegment_to_segmentation_of_another_ct(scene, volume, liver, sample):
     finer = sitk.Resample(
         sample[0], [160, 140, 100], sitk.Transform(), sitk.sitkLinear, (-180, -280, 100), (2, 1.5, 2.5)
     )
@@ -404,7 +404,7 @@ def test_a_segmentation_of_another_ct_takes_the_segment(scene, volume, liver, sa
     assert np.allclose(segment_center(liver, segment_id), label_center(mask), atol=1e-2)
 
 
-def test_a_segmentation_of_surfaces_takes_the_segment(scene, volume, liver, mask):
+def test_addSpleenSegment_to_segmentation_of_surfaces(scene, volume, liver, mask):
     liver.GetSegmentation().RemoveSegment("Nothing")
     liver.CreateClosedSurfaceRepresentation()
     liver.SetSourceRepresentationToClosedSurface()
@@ -424,7 +424,7 @@ def test_a_segmentation_of_surfaces_takes_the_segment(scene, volume, liver, mask
     assert np.linalg.norm(label_center(mrml.imageFromSegment(liver, segment_id, volume)) - label_center(mask)) < 1
 
 
-def test_an_unused_segmentation_is_set_up_like_a_new_one(scene, volume, mask):
+def test_addSpleenSegment_sets_up_an_unused_segmentation(scene, volume, mask):
     under(scene, LINEAR["nested"], volume)
     unused = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Segmentation")
     moved = moved_to(mask, volume)
@@ -436,7 +436,7 @@ def test_an_unused_segmentation_is_set_up_like_a_new_one(scene, volume, mask):
     assert np.allclose(segment_center(unused, segment_id), label_center(moved), atol=1e-2)
 
 
-def test_a_second_spleen_comes_beside_the_first(scene, volume, mask):
+def test_addSpleenSegment_twice_keeps_the_first_segment(scene, volume, mask):
     node, first = mrml.addSpleenSegment(mask, volume)
     before = segments(node)
 
@@ -447,10 +447,10 @@ def test_a_second_spleen_comes_beside_the_first(scene, volume, mask):
     assert node.GetSegmentation().GetSegment(second).GetName() == "Spleen_1"
 
 
-# Nothing half-done
+# Errors
 
 
-def test_a_mask_of_another_grid_is_refused(scene, volume, mask):
+def test_addSpleenSegment_of_mask_on_another_grid_raises_user_error(scene, volume, mask):
     shifted = sitk.Image(mask)
     shifted.SetOrigin(np.add(mask.GetOrigin(), [0, 3, 0]).tolist())
     for wrong in (mask[1:], shifted, sitk.PermuteAxes(mask, [1, 0, 2])):
@@ -458,7 +458,7 @@ def test_a_mask_of_another_grid_is_refused(scene, volume, mask):
             mrml.addSpleenSegment(wrong, volume)
 
 
-def test_an_empty_mask_is_refused(scene, volume, mask):
+def test_addSpleenSegment_of_empty_mask_raises_user_error(scene, volume, mask):
     with pytest.raises(UserError, match="No spleen was found"):
         mrml.addSpleenSegment(mask * 0, volume)
 
@@ -466,7 +466,7 @@ def test_an_empty_mask_is_refused(scene, volume, mask):
 @pytest.mark.parametrize("existing", [False, True], ids=["new node", "existing node"])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, UserError])
 @pytest.mark.parametrize("step", ["_addSegment", "after _addSegment"])
-def test_an_exception_midway_leaves_the_scene_as_it_was(scene, volume, liver, mask, monkeypatch, step, error, existing):
+def test_addSpleenSegment_restores_the_scene_on_error(scene, volume, liver, mask, monkeypatch, step, error, existing):
     def all_nodes():
         return [scene.GetNthNode(index).GetID() for index in range(scene.GetNumberOfNodes())]
 
@@ -492,7 +492,7 @@ def test_an_exception_midway_leaves_the_scene_as_it_was(scene, volume, liver, ma
     assert (all_nodes(), items(), segments(liver)) == before
 
 
-# Finding, saving
+# findSpleenSegment, imageFromSegment, files
 
 
 @pytest.mark.parametrize(
@@ -507,7 +507,7 @@ def test_an_exception_midway_leaves_the_scene_as_it_was(scene, volume, liver, ma
         ("", False),
     ],
 )
-def test_a_spleen_is_found_by_terminology_and_not_by_name_or_place(scene, liver, entry, is_spleen):
+def test_findSpleenSegment_uses_terminology_only(scene, liver, entry, is_spleen):
     liver.GetSegmentation().AddEmptySegment("decoy", "Spleen")
     segment_id = liver.GetSegmentation().AddEmptySegment("wanted", "Renamed by the user")
     segment = liver.GetSegmentation().GetSegment(segment_id)
@@ -516,7 +516,7 @@ def test_a_spleen_is_found_by_terminology_and_not_by_name_or_place(scene, liver,
     assert mrml.findSpleenSegment(liver) == (segment_id if is_spleen else None)
 
 
-def test_name_color_terminology_and_place_survive_saving(scene, volume, mask, tmp_path):
+def test_segment_survives_saving_and_loading(scene, volume, mask, tmp_path):
     node, segment_id = mrml.addSpleenSegment(mask, volume)
     storage = node.CreateDefaultStorageNode()
     storage.SetFileName(str(tmp_path / "spleen.seg.nrrd"))
@@ -540,18 +540,18 @@ def test_name_color_terminology_and_place_survive_saving(scene, volume, mask, tm
     assert sitk.ReadImage(str(tmp_path / "spleen.seg.nrrd")).GetSize() == mask.GetSize()
 
 
-def test_an_unknown_segment_is_refused(scene, volume, liver):
+def test_imageFromSegment_of_unknown_segment_raises_user_error(scene, volume, liver):
     with pytest.raises(UserError, match="choose another segment"):
         mrml.imageFromSegment(liver, "no such id", volume)
 
 
-def test_segments_that_share_a_labelmap_are_told_apart(scene, volume, liver):
+def test_imageFromSegment_separates_segments_of_a_shared_labelmap(scene, volume, liver):
     drawn = liver.GetSegmentation().GetSegmentIDs()[:2]
     first, second = (sitk.GetArrayFromImage(mrml.imageFromSegment(liver, each, volume)) for each in drawn)
     assert (first.sum(), second.sum(), (first & second).sum()) == (40 * 30 * 30, 30 * 30 * 30, 0)
 
 
-def test_an_empty_segment_is_an_empty_image(scene, volume, liver):
+def test_imageFromSegment_of_empty_segment_is_empty(scene, volume, liver):
     assert not sitk.GetArrayFromImage(mrml.imageFromSegment(liver, "Nothing", volume)).any()
 
 
@@ -560,7 +560,7 @@ def test_an_empty_segment_is_an_empty_image(scene, volume, liver):
 
 @pytest.mark.parametrize("matrices", LINEAR.values(), ids=LINEAR.keys())
 @pytest.mark.parametrize("grid", GRIDS)
-def test_a_segment_is_read_on_the_grid_it_was_drawn_on(scene, sample, grid, matrices):
+def test_labelImage_of_segment_is_on_its_own_grid(scene, sample, grid, matrices):
     ct, mask = (grid(image) for image in sample)
     volume = add_volume(scene, ct)
     expected = label_center(mask, under(scene, matrices, volume))
@@ -574,7 +574,7 @@ def test_a_segment_is_read_on_the_grid_it_was_drawn_on(scene, sample, grid, matr
     assert count == np.count_nonzero(sitk.GetArrayViewFromImage(mask))
 
 
-def test_a_labelmap_volume_is_read_on_its_own_grid_and_on_that_of_another(scene, volume, mask):
+def test_labelImage_of_labelmap_volume_on_own_and_reference_grid(scene, volume, mask):
     labelmap = add_volume(scene, mask * 3)
     coarse = add_volume(scene, sitk.Shrink(mask, [2, 2, 2]))
 
@@ -586,7 +586,7 @@ def test_a_labelmap_volume_is_read_on_its_own_grid_and_on_that_of_another(scene,
     assert np.allclose(label_center(on_coarse), label_center(mask), atol=3)
 
 
-def test_a_label_that_is_not_there_is_refused_in_one_sentence(scene, volume, mask):
+def test_labelImage_of_missing_label_raises_user_error(scene, volume, mask):
     node, _ = mrml.addSpleenSegment(mask, volume)
     node.GetSegmentation().AddEmptySegment("Empty", "Empty")
     for source in ((None, ""), (node, "No such"), (node, "Empty")):
@@ -595,22 +595,22 @@ def test_a_label_that_is_not_there_is_refused_in_one_sentence(scene, volume, mas
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_a_volume_shows_an_image_where_it_lies_and_says_so_once(scene, sample, grid):
+def test_setVoxels_sets_voxels_and_geometry_with_one_event(scene, sample, grid):
     image = sitk.Cast(grid(sample[0]), sitk.sitkFloat32)
     node = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
-    heard = []
-    node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: heard.append(1))
+    events = []
+    node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_: events.append(1))
 
     mrml.setVoxels(node, image)
 
     back = mrml.imageFromVolumeNode(node)
-    assert len(heard) == 1
+    assert len(events) == 1
     assert np.array_equal(sitk.GetArrayViewFromImage(back), sitk.GetArrayViewFromImage(image))
     assert np.allclose(ijk_to_ras(back), ijk_to_ras(image), atol=1e-4)
 
 
 @pytest.mark.parametrize("grid", GRIDS)
-def test_a_surface_lies_around_the_label(sample, grid):
+def test_surfaceOf_encloses_the_label(sample, grid):
     mask = grid(sample[1])
     surface = mrml.surfaceOf(mask)
 
@@ -622,7 +622,7 @@ def test_a_surface_lies_around_the_label(sample, grid):
     assert mass.GetVolume() == pytest.approx(volume, rel=0.02)
 
 
-def test_a_surface_is_closed_where_the_image_ends(sample):
+def test_surfaceOf_is_closed_at_the_image_edge(sample):
     full = sitk.Image(8, 8, 8, sitk.sitkUInt8) + 1
     edges = vtk.vtkFeatureEdges()
     edges.SetInputData(mrml.surfaceOf(full))
@@ -631,7 +631,7 @@ def test_a_surface_is_closed_where_the_image_ends(sample):
     assert edges.GetOutput().GetNumberOfCells() == 0
 
 
-def test_a_spleen_that_the_user_gave_up_is_replaced_under_its_name(scene, volume, mask):
+def test_addSpleenSegment_replaces_a_segment_and_keeps_its_name(scene, volume, mask):
     node, first = mrml.addSpleenSegment(mask, volume)
     node.GetSegmentation().GetSegment(first).SetName("Milz")
     node.GetSegmentation().AddEmptySegment("Liver", "Liver")
@@ -646,7 +646,7 @@ def test_a_spleen_that_the_user_gave_up_is_replaced_under_its_name(scene, volume
     assert np.array_equal(sitk.GetArrayViewFromImage(label), sitk.GetArrayViewFromImage(eroded))
 
 
-def test_the_spleen_to_replace_stays_when_there_is_no_new_one(scene, volume, mask):
+def test_addSpleenSegment_keeps_the_replaced_segment_on_error(scene, volume, mask):
     node, first = mrml.addSpleenSegment(mask, volume)
     with pytest.raises(UserError, match="No spleen"):
         mrml.addSpleenSegment(mask * 0, volume, node, replacedId=first)

@@ -471,7 +471,7 @@ def test_a_ct_that_was_moved_meanwhile_is_told(run, ct, unchanged):
     found, sentence = segmenting.wait()
 
     assert found is None
-    assert "lies elsewhere" in sentence and "again" in sentence
+    assert "has changed its geometry" in sentence and "again" in sentence
     unchanged()
 
 
