@@ -1,4 +1,4 @@
-"""Mistakes that only sometimes show when the program runs."""
+"""Mistakes in the source that do not fail on every run."""
 
 import ast
 
@@ -6,13 +6,12 @@ import pytest
 
 from locations import REPOSITORY
 
-ROOT = REPOSITORY
 FOLDERS = ("SpleenSmoothSeg", "SpleenSmoothSegTraining", "Testing")
-FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+FILES = sorted(path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*.py"))
 
 
-def views_of_passing_images(source: str) -> list[int]:
-    """Lines where an array looks into an image that nobody holds: its memory is free before the array is read."""
+def views_of_temporary_images(source: str) -> list[int]:
+    """Lines that view the memory of a temporary image, which is freed before the array is read."""
     return [
         node.lineno
         for node in ast.walk(ast.parse(source))
@@ -22,10 +21,10 @@ def views_of_passing_images(source: str) -> list[int]:
     ]
 
 
-def test_a_view_of_a_passing_image_is_found():
-    assert views_of_passing_images("sitk.GetArrayViewFromImage(image)\nsitk.GetArrayViewFromImage(f(image))") == [2]
+def test_view_of_temporary_image_is_detected():
+    assert views_of_temporary_images("sitk.GetArrayViewFromImage(image)\nsitk.GetArrayViewFromImage(f(image))") == [2]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_no_array_looks_into_an_image_that_nobody_holds(path):
-    assert views_of_passing_images(path.read_text(encoding="utf-8")) == []
+def test_no_array_views_a_temporary_image(path):
+    assert views_of_temporary_images(path.read_text(encoding="utf-8")) == []
