@@ -163,11 +163,12 @@ class BorderPreview:
 
 def describe_effect(effect: BorderEffect, border: Border) -> list[str]:
     """What the effect of a border means for training, in one to four sentences."""
-    if effect.contour_shift_mean_mm is None:
-        return [_nowhere(effect)]
-    if effect.contour_shift_mean_mm == effect.band_mm == 0:
+    mean, p95 = effect.contour_shift_mean_mm, effect.contour_shift_p95_mm
+    if mean is None or p95 is None:
+        return [_no_contour(effect)]
+    if mean == effect.band_mm == 0:
         return [_hard(effect, border)]
-    sentences = [_place(effect, border), _slope(effect, border)]
+    sentences = [_shift(mean, p95, effect, border), _slope(effect, border)]
     if effect.tips_lost_ml >= 0.05:
         sentences.append(
             f"{_rounded(effect.tips_lost_ml)} mL ({_counted(effect.tips_lost_parts, 'part')}), such as thin tips, fall "
@@ -177,7 +178,7 @@ def describe_effect(effect: BorderEffect, border: Border) -> list[str]:
     return [*sentences, _volume(effect)]
 
 
-def _nowhere(effect: BorderEffect) -> str:
+def _no_contour(effect: BorderEffect) -> str:
     if effect.soft_volume_ml:
         return "The border of the label lies outside the image, so there is nothing to soften."
     return "Nothing of the label reaches 0.5, so training would see no organ; choose a narrower border."
@@ -191,8 +192,7 @@ def _hard(effect: BorderEffect, border: Border) -> str:
     )
 
 
-def _place(effect: BorderEffect, border: Border) -> str:
-    mean, p95 = effect.contour_shift_mean_mm, effect.contour_shift_p95_mm
+def _shift(mean: float, p95: float, effect: BorderEffect, border: Border) -> str:
     if mean >= effect.voxel_mm / 2:
         return (
             f"The 0.5 contour moves by {_rounded(mean)} mm on average, half a voxel or more, so training would teach "

@@ -10,9 +10,9 @@ straight border), and repeats the edge voxels beyond the array (a truncated labe
 """
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import SimpleITK as sitk
@@ -24,7 +24,6 @@ from ..geometry.box import Region, bounding_box
 UNITS = ("mm", "px")
 PLANES = ("2d", "3d")
 MAX_WIDTH = 100.0  # a border as wide as the organ is a typing error, and slow
-WIDTH_PATTERN = re.compile(rf"(.*?)\s*({'|'.join(UNITS)})?", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,10 @@ class Border:
         plane = rest.pop() if rest and rest[-1] in PLANES else "2d"
         if len(rest) > 1:
             raise UserError(f"{text!r} is not a border; examples: none, gaussian:1.5mm, svls:1px:3d.")
-        width, unit = WIDTH_PATTERN.fullmatch(rest[0] if rest else "0").groups()
+        width = rest[0] if rest else "0"
+        unit = next((unit for unit in UNITS if width.endswith(unit)), "mm")
         try:
-            border = cls(kernel, float(width), unit or "mm", plane)
+            border = cls(kernel, float(width.removesuffix(unit)), unit, plane)
         except ValueError:
             raise UserError(f"The width of the border {text!r} is not a number; examples: 1.5mm, 3px.") from None
         if not rest and kernel != "none":
@@ -112,7 +112,10 @@ def soften(mask: np.ndarray, spacing: tuple[float, float, float], border: Border
 
 def reach(border: Border, spacing: Sequence[float]) -> tuple[int, int, int]:
     """How many voxels beyond the label the soft label can be above 0, along (slice, row, column)."""
-    return tuple(math.floor(REACH[border.kernel] * w) + 1 if w else 0 for w in _voxels_wide(border, spacing))
+    slices, rows, columns = (
+        math.floor(REACH[border.kernel] * w) + 1 if w else 0 for w in _voxels_wide(border, spacing)
+    )
+    return slices, rows, columns
 
 
 def none(mask: np.ndarray, width: Sequence[float]) -> np.ndarray:
@@ -151,7 +154,7 @@ def svls(mask: np.ndarray, width: Sequence[float]) -> np.ndarray:
     """
     if max(width) < 0.5:
         return none(mask, width)
-    taps = [_taps(w + 1, lambda i, w=w: np.exp(-0.5 * (i / w) ** 2)) if w else np.ones(1) for w in width]
+    taps = [_taps(w + 1, partial(_bell, w)) if w else np.ones(1) for w in width]
     center = float(math.prod(t[t.size // 2] for t in taps))
     mean = _correlate(mask, taps)
     return np.where(mask, 1 - (1 - mean) / (2 - 2 * center), mean / (2 - 2 * center))
@@ -210,10 +213,11 @@ def _soft_region(mask: np.ndarray, spacing: Sequence[float], border: Border) -> 
     """Region of the array where the soft label can be above 0, and the soft label in it."""
     if mask.ndim != 3 or len(spacing) != 3 or min(spacing) <= 0:
         raise ValueError(f"expected a 3D mask and three positive spacings, not {mask.shape} and {spacing}")
-    region = tuple(
+    slices, rows, columns = (
         slice(max(0, side.start - r), min(side.stop + r, length))
         for side, r, length in zip(bounding_box(mask), reach(border, spacing), mask.shape, strict=True)
     )
+    region = slices, rows, columns
     if not mask[region].size:
         return region, np.zeros(mask[region].shape, np.float32)
     return region, KERNELS[border.kernel](mask[region], _voxels_wide(border, spacing)).clip(0, 1)
@@ -229,8 +233,12 @@ def _voxels_wide(border: Border, spacing: Sequence[float]) -> list[float]:
 def _gaussian_taps(sigma: float) -> np.ndarray:
     """Weights of a 1D Gaussian, sum 1, truncated like scipy.ndimage.gaussian_filter."""
     radius = math.floor(REACH["gaussian"] * sigma + 0.5)
-    taps = np.exp(-0.5 * (np.arange(-radius, radius + 1.0) / sigma) ** 2)
+    taps = _bell(sigma, np.arange(-radius, radius + 1.0))
     return taps / taps.sum()
+
+
+def _bell(sigma: float, distance: np.ndarray) -> np.ndarray:
+    return np.exp(-0.5 * (distance / sigma) ** 2)
 
 
 def _taps(half: float, weight: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

@@ -31,7 +31,9 @@ class Grid(NamedTuple):
 
     def part(self, lowest: Sequence[int], size: Sequence[int]) -> "Grid":
         """The sub-grid of `size` voxels that starts at voxel `lowest`."""
-        return self.shifted(tuple(lowest))._replace(size=tuple(size))
+        column, row, slice_ = lowest
+        columns, rows, slices = size
+        return self.shifted((column, row, slice_))._replace(size=(columns, rows, slices))
 
     def with_voxels(self, array: np.ndarray) -> sitk.Image:
         """An image of `array` (slice, row, column) on this grid."""

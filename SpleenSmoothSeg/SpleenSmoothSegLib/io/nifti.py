@@ -6,8 +6,8 @@ ITK reads truncated files without an error, reads NaN as 0, and does not report 
 import gzip
 import math
 import zlib
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def find_defect(path: Path) -> str | None:
         return "incomplete"
 
 
-def _find_defect(file: IO[bytes]) -> str | None:
+def _find_defect(file: gzip.GzipFile | BufferedReader) -> str | None:
     start = file.read(_HEADERS[-1].itemsize)
     header = _header(start)
     if header is None:

@@ -78,15 +78,21 @@ def compare_masks(mask: sitk.Image, label: sitk.Image) -> Comparison:
     overlap = Overlap.of(mask_voxels, label_voxels)
     volume, label_volume = volume_ml(mask), volume_ml(label)
     difference = volume - label_volume
+    hd95, assd, surface_dice_1mm, surface_dice_2mm = _surface_measures(
+        mask_voxels, label_voxels, label.GetSpacing()[::-1]
+    )
     return Comparison(
-        overlap.dice,
-        overlap.precision,
-        overlap.recall,
-        *_surface_measures(mask_voxels, label_voxels, label.GetSpacing()[::-1]),
-        volume,
-        label_volume,
-        difference,
-        100 * difference / label_volume if label_volume else None,
+        dice=overlap.dice,
+        precision=overlap.precision,
+        recall=overlap.recall,
+        hd95_mm=hd95,
+        assd_mm=assd,
+        surface_dice_1mm=surface_dice_1mm,
+        surface_dice_2mm=surface_dice_2mm,
+        volume_ml=volume,
+        label_volume_ml=label_volume,
+        volume_difference_ml=difference,
+        volume_difference_percent=100 * difference / label_volume if label_volume else None,
     )
 
 
@@ -154,12 +160,12 @@ def errors_by_height(mask: sitk.Image, label: sitk.Image) -> ErrorsByHeight:
 
     missing, extra = by_slice(label_voxels & ~mask_voxels), by_slice(mask_voxels & ~label_voxels)
     return ErrorsByHeight(
-        thickness * np.arange(steps + 1),
-        np.linspace(0, 1, steps + 1),
-        missing[1:-1],
-        extra[1:-1],
-        float(extra[0]),
-        float(extra[-1]),
+        height_mm=thickness * np.arange(steps + 1),
+        relative_height=np.linspace(0, 1, steps + 1),
+        false_negative_ml=missing[1:-1],
+        false_positive_ml=extra[1:-1],
+        false_positive_below_ml=float(extra[0]),
+        false_positive_above_ml=float(extra[-1]),
     )
 
 
