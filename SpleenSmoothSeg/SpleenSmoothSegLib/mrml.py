@@ -19,8 +19,6 @@ from .geometry.box import bounding_box
 from .geometry.grid import same_grid
 from .io import terminology
 
-# Segmentations made before 2020 carry the retired SNOMED-RT code.
-SPLEEN_CODES = (terminology.TERMINOLOGY["type"][:2], ["SRT", "T-C3000"])
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _PERPENDICULAR = 1e-3  # largest cosine between two axes that counts as rounding error: 0.25 mm at 250 mm
@@ -68,7 +66,7 @@ def findSpleenSegment(segmentationNode) -> str | None:
     for index in range(segmentation.GetNumberOfSegments()):
         entry = vtk.mutable("")
         segmentation.GetNthSegment(index).GetTag(slicer.vtkSegment.GetTerminologyEntryTagName(), entry)
-        if _isSpleen(str(entry)):
+        if terminology.is_spleen(str(entry)):
             return segmentation.GetNthSegmentID(index)
     return None
 
@@ -321,22 +319,8 @@ def _addSegment(labelmap, segmentationNode) -> str:
     if not segmentId:
         raise UserError(f'"{segmentationNode.GetName()}" cannot hold a labelmap; choose another segmentation.')
     tag = slicer.vtkSegment.GetTerminologyEntryTagName()
-    segmentation.GetSegment(segmentId).SetTag(tag, _terminologyEntry())
+    segmentation.GetSegment(segmentId).SetTag(tag, terminology.ENTRY)
     return segmentId
-
-
-def _terminologyEntry() -> str:
-    """Slicer's terminology entry of a spleen: context~category~type~modifier~context~region~modifier."""
-    context, category, kind, anatomy = (
-        terminology.TERMINOLOGY[part] for part in ("contextName", "category", "type", "anatomicContextName")
-    )
-    return "~".join([context, "^".join(category), "^".join(kind), "^^", anatomy, "^^", "^^"])
-
-
-def _isSpleen(terminologyEntry: str) -> bool:
-    """Whether the type of an entry ("context~category~type" and optional further parts) is spleen."""
-    parts = terminologyEntry.split("~")
-    return len(parts) > 2 and parts[2].split("^")[:2] in SPLEEN_CODES
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def _choose(segments: list[dict], wanted: str | None, path: Path) -> dict:
 
     if not segments:
         raise UserError(f'The segmentation "{path}" holds no segment; segment the spleen or take the case out.')
-    code = terminology.TERMINOLOGY["type"][:2]
+    code = terminology.CODE
     if wanted is not None:
         found = called(wanted)
     else:
