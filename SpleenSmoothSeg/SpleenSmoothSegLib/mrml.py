@@ -19,7 +19,6 @@ from .geometry.box import bounding_box
 from .geometry.grid import same_grid
 from .io import terminology
 
-
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _PERPENDICULAR = 1e-3  # largest cosine between two axes that counts as rounding error: 0.25 mm at 250 mm
 

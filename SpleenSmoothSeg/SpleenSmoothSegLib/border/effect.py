@@ -233,7 +233,7 @@ def _gentler(border: Border) -> str:
 
 
 def _rounded(number: float) -> str:
-    """One decimal below 10, none from there: the voxels give no more."""
+    """One decimal below 10, none above, in line with the accuracy of voxels."""
     return f"{number:.1f}" if number < 9.95 else f"{number:.0f}"
 
 
