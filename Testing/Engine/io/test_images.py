@@ -1,6 +1,5 @@
 """Reading and checking of a CT: every error is one sentence that includes a remedy."""
 
-import gzip
 import io
 import os
 import struct
@@ -14,9 +13,7 @@ from inputs import cut_short, small_ct, write, write_dicom
 from phantoms import SOME_DIRECTIONS
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.grid import same_grid
-from SpleenSmoothSegLib.io import nifti
 from SpleenSmoothSegLib.io.images import check_ct, image_name, read_image
-from SpleenSmoothSegLib.io.sitkio import silence_itk
 
 FORMATS = [".nii.gz", ".nii", ".nrrd", ".mha", ".nhdr", ".mhd"]
 
@@ -74,14 +71,6 @@ def test_read_image_suppresses_itk_output(tmp_path, ct, capfd):
         refusal(path)
     read_image(write_dicom(small_ct(spacing=(6.0, 6.0, 3.0)), tmp_path / "dicom", leave_out=[10]))
     assert capfd.readouterr() == ("", "")
-
-
-def test_silence_itk_restores_stderr(capfd):
-    print("before", file=sys.stderr)
-    with silence_itk():
-        os.write(2, b"during")
-    print("after", file=sys.stderr)
-    assert capfd.readouterr().err == "before\nafter\n"
 
 
 # ---- unreadable files
@@ -228,47 +217,6 @@ def test_check_ct_accepts_padding_and_windowed_cts(ct):
     padded = sitk.Image(ct)
     padded[0, 0, 0] = -32768
     check_ct(padded)
-
-
-# ---- NIfTI defects
-
-
-def test_find_defect_in_both_nifti_versions_and_byte_orders(tmp_path, ct):
-    little = gzip.decompress(write(as_float(ct), tmp_path / "ct.nii.gz").read_bytes())
-    voxels = sitk.GetArrayFromImage(as_float(ct)).astype(">f4")
-    size = ct.GetSize()
-    version1 = bytearray(352)
-    struct.pack_into(">i", version1, 0, 348)
-    struct.pack_into(">8h", version1, 40, 3, *size, 1, 1, 1, 1)
-    struct.pack_into(">2h", version1, 70, 16, 32)
-    struct.pack_into(">f", version1, 108, 352.0)
-    version2 = bytearray(544)
-    struct.pack_into(">i", version2, 0, 540)
-    struct.pack_into(">2h", version2, 12, 16, 32)
-    struct.pack_into(">8q", version2, 16, 3, *size, 1, 1, 1, 1)
-    struct.pack_into(">q", version2, 168, 544)
-    for data in (little, bytes(version1) + voxels.tobytes(), bytes(version2) + voxels.tobytes()):
-        assert defect_of(tmp_path, data) is None
-        assert defect_of(tmp_path, gzip.compress(data, 1)) is None
-        assert defect_of(tmp_path, data[:-1]) == "incomplete"
-        assert defect_of(tmp_path, gzip.compress(data[:-1], 1)) == "incomplete"
-    voxels[1, 2, 3] = np.nan
-    assert defect_of(tmp_path, bytes(version2) + voxels.tobytes()) == "not finite"
-    assert defect_of(tmp_path, b"") == "not NIfTI"
-
-
-def defect_of(folder, data: bytes) -> str | None:
-    path = folder / "some.nii"
-    path.write_bytes(data)
-    return nifti.find_defect(path)
-
-
-def test_find_defect_reads_beyond_the_first_chunk(tmp_path, monkeypatch, ct):
-    monkeypatch.setattr(nifti, "_CHUNK", 1024)
-    image = as_float(ct)
-    assert nifti.find_defect(write(image, tmp_path / "whole.nii.gz")) is None
-    image[image.GetWidth() - 1, image.GetHeight() - 1, image.GetDepth() - 1] = float("nan")
-    assert nifti.find_defect(write(image, tmp_path / "nan.nii.gz")) == "not finite"
 
 
 # ---- names, memory, console
