@@ -1,9 +1,8 @@
-"""The module a person clicks: segment the spleen, preview the soft border of a label, compare two segments.
+"""The Slicer module: segment the spleen, preview the soft border of a label, compare two segments.
 
-SpleenSmoothSegPanels holds a panel and a logic for each of the three, SpleenSmoothSegLib does the work.
+SpleenSmoothSegPanels has a panel and a logic for each of these sections, SpleenSmoothSegLib is the engine.
 """
 
-import importlib.util
 from pathlib import Path
 
 import slicer
@@ -18,7 +17,6 @@ from slicer.ScriptedLoadableModule import (
 from slicer.util import VTKObservationMixin
 
 HERE = Path(__file__).resolve().parent
-STARTER_MODEL = HERE / "Resources" / "Models" / "Starter"
 SAMPLE_CT = HERE / "Resources" / "SampleData" / "ct.nii.gz"
 SAMPLE_LABEL = SAMPLE_CT.with_name("spleen.nii.gz")
 
@@ -32,20 +30,20 @@ class SpleenSmoothSeg(ScriptedLoadableModule):
         parent.contributors = ["The SpleenSmoothSeg authors"]
         parent.helpText = _(
             "Segments the spleen on CT with an ensemble of networks trained on labels with soft borders. "
-            "Nothing is sent anywhere: the CT stays on this computer. "
+            "The CT never leaves this computer. "
             "A research tool, not a medical device. "
             'See the <a href="https://github.com/SpleenSmoothSeg/SpleenSmoothSeg">documentation</a>.'
         )
         parent.acknowledgementText = _(
-            "The method is that of Groza, Huet, Boujemaa (Median Technologies), "
+            "Method: Groza, Huet, Boujemaa (Median Technologies), "
             '"Mask uncertainty regularization to improve machine learning-based medical image segmentation". '
-            "This module was written independently of its authors."
+            "This module is an independent implementation."
         )
         slicer.app.connect("startupCompleted()", registerSampleData)
 
 
 def registerSampleData() -> None:
-    """Offer the CT that ships with the module in Slicer's Sample Data; nothing is downloaded."""
+    """Add the CT that ships with the module to Slicer's Sample Data; nothing is downloaded."""
     import SampleData
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
@@ -62,7 +60,7 @@ def registerSampleData() -> None:
 
 class SpleenSmoothSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None, segmentLogic=None, borderLogic=None, compareLogic=None):
-        """The logics do the work of the three parts; without them the real ones are made."""
+        """Tests may pass the logics of the three sections."""
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.givenLogics = segmentLogic, borderLogic, compareLogic
@@ -81,17 +79,15 @@ class SpleenSmoothSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(sections)
         ui = slicer.util.childWidgetVariables(sections)
         segmentLogic, borderLogic, compareLogic = self.givenLogics
-        parts = (
+        panels = (
             (SegmentPanel, "Segment", segmentLogic or SegmentLogic(), ui.segmentSection),
             (BorderPanel, "SoftBorder", borderLogic or BorderLogic(), ui.borderSection),
             (ComparePanel, "Compare", compareLogic or CompareLogic(), ui.compareSection),
         )
-        panels = []
-        for panel, name, logic, section in parts:
-            part = self.loadUi(name)
-            section.layout().addWidget(part)
-            panels.append(panel(part, logic))
-        self.panels = tuple(panels)
+        for makePanel, name, logic, section in panels:
+            widget = self.loadUi(name)
+            section.layout().addWidget(widget)
+            self.panels += (makePanel(widget, logic),)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneReady)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndImportEvent, self.onSceneReady)
@@ -124,7 +120,7 @@ class SpleenSmoothSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.useModuleNode()
 
     def useModuleNode(self) -> None:
-        """Let the panels keep what the user chose in the scene's node for this module, which a saved scene brings."""
+        """Connect the panels to the scene's parameter node, which is saved with the scene."""
         node = SpleenSmoothSegLogic().getParameterNode()
         for panel in self.panels:
             panel.setModuleNode(node)
@@ -132,37 +128,36 @@ class SpleenSmoothSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 class SpleenSmoothSegLogic(ScriptedLoadableModuleLogic):
     def segment(self, volumeNode, segmentationNode=None, modelFolder=None, device="auto", onProgress=None):
-        """Segment the spleen on a CT in this process, and add it as a segment: for scripts, which wait for it.
+        """Segment the spleen on a CT and return when it is done, for scripts.
+
+        Does what the button does: a child process computes, while Qt's event loop runs here.
 
         Args:
             volumeNode: the CT, a scalar volume; not changed.
-            segmentationNode: receives the segment beside those it has; a new one is made without it.
-            modelFolder: a trained ensemble; the one that ships with the module without it.
+            segmentationNode: the segment is added to it; None: to a new one.
+            modelFolder: a trained ensemble; None: the shipped Starter.
             device: "auto", "cpu", "cuda" or "mps".
             onProgress: called with the fraction done, 0 to 1, and the name of the step.
 
         Returns:
-            The segmentation node, the id of the new segment, and all that the ensemble found
-            (``ensemble.Segmentation``).
+            The segmentation node, the ID of the new segment, and its ``SegmentationResult``.
 
         Raises:
-            UserError: one sentence that says what is wrong and what to do. The scene is as it was.
+            UserError: what is wrong and what to do, in one sentence. The scene is unchanged.
 
         Example:
-            node, segmentId, found = SpleenSmoothSegLogic().segment(slicer.util.getNode("CT"))
+            node, segmentId, result = SpleenSmoothSegLogic().segment(slicer.util.getNode("CT"))
         """
-        from SpleenSmoothSegLib.inference.devices import choose_device, to_predict_on
-        from SpleenSmoothSegLib.inference.ensemble import segment_image
-        from SpleenSmoothSegLib.io.images import check_ct
-        from SpleenSmoothSegLib.model.folder import load_model
-        from SpleenSmoothSegLib.mrml import addSpleenSegment, imageFromVolumeNode
+        from SpleenSmoothSegPanels.segment.logic import SegmentLogic, SegmentRequest
+        from SpleenSmoothSegPanels.shared.models import STARTER
 
-        ct = imageFromVolumeNode(volumeNode)
-        check_ct(ct, volumeNode.GetName())
-        model = load_model(modelFolder or STARTER_MODEL, prepare=to_predict_on(choose_device(device)))
-        found = segment_image(ct, model, device, progress=onProgress or (lambda fraction, step: None))
-        segmentationNode, segmentId = addSpleenSegment(found.mask, volumeNode, segmentationNode)
-        return segmentationNode, segmentId, found
+        logic = SegmentLogic()
+        request = SegmentRequest(volumeNode, segmentationNode, modelFolder=Path(modelFolder or STARTER), device=device)
+        try:
+            added = logic.segment(request, onProgress or (lambda fraction, step: None))
+        finally:
+            logic.close()
+        return added.segmentationNode, added.segmentId, added.placed.result
 
 
 class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
@@ -171,31 +166,32 @@ class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
 
     def runTest(self) -> None:
         for test in (
-            self.test_theSpleenOfTheSampleCTIsFound,
-            self.test_theSoftBorderOfTheSampleLabelIsShownAndTakenAway,
-            self.test_theSampleLabelIsComparedWithItself,
+            self.test_segmentSampleCT,
+            self.test_softBorderPreviewOfSampleLabel,
+            self.test_compareSampleLabelWithItself,
         ):
             self.setUp()
             test()
 
-    def test_theSpleenOfTheSampleCTIsFound(self) -> None:
+    def test_segmentSampleCT(self) -> None:
         from SpleenSmoothSegLib.io.images import read_image
         from SpleenSmoothSegLib.metrics.overlap import measure_overlap
         from SpleenSmoothSegLib.mrml import findSpleenSegment, imageFromSegment
+        from SpleenSmoothSegPanels.shared.packages import forSegmenting
 
-        if importlib.util.find_spec("torch") is None:
-            self.skipTest("PyTorch is not installed.")
+        if missing := forSegmenting().missing():
+            self.skipTest(f"needs {', '.join(missing)}")
         volumeNode = slicer.util.loadVolume(str(SAMPLE_CT))
 
-        segmentationNode, segmentId, found = SpleenSmoothSegLogic().segment(volumeNode, device="cpu")
+        segmentationNode, segmentId, result = SpleenSmoothSegLogic().segment(volumeNode, device="cpu")
 
         self.assertEqual(findSpleenSegment(segmentationNode), segmentId)
         mask = imageFromSegment(segmentationNode, segmentId, volumeNode)
         overlap = measure_overlap(mask, read_image(SAMPLE_LABEL))
         self.assertGreater(overlap.dice, 0.8)
-        self.assertGreater(found.volume_ml, 100)
+        self.assertGreater(result.volume_ml, 100)
 
-    def test_theSoftBorderOfTheSampleLabelIsShownAndTakenAway(self) -> None:
+    def test_softBorderPreviewOfSampleLabel(self) -> None:
         from SpleenSmoothSegPanels.border.logic import BorderLogic
 
         ctNode = slicer.util.loadVolume(str(SAMPLE_CT))
@@ -204,15 +200,15 @@ class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
         logic = BorderLogic()
 
         logic.show(labelNode, "", ctNode, "gaussian:3mm", 0.5)
-        effect, inWords = logic.measure()
+        effect, remarks = logic.measure()
         self.assertGreater(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), nodes)
         self.assertGreater(effect.band_mm, 3.0)
-        self.assertTrue(inWords)
+        self.assertTrue(remarks)
 
         logic.hide()
         self.assertEqual(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), nodes)
 
-    def test_theSampleLabelIsComparedWithItself(self) -> None:
+    def test_compareSampleLabelWithItself(self) -> None:
         from SpleenSmoothSegPanels.compare.logic import CompareLogic
         from SpleenSmoothSegPanels.shared.widgets import Label
 

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegPanels.shared.childprocess import COMMAND_LINE, PYTHON, ChildProcess
-from SpleenSmoothSegPanels.shared.device import DeviceQuestion
+from SpleenSmoothSegPanels.shared.device import DeviceQuery
 from SpleenSmoothSegPanels.shared.models import Models
 
 from .choices import TrainingChoices
@@ -76,7 +76,7 @@ class TrainingLogic:
         self.log = ""
         self._run = None
         self._child = ChildProcess(self._onEvent, self._onChildEnd)
-        self._question = DeviceQuestion(deviceScript or COMMAND_LINE / "segment.py", python)
+        self._deviceQuery = DeviceQuery(deviceScript or COMMAND_LINE / "segment.py", python)
 
     @property
     def running(self) -> TrainingChoices | None:
@@ -111,7 +111,7 @@ class TrainingLogic:
         self.log = ""
         choices.check()
         self.packages.ensure()
-        self._question.stop()
+        self._deviceQuery.stop()
         curves = TrainingCurves.read(choices.out) if choices.isResumed() else TrainingCurves()
         self._child.start(self._script, ["--child", *choices.arguments()], self._python)
         self.curves = curves
@@ -127,12 +127,12 @@ class TrainingLogic:
     def close(self) -> None:
         """Leave nothing behind that runs."""
         self.stop()
-        self._question.stop()
+        self._deviceQuery.stop()
 
     def askDevices(self, onDevices: Callable[[list[dict]], None]) -> None:
-        """Ask, without waiting, what PyTorch can compute on (``DeviceQuestion.ask``)."""
+        """Ask, without waiting, what PyTorch can compute on (``DeviceQuery.start``)."""
         if not self.isRunning() and not self.packages.missing():
-            self._question.ask(onDevices)
+            self._deviceQuery.start(onDevices)
 
     def readCurves(self, out: str) -> TrainingCurves:
         """The curves of what the results folder holds, which become those of this logic."""

@@ -12,7 +12,7 @@ from slicer.util import VTKObservationMixin
 
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegPanels.shared.device import Device, DeviceChoice
-from SpleenSmoothSegPanels.shared.widgets import Message, inWords
+from SpleenSmoothSegPanels.shared.widgets import Message, formatRemaining
 
 from . import charts
 from .choices import TrainingChoices
@@ -86,7 +86,7 @@ class TrainingPanel(VTKObservationMixin):
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         self.logic = logic
         self.devices = DeviceChoice(ui.deviceComboBox, ui.deviceLabel)
-        self._say = Message(ui).say
+        self._say = Message(ui).show
         self.parameters, self._gui, self._isStarting, self._isOpen = None, None, False, False
         self._isShowing, self._warnings = False, []
         self._step, self._end, self._hasShownCurves = "", None, False
@@ -199,12 +199,12 @@ class TrainingPanel(VTKObservationMixin):
         self._show()
 
     def _tick(self) -> None:
-        left = "" if self._end is None else f": {inWords(self._end - time.monotonic())}"
+        left = "" if self._end is None else f": {formatRemaining(self._end - time.monotonic())}"
         self.ui.stepLabel.text = self._step + left
 
     def _askDevices(self) -> None:
         if not self.devices.isKnown():
-            self.logic.askDevices(self.devices.take)
+            self.logic.askDevices(self.devices.setDevices)
 
     # Choices and results
 

@@ -1,4 +1,4 @@
-"""Short programs in place of segment.py, and a PythonSlicer that runs them, to try what a child process may do."""
+"""Short programs in place of segment.py, and a PythonSlicer that runs them, to test what a child process can do."""
 
 import sys
 import textwrap
@@ -7,11 +7,11 @@ from pathlib import Path
 
 import psutil
 
-SAYS = """
+EMITS = """
 import json, os, sys, threading, time
 ct, mask = sys.argv[2], sys.argv[4]
 
-def say(event, **values):
+def emit(event, **values):
     print(json.dumps({"event": event, **values}), flush=True)
 
 def end_with_stdin():
@@ -19,7 +19,7 @@ def end_with_stdin():
     os._exit(1)
 
 os.setpgid(0, 0)
-say("started", pid=os.getpid())
+emit("started", pid=os.getpid())
 threading.Thread(target=end_with_stdin, daemon=True).start()
 """
 
@@ -36,29 +36,32 @@ def write(path, box, value):
     written.CopyInformation(image)
     sitk.WriteImage(written, path)
 
-def result(**values):
-    map_ = os.path.join(os.path.dirname(mask), "map.nrrd")
-    write(mask, np.s_[40:60, 20:50, 30:60], 1)
-    write(map_, np.s_[40:60, 20:30, 30:60], 0.3)
-    center = image.TransformContinuousIndexToPhysicalPoint([44.5, 34.5, 49.5])
-    places = [{"point_lps": list(image.TransformContinuousIndexToPhysicalPoint([44.5, 24.5, k])), "score": 1.0}
-              for k in (45, 55)]
-    found = dict(ct=ct, segmentation=mask, disagreement_map=map_, volume_ml=18.0, disagreement=0.1, device="cpu",
-                 extent_mm=[30.0, 30.0, 20.0], longest_mm=47.0, center_lps=list(center), uncertain_places=places)
-    say("result", **(found | values))
+def point(*index):
+    return list(image.TransformContinuousIndexToPhysicalPoint(index))
+
+def emit_result(box=np.s_[40:60, 20:50, 30:60], uncertainty=0.3, uncertainty_map="map.nrrd", **values):
+    map_ = os.path.join(os.path.dirname(mask), uncertainty_map)
+    write(mask, box, 1)
+    write(os.path.join(os.path.dirname(mask), "map.nrrd"), np.s_[40:60, 20:30, 30:60], uncertainty)
+    places = [{"point_lps": point(44.5, 24.5, k), "area_mm2": 20.0} for k in (45, 55)]
+    result = dict(volume_ml=18.0, fold_volumes_ml=[17.0, 19.0], fold_agreement=0.9, extent_rl_mm=30.0,
+                  extent_ap_mm=30.0, extent_si_mm=20.0, longest_mm=47.0, center_lps=point(44.5, 34.5, 49.5),
+                  uncertain_places=places, device="cpu", dice=None, seconds=12.3, peak_memory_mb=900)
+    files = dict(segmentation=mask, overlay=None, probability=None, uncertainty_map=map_)
+    emit("result", ct=ct, result=result | values, files=files)
 """
 
-FINDS = SAYS + WRITES + 'say("progress", fraction=0.5, step="Folds look at the slices")\nresult()\n'
-# Says "ready" after each result, and does what the next line says.
+SUCCEEDS = EMITS + WRITES + 'emit("progress", fraction=0.5, step="Predicting")\nemit_result()\n'
+# Emits "ready" after each result, and executes the next line of stdin.
 STAYS = (
-    SAYS.replace("threading.Thread(", "0 and threading.Thread(")
+    EMITS.replace("threading.Thread(", "0 and threading.Thread(")
     + WRITES
     + """
 while True:
-    say("progress", fraction=0.5, step=f"In process {os.getpid()}")
-    print("words of this run", file=sys.stderr, flush=True)
-    result()
-    say("ready")
+    emit("progress", fraction=0.5, step=f"In process {os.getpid()}")
+    print("log of this run", file=sys.stderr, flush=True)
+    emit_result()
+    emit("ready")
     line = sys.stdin.readline()
     if not line:
         break
@@ -66,26 +69,26 @@ while True:
     image = sitk.ReadImage(ct)
 """
 )
-WAITS = SAYS + 'while True:\n    say("progress", fraction=0.2, step="Waiting")\n    time.sleep(0.05)\n'
-# Busy with something else: it hears neither that stdin has ended nor that nobody reads what it says.
-DEAF = SAYS.rpartition("threading.Thread")[0] + 'say("progress", fraction=0.2, step="Busy")\ntime.sleep(1000)\n'
+WAITS = EMITS + 'while True:\n    emit("progress", fraction=0.2, step="Waiting")\n    time.sleep(0.05)\n'
+# Blocked: it notices neither a closed stdin nor a closed stdout.
+BLOCKED = EMITS.rpartition("threading.Thread")[0] + 'emit("progress", fraction=0.2, step="Busy")\ntime.sleep(1000)\n'
 
 
 class Packages:
-    """All is there, or what ``trouble`` says."""
+    """All installed, unless ``error`` is set."""
 
-    trouble = None
+    error = None
 
     def ensure(self):
-        if self.trouble:
-            raise self.trouble
+        if self.error:
+            raise self.error
 
     def missing(self):
-        return ["torch"] if self.trouble else []
+        return ["torch"] if self.error else []
 
 
 def python_slicer(folder: Path) -> Path:
-    """A launcher called PythonSlicer, which as Slicer's starts another program and waits for it."""
+    """A launcher called PythonSlicer that starts Python and waits for it, as Slicer's does."""
     launcher = folder / "PythonSlicer"
     launcher.write_text(f'#!/bin/sh\nexec 3<&0\n"{sys.executable}" "$@" <&3 &\nexec <&- 3<&-\nwait $!\n')
     launcher.chmod(0o755)
@@ -99,12 +102,12 @@ def script(folder: Path, text: str) -> Path:
 
 
 def processes() -> list[psutil.Process]:
-    """What this process has started, and what that has; not the helper that multiprocessing keeps until the end."""
+    """The descendants of this process, except the resource tracker of multiprocessing."""
     return [process for process in psutil.Process().children(recursive=True) if _runs(process)]
 
 
 def gone(started: list[psutil.Process], seconds: float = 1.0) -> bool:
-    """Whether none of them runs any more, within so many seconds."""
+    """Whether all of them have ended, after at most so many seconds."""
     end = time.monotonic() + seconds
     while any(_runs(process) for process in started):
         if time.monotonic() > end:
@@ -116,5 +119,5 @@ def gone(started: list[psutil.Process], seconds: float = 1.0) -> bool:
 def _runs(process: psutil.Process) -> bool:
     try:
         return process.status() != psutil.STATUS_ZOMBIE and "resource_tracker" not in " ".join(process.cmdline())
-    except psutil.NoSuchProcess:  # a zombie's command line is none, either
+    except psutil.NoSuchProcess:  # also raised for a zombie's command line
         return False

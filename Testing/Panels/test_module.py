@@ -1,4 +1,4 @@
-"""The module files in the stand-in: what they say of themselves, bring along and do when the scene changes (tier 4)."""
+"""The module files in the stand-in: metadata, self-tests, logic, and changes of the scene (tier 4)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def imported(name: str):
     return sys.modules[type(standin.openModule(FILES[name])).__module__]
 
 
-def test_a_module_says_who_what_and_that_it_is_no_medical_device(module):
+def test_metadata_is_complete_and_says_not_a_medical_device(module):
     import slicer
 
     about = getattr(slicer.modules, module.__name__.lower())
@@ -45,11 +45,11 @@ def test_a_module_says_who_what_and_that_it_is_no_medical_device(module):
     assert "Groza, Huet, Boujemaa" in about.acknowledgementText
 
 
-def test_the_tests_that_a_module_brings_along_pass(module):
+def test_self_test_of_the_module_passes(module):
     getattr(module, f"{module.__name__}Test")().runTest()
 
 
-def test_the_logic_refuses_what_is_no_ct_before_it_loads_a_model(slicer_app):
+def test_segment_refuses_a_volume_that_is_no_ct(slicer_app):
     import slicer
 
     logic = imported("SpleenSmoothSeg").SpleenSmoothSegLogic()
@@ -59,7 +59,7 @@ def test_the_logic_refuses_what_is_no_ct_before_it_loads_a_model(slicer_app):
         logic.segment(phantom, modelFolder="no such folder")
 
 
-def test_the_panels_take_the_logics_that_they_are_given(slicer_app):
+def test_panels_use_the_given_logics(slicer_app):
     import standin
     from SpleenSmoothSegPanels.border.logic import BorderLogic
     from SpleenSmoothSegPanels.compare.logic import CompareLogic
@@ -73,7 +73,7 @@ def test_the_panels_take_the_logics_that_they_are_given(slicer_app):
     assert tuple(panel.logic for panel in widget.panels) == given
 
 
-def test_closing_the_scene_leaves_a_panel_that_works_with_the_next_one(slicer_app):
+def test_panel_works_after_the_scene_was_closed(slicer_app):
     import slicer
 
     import standin
@@ -91,7 +91,7 @@ def test_closing_the_scene_leaves_a_panel_that_works_with_the_next_one(slicer_ap
     assert widget.panels[0].ui.segmentButton.enabled
 
 
-def test_what_was_chosen_is_there_again_in_a_scene_that_was_saved(slicer_app, tmp_path):
+def test_choices_survive_a_saved_scene(slicer_app, tmp_path):
     import slicer
 
     import standin
@@ -111,7 +111,7 @@ def test_what_was_chosen_is_there_again_in_a_scene_that_was_saved(slicer_app, tm
     assert widget.panels[1].ui.widthSlider.value == 4.5
 
 
-def test_the_sample_ct_is_in_slicers_sample_data_without_a_network(slicer_app, offline):
+def test_sample_ct_is_in_sample_data_without_a_network(slicer_app, offline):
     import SampleData
     import slicer
 

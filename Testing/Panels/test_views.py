@@ -1,4 +1,4 @@
-"""What Slicer's own slice views, 3D view and charts show of nodes like ours, pixel by pixel (tier 3)."""
+"""Pixels of Slicer's own slice views, 3D view and charts, for nodes as the module makes them (tier 3)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BLUE, RED = (59, 76, 192), (180, 4, 38)  # the ends of the diverging colors
 
 @pytest.fixture
 def views(slicer_app):
-    """The module that renders; imported here, for the stand-in must have started."""
+    """The module that renders; imported here because the stand-in must be started first."""
     from standin import views
 
     if views.whyNotDrawn():
@@ -90,7 +90,7 @@ def like(pixels: np.ndarray, color, tolerance: float = 0.05) -> np.ndarray:
 # Slice views
 
 
-def test_a_loaded_volume_is_shown_in_every_slice_view(views, ct):
+def test_volume_is_shown_in_every_slice_view(views, ct):
     image, display = imageFromVolumeNode(ct) + 2000, ct.GetDisplayNode()  # 0 is left for what lies outside
     low, high = (2000 + limit for limit in (display.GetWindowLevelMin(), display.GetWindowLevelMax()))
     for name in SLICE_VIEWS:
@@ -99,13 +99,13 @@ def test_a_loaded_volume_is_shown_in_every_slice_view(views, ct):
         assert np.corrcoef(pixels.ravel(), expected.ravel())[0, 1] > 0.97
 
 
-def test_without_a_volume_the_slice_views_are_black(views, ct):
+def test_slice_views_are_black_without_a_volume(views, ct):
     slicer.util.setSliceViewerLayers(background=None)
     assert all(views.renderSlice(name).max() == 0 for name in SLICE_VIEWS)
 
 
 @pytest.mark.parametrize("name", SLICE_VIEWS)
-def test_the_segment_lies_on_the_spleen(views, ct, label, name):
+def test_segment_is_drawn_on_the_spleen(views, ct, label, name):
     segmentation = add_segment(label, ct)
     shown = views.renderSlice(name)
     segmentation.GetDisplayNode().SetVisibility(False)
@@ -117,7 +117,7 @@ def test_the_segment_lies_on_the_spleen(views, ct, label, name):
     assert dice(marked, spleen) > 0.95
 
 
-def test_the_ct_shines_through_the_segment(views, ct, label):
+def test_segment_is_blended_with_the_ct_by_its_opacity(views, ct, label):
     segmentation = add_segment(label, ct)
     shown = views.renderSlice("Red")
     segmentation.GetDisplayNode().SetVisibility(False)
@@ -132,7 +132,7 @@ def test_the_ct_shines_through_the_segment(views, ct, label):
 
 
 @pytest.mark.parametrize("name", SLICE_VIEWS)
-def test_a_segment_beside_the_spleen_is_seen_to_lie_beside_it(views, ct, label, name):
+def test_shifted_segment_is_not_drawn_on_the_spleen(views, ct, label, name):
     shifted = sitk.Resample(label, sitk.TranslationTransform(3, (40.0, 40.0, 40.0)), sitk.sitkNearestNeighbor)
     segmentation = add_segment(shifted, ct)
     centerOn(label_center(label))
@@ -144,7 +144,7 @@ def test_a_segment_beside_the_spleen_is_seen_to_lie_beside_it(views, ct, label, 
     assert dice(marked, sampled(label, views.sliceView(name)) != 0) < 0.5
 
 
-def test_the_slice_views_are_centered_on_the_spleen(views, ct, label):
+def test_slice_views_are_centered_on_the_spleen(views, ct, label):
     add_segment(label, ct)
     for name in SLICE_VIEWS:
         view = views.sliceView(name)
@@ -154,7 +154,7 @@ def test_the_slice_views_are_centered_on_the_spleen(views, ct, label):
 
 
 @pytest.mark.parametrize("opacity", [0.3, 0.8])
-def test_an_overlay_covers_the_ct_by_its_opacity_and_only_over_its_threshold(views, ct, label, opacity):
+def test_overlay_is_blended_by_its_opacity_above_its_threshold(views, ct, label, opacity):
     overlay = slicer.util.addVolumeFromArray(
         sitk.GetArrayFromImage(label).astype(np.float32), slicer.util.vtkMatrixFromArray(ijk_to_ras(label)), "Soft"
     )
@@ -177,7 +177,7 @@ def test_an_overlay_covers_the_ct_by_its_opacity_and_only_over_its_threshold(vie
     assert np.abs(covered[inside] - expected).max() <= 2
 
 
-def test_without_a_threshold_an_overlay_covers_everything(views, ct, label):
+def test_overlay_without_a_threshold_covers_everything(views, ct, label):
     overlay = slicer.util.addVolumeFromArray(
         sitk.GetArrayFromImage(label).astype(np.float32), slicer.util.vtkMatrixFromArray(ijk_to_ras(label)), "Soft"
     )
@@ -187,7 +187,7 @@ def test_without_a_threshold_an_overlay_covers_everything(views, ct, label):
     assert changed(bare, views.renderSlice("Red")).mean() > 0.8
 
 
-def test_a_surface_is_drawn_as_a_contour_where_a_slice_cuts_it(views, ct, label):
+def test_surface_is_drawn_as_a_contour_in_the_slice_view(views, ct, label):
     model = slicer.modules.models.logic().AddModel(surfaceOf(label))
     model.GetDisplayNode().SetColor(1, 1, 0)
     centerOn(label_center(label))
@@ -205,7 +205,7 @@ def test_a_surface_is_drawn_as_a_contour_where_a_slice_cuts_it(views, ct, label)
 # 3D view
 
 
-def test_the_closed_surface_is_shown_in_the_color_of_the_segment_where_the_spleen_is(views, ct, label):
+def test_closed_surface_is_drawn_at_the_spleen_in_the_color_of_the_segment(views, ct, label):
     segmentation = add_segment(label, ct)
     showSurface(segmentation)
     slicer.app.layoutManager().resetThreeDViews()
@@ -230,7 +230,7 @@ def projected(ras) -> tuple[float, float]:
     return view.renderWindow().GetSize()[1] - row, column
 
 
-def test_a_surface_is_colored_by_its_scalars(views, ct, label):
+def test_surface_is_colored_by_its_scalars(views, ct, label):
     surface, middle = surfaceOf(label), label_center(label)[2]
     heights = vtk_to_numpy(surface.GetPoints().GetData())[:, 2]
     values = numpy_to_vtk(np.where(heights > middle, 1.0, -1.0), deep=True)
@@ -257,7 +257,7 @@ def test_a_surface_is_colored_by_its_scalars(views, ct, label):
 # Charts
 
 
-def test_a_chart_shows_each_curve_in_its_color(views):
+def test_chart_draws_each_curve_in_its_color(views):
     x = np.linspace(0, 10, 50)
     chart = updateChart("Test", "Profile", "mm", "value", x, {"rising": x, "falling": 10 - x})
     series = [chart.GetNthPlotSeriesNode(index) for index in range(2)]
@@ -277,13 +277,13 @@ def is_color(pixels: np.ndarray, color) -> np.ndarray:
     return np.abs(pixels.astype(int) - color).max(axis=-1) < 40
 
 
-def test_a_chart_without_curves_shows_none(views):
+def test_chart_without_curves_is_empty(views):
     chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode")
     pixels = views.renderPlot(chart)
     assert (pixels.max(axis=-1) - pixels.min(axis=-1)).max() < 20
 
 
-def test_the_plot_view_of_the_layout_shows_the_chart_that_was_asked_for(views):
+def test_plot_view_of_the_layout_shows_the_chart(views):
     x = np.linspace(0, 1, 20)
     chart = updateChart("Test", "Title", "x", "y", x, {"curve": x**2})
     chart.GetNthPlotSeriesNode(0).SetColor(1, 0, 0)
@@ -295,10 +295,10 @@ def test_the_plot_view_of_the_layout_shows_the_chart_that_was_asked_for(views):
     assert is_color(views.renderPlot(chart), (255, 0, 0)).sum() > 50
 
 
-# The same picture again
+# Determinism
 
 
-def test_a_view_is_drawn_alike_each_time(views, ct, label):
+def test_view_is_drawn_the_same_each_time(views, ct, label):
     showSurface(add_segment(label, ct))
     slicer.app.layoutManager().resetThreeDViews()
     for render in (views.renderSlice, views.render3D):

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 DIGITS = 4  # of a number in a file
+MEASURES = ("volume_ml", "extent_rl_mm", "extent_ap_mm", "extent_si_mm", "longest_mm")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class SegmentationResult:
             return cls(
                 **{
                     **values,
+                    **{name: float(values[name]) for name in MEASURES},
                     "fold_volumes_ml": tuple(map(float, values["fold_volumes_ml"])),
                     "center_lps": None if center is None else _point(center),
                     "uncertain_places": places,

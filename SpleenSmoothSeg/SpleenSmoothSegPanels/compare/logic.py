@@ -57,9 +57,9 @@ class CompareLogic(VTKObservationMixin):
     def obstacle(self) -> str:
         """Why the labels that are chosen cannot be compared, in a sentence; "" if they can."""
         for label in self._labels:
-            if label.isInScene() and not label.isThere():
+            if label.isInScene() and not label.exists():
                 return _('"{name}" has no segment; choose another segmentation.').format(name=label.node.GetName())
-        if not all(label.isThere() for label in self._labels):
+        if not all(label.exists() for label in self._labels):
             return _("Choose a segment, and the reference to compare it with.")
         if self._labels[0] == self._labels[1]:
             return _("This compares a segment with itself; choose another segment or reference.")

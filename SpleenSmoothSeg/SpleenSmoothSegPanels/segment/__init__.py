@@ -1,1 +1,1 @@
-"""The Segment section: its panel, its logic, and what it adds to the scene."""
+"""The Segment section: panels, logic, the result, the uncertainty map."""

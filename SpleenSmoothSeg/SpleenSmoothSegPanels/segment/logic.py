@@ -1,64 +1,99 @@
-"""Segments the spleen in a child process, so that Slicer stays usable, and puts what comes back into the scene."""
+"""Segments the spleen in a child process, so that Slicer stays responsive, and adds the result to the scene."""
 
 import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import slicer
 from slicer.i18n import tr as _
 
-from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.callbacks import Progress, Warn
+from SpleenSmoothSegLib.errors import UserError, explain
+from SpleenSmoothSegLib.inference.result import SegmentationResult
 
 from ..shared import packages
 from ..shared.childfiles import ChildFiles
 from ..shared.childprocess import COMMAND_LINE, PYTHON, ChildProcess
-from ..shared.device import DeviceQuestion
+from ..shared.device import DeviceQuery
 from ..shared.models import STARTER, Models
-from .segmentresult import SegmentResult
-from .uncertaintymap import DisagreementMap
+from .placedresult import PlacedResult, lpsToIjk
+from .uncertaintymap import UncertaintyMap
 
 SEGMENT_SCRIPT = COMMAND_LINE / "segment.py"
-REUSED_SECONDS = 240.0  # after a run its child waits for the next; a minute longer than we count on it
+OPTIONS = ("--uncertainty", "--cropped", "--uncompressed", "--no-overlay", "--stay")
+REUSE_SECONDS = 240.0  # a child waits a minute longer than this for its next run
+POLL_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a run has put into the scene."""
+class SegmentRequest:
+    """What to segment.
+
+    Attributes:
+        volumeNode: the CT; not changed.
+        segmentationNode: the segment is added to it; None: to a new one.
+        replaceSpleen: its segment whose terminology is spleen is removed once the new one was added.
+        modelFolder: a trained ensemble.
+        device: "auto", "cpu", "cuda" or "mps".
+    """
+
+    volumeNode: object
+    segmentationNode: object = None
+    replaceSpleen: bool = False
+    modelFolder: Path = STARTER
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class AddedSegment:
+    """A run's segment in the scene, and its result."""
 
     volumeNode: object
     segmentationNode: object
     segmentId: str
-    result: SegmentResult
+    placed: PlacedResult
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Called while a run goes on.
+
+    Attributes:
+        onProgress: with the fraction done, 0 to 1, and the name of the step.
+        onWarning: with a sentence for the user, as when the CPU replaces a GPU.
+        onEnd: once, with (AddedSegment, "") or (None, the reason in a sentence, "" if the user has canceled).
+    """
+
+    onProgress: Progress = lambda fraction, step: None
+    onWarning: Warn = lambda message: None
+    onEnd: Callable[[AddedSegment | None, str], None] = lambda added, message: None
 
 
 @dataclass
 class _Run:
-    """One press of the button, until it is done."""
-
-    volumeNode: object
-    segmentationNode: object
-    replaceSpleen: bool
-    modelName: str
-    way: tuple
+    request: SegmentRequest
+    callbacks: Callbacks
+    card: dict
     files: ChildFiles
-    onProgress: Callable[[float, str], None]
-    onWarning: Callable[[str], None]
-    onEnd: Callable[[Found | None, str], None]
-    started: float = field(default_factory=time.monotonic)
-    result: dict | None = None
+    event: dict | None = None  # the child's result
     error: str = ""
+
+    @property
+    def config(self) -> tuple:
+        """Runs of equal configuration can share a child; the card has the checksums of the weights."""
+        return self.request.modelFolder, self.request.device, self.card
 
 
 class SegmentLogic:
-    """Runs one segmentation at a time, and leaves the scene as it was wherever one does not come to its end.
+    """Runs one segmentation at a time; unless it succeeds, the scene is unchanged.
 
     Args:
-        script: ``segment.py``, or another script that speaks as it does.
+        script: ``segment.py``, or another script that prints the same events.
         python: the program that runs it, on the PATH.
-        neededPackages: what the script needs, which ``start`` makes sure of.
+        neededPackages: the packages that the script needs; ``start`` installs them.
     """
 
     def __init__(self, script: Path | None = None, python: str = PYTHON, neededPackages=None):
@@ -67,232 +102,198 @@ class SegmentLogic:
         self.models = Models()
         self.log = ""
         self._run = None
-        self._waiting = None, 0.0  # in which way the child is ready to do the next run, and until when
+        self._idleConfig, self._idleUntil = None, 0.0  # of the child that waits for its next run
         self._child = ChildProcess(self._onEvent, self._onChildEnd)
-        self._question = DeviceQuestion(self._script, python)
-        self._disagreement = None
+        self._deviceQuery = DeviceQuery(self._script, python)
+        self._map = None
 
     def isRunning(self) -> bool:
         return self._run is not None
 
-    def start(
-        self,
-        volumeNode,
-        segmentationNode=None,
-        replaceSpleen: bool = False,
-        modelFolder: Path = STARTER,
-        device: str = "auto",
-        onProgress=lambda fraction, step: None,
-        onWarning=lambda sentence: None,
-        onEnd=lambda found, sentence: None,
-    ) -> None:
-        """Begin to segment, and return while it goes on.
-
-        Args:
-            volumeNode: the CT; not changed.
-            segmentationNode: receives the segment beside those it has; a new one is made without it.
-            replaceSpleen: its segment that is a spleen by terminology goes when the new one comes.
-            modelFolder: a trained ensemble.
-            device: "auto", "cpu", "cuda" or "mps".
-            onProgress: called with the fraction done, 0 to 1, and the name of the step.
-            onWarning: called with a sentence that the user should see, such as that the CPU does the work.
-            onEnd: called once, with (Found, "") or (None, one sentence that says why), the sentence empty where the
-                user has cancelled it.
+    def start(self, request: SegmentRequest, callbacks: Callbacks) -> None:
+        """Start to segment, and return at once.
 
         Raises:
-            UserError: it cannot begin, in one sentence (``packages.NotInstalled`` with a log). ``onEnd`` is not called.
+            UserError: it cannot start (``packages.NotInstalled``, with a log). ``onEnd`` is not called.
         """
         from SpleenSmoothSegLib.io.images import check_ct
         from SpleenSmoothSegLib.model.folder import read_card
         from SpleenSmoothSegLib.mrml import imageFromVolumeNode
 
         if self.isRunning():
-            raise UserError(_("A segmentation runs already; cancel it or wait for its end."))
+            raise UserError(_("A segmentation is already running; cancel it or wait until it is done."))
         self.log = ""
-        if volumeNode is None:
-            raise UserError(_("There is no CT; load one and choose it above."))
-        ct = imageFromVolumeNode(volumeNode)
-        check_ct(ct, volumeNode.GetName())
-        card = read_card(modelFolder)
+        if request.volumeNode is None:
+            raise UserError(_("No CT is selected; load a CT and choose it."))
+        name = request.volumeNode.GetName()
+        ct = imageFromVolumeNode(request.volumeNode)
+        check_ct(ct, name)
+        card = read_card(request.modelFolder)
         self.packages.ensure()
-        self._question.stop()
-        files = ChildFiles(ct, volumeNode.GetName())
+        self._deviceQuery.stop()
+        run = _Run(request, callbacks, card, ChildFiles(ct, name))
         try:
-            arguments = ["--child", str(files.ct), "-o", str(files.mask), "--model", str(modelFolder)]
-            arguments += ["--device", device, "--disagreement", "--cropped", "--uncompressed", "--no-overlay", "--stay"]
-            way = modelFolder, device, card  # the card tells the checksums of the weights
-            self._begin(arguments, way)
+            self._startChild(run)
         except UserError:
-            files.remove()
+            run.files.remove()
             raise
-        modelName = str(card.get("name") or Path(modelFolder).name)
-        self._run = _Run(
-            volumeNode, segmentationNode, replaceSpleen, modelName, way, files, onProgress, onWarning, onEnd
-        )
+        self._run = run
         slicer.app.connect("aboutToQuit()", self.cancel)
 
-    def _begin(self, arguments: list[str], way: tuple) -> None:
-        """Give the run to the child that waits with its networks loaded, if it does, or else to a new one."""
-        isWaiting = self._waiting[0] == way and time.monotonic() < self._waiting[1] and self._child.isRunning()
-        self._waiting = None, 0.0
-        if isWaiting:
-            self._child.tell(json.dumps(arguments))
+    def segment(self, request: SegmentRequest, onProgress: Progress = lambda fraction, step: None) -> AddedSegment:
+        """Segment, and return when it is done; Qt's event loop runs meanwhile.
+
+        Raises:
+            UserError: in one sentence. The scene is unchanged.
+        """
+        ends = []
+        self.start(request, Callbacks(onProgress, logging.warning, lambda *end: ends.append(end)))
+        try:
+            while not ends:
+                slicer.app.processEvents()
+                time.sleep(POLL_SECONDS)
+        finally:
+            self.cancel()  # after Ctrl+C
+        ((added, message),) = ends
+        if added is None:
+            raise UserError(message or _("The segmentation was canceled."))
+        return added
+
+    def _startChild(self, run: _Run) -> None:
+        """Use the idle child, which has the networks loaded, if it fits; else start a new one."""
+        arguments = ["--child", str(run.files.ct), "-o", str(run.files.mask), "--model", str(run.request.modelFolder)]
+        arguments += ["--device", run.request.device, *OPTIONS]
+        isIdle = self._idleConfig == run.config and time.monotonic() < self._idleUntil and self._child.isRunning()
+        self._idleConfig = None
+        if isIdle:
+            self._child.send(json.dumps(arguments))
         else:
             self._child.start(self._script, arguments, self._python)
 
-    def cancel(self, sentence: str = "") -> None:
-        """End the run within a second, with all that the child has started; the scene is as it was."""
+    def cancel(self, message: str = "") -> None:
+        """End the run, with all processes of the child, within a second; the scene is unchanged."""
         if self._run is not None:
             self._child.stop()
-            self._endRun(None, sentence)
+            self._endRun(None, message)
 
     def close(self) -> None:
-        """Leave nothing behind that runs."""
+        """End all processes."""
         self.cancel()
         self._child.stop()
-        self._question.stop()
+        self._deviceQuery.stop()
 
-    def askDevices(self, onDevices: Callable[[list[dict]], None]) -> None:
-        """Ask, without waiting, what PyTorch can compute on.
+    def queryDevices(self, onDevices: Callable[[list[dict]], None]) -> None:
+        """Find the devices that PyTorch can use, without waiting.
 
-        ``onDevices`` is called once with a list of {"name", "usable", "reason"}, but not where nobody can tell, and
-        not where a segmentation begins before the answer.
+        ``onDevices`` is called once with a list of {"name", "usable", "reason"}, but not if the query fails or a
+        segmentation starts first.
         """
         if not self.packages.missing():
-            self._question.ask(onDevices)
+            self._deviceQuery.start(onDevices)
 
     def hasSpleen(self, segmentationNode) -> bool:
-        """Whether a segment of it is a spleen by terminology, which a new one could replace."""
+        """Whether it has a segment whose terminology is spleen."""
         if segmentationNode is None:
             return False
         from SpleenSmoothSegLib.mrml import findSpleenSegment
 
         return findSpleenSegment(segmentationNode) is not None
 
-    def hasDisagreementMap(self) -> bool:
-        """Whether the folds of the last run disagree anywhere, and its CT is still there."""
-        return self._disagreement is not None and _isThere(self._disagreement.volumeNode)
+    def hasUncertaintyMap(self) -> bool:
+        """Whether the map of the last run is not empty, and its CT is still in the scene."""
+        return self._map is not None and _isInScene(self._map.volumeNode)
 
-    def disagreementMap(self):
-        """A volume node of where the folds of the last run disagree, made when first asked for; None without one."""
-        return self._disagreement.node() if self.hasDisagreementMap() else None
+    def uncertaintyMap(self):
+        """The volume node of the last run's uncertainty map, created when first needed; None without one."""
+        return self._map.node() if self.hasUncertaintyMap() else None
 
     def _onEvent(self, event: dict) -> None:
         run, kind, message = self._run, event["event"], event.get("message")
-        if run is None:  # it waits for the next
+        if run is None:  # an idle child
             return
-        if missing := _whatIsMissing(run):
+        if missing := _missingNode(run.request):
             self.cancel(missing)
         elif kind == "ready":
-            self._waiting = run.way, time.monotonic() + REUSED_SECONDS
+            self._idleConfig, self._idleUntil = run.config, time.monotonic() + REUSE_SECONDS
             self._onRunDone()
         elif kind == "progress" and isinstance(event.get("fraction"), int | float):
-            run.onProgress(min(max(event["fraction"], 0.0), 1.0), str(event.get("step", "")))
+            run.callbacks.onProgress(min(max(event["fraction"], 0.0), 1.0), str(event.get("step", "")))
         elif kind == "warning" and message:
-            run.onWarning(run.files.withoutPaths(str(message)))
+            run.callbacks.onWarning(run.files.withoutPaths(str(message)))
         elif kind == "error" and message:
             run.error = run.files.withoutPaths(str(message))
         elif kind == "result":
-            run.result = event
+            run.event = event
 
     def _onChildEnd(self) -> None:
-        if self._run is not None:  # else it has waited long enough
+        if self._run is not None:  # else it was idle for too long
             self._onRunDone()
 
     def _onRunDone(self) -> None:
-        run, found, sentence = self._run, None, ""
+        run, added, message = self._run, None, ""
         try:
-            found = self._putIntoScene(run)
+            added = self._addToScene(run)
         except UserError as error:
-            sentence = str(error)
+            message = str(error)
         except Exception as error:
-            sentence = run.files.withoutPaths(unexpected(error))
-        self._endRun(found, sentence)
+            logging.exception("The result could not be added to the scene")
+            message = run.files.withoutPaths(explain(error))
+        self._endRun(added, message)
 
-    def _endRun(self, found: Found | None, sentence: str) -> None:
+    def _endRun(self, added: AddedSegment | None, message: str) -> None:
         run, self._run = self._run, None
         slicer.app.disconnect("aboutToQuit()", self.cancel)
         self.log = self._child.log
         run.files.remove()
-        run.onEnd(found, sentence)
+        run.callbacks.onEnd(added, message)
 
-    def _putIntoScene(self, run: _Run) -> Found:
-        """Add the segment; raises UserError, and the scene is as it was, where there is none to add."""
+    def _addToScene(self, run: _Run) -> AddedSegment:
+        """Add the segment; if anything is raised, the scene is unchanged. UserError: there is none to add."""
         from SpleenSmoothSegLib.metrics.shape import reaches_edge
         from SpleenSmoothSegLib.mrml import addSpleenSegment, findSpleenSegment
 
-        if not self._child.wasStarted:
-            raise UserError(_("Slicer's own Python could not be started; restart Slicer, or install it again."))
-        if run.result is None:
-            early = _(
-                "The segmentation ended before it was done; close other programs if memory is short, and try again."
-            )
-            raise UserError(run.error or early)
-        if missing := _whatIsMissing(run):
-            raise UserError(missing)
-        if not run.result["volume_ml"]:
-            nothing = _('No spleen was found in "{name}", and nothing was added; choose a CT that shows the spleen.')
-            raise UserError(nothing.format(name=run.volumeNode.GetName()))
+        result = self._result(run)
+        request, volumeNode, target = run.request, run.request.volumeNode, run.request.segmentationNode
         # All that can fail comes before the scene changes.
         mask = run.files.read(run.files.mask)
-        map_ = run.files.read(Path(run.result["disagreement_map"]))
-        firstVoxel = mask.TransformPhysicalPointToIndex(map_.GetOrigin())  # the map is a part of the mask's grid
-        disagreement = DisagreementMap(map_, run.volumeNode, firstVoxel)
-        result = _result(run)
-        replacedId = findSpleenSegment(run.segmentationNode) if run.replaceSpleen and run.segmentationNode else None
-        segmentationNode, segmentId = addSpleenSegment(mask, run.volumeNode, run.segmentationNode, replacedId)
-        self._disagreement = None if disagreement.isEmpty else disagreement
+        image = run.files.read(Path(run.event["files"]["uncertainty_map"]))
+        firstVoxel = mask.TransformPhysicalPointToIndex(image.GetOrigin())  # the map covers a part of the CT
+        map_ = UncertaintyMap(image, volumeNode, firstVoxel)
+        modelName = str(run.card.get("name") or Path(request.modelFolder).name)
+        placed = PlacedResult(result, volumeNode.GetName(), modelName, lpsToIjk(mask, volumeNode))
+        replacedId = findSpleenSegment(target) if request.replaceSpleen and target else None
+        segmentationNode, segmentId = addSpleenSegment(mask, volumeNode, target, replacedId)
+        self._map = None if map_.isEmpty else map_
         if reaches_edge(mask):
-            run.onWarning(_("The spleen reaches the edge of the CT: volume and lengths are those of the part in view."))
-        return Found(run.volumeNode, segmentationNode, segmentId, result)
+            run.callbacks.onWarning(
+                _("The spleen is truncated by the edge of the CT: volume and lengths are those of the part in view.")
+            )
+        return AddedSegment(volumeNode, segmentationNode, segmentId, placed)
+
+    def _result(self, run: _Run) -> SegmentationResult:
+        """The child's result; raises UserError if there is none, it is empty, or its nodes are gone."""
+        if not self._child.wasStarted:
+            raise UserError(_("Slicer's own Python could not be started; restart or reinstall Slicer."))
+        if run.event is None:
+            early = _("The segmentation ended early; close other programs if memory is low, and try again.")
+            raise UserError(run.error or early)
+        if missing := _missingNode(run.request):
+            raise UserError(missing)
+        result = SegmentationResult.from_dict(run.event["result"])
+        if not result.volume_ml:
+            empty = _('No spleen was found in "{name}", and no segment was added; choose a CT that shows the spleen.')
+            raise UserError(empty.format(name=run.request.volumeNode.GetName()))
+        return result
 
 
-def unexpected(error: Exception) -> str:
-    """One sentence for an error that should not have been possible; Slicer's log gets the rest."""
-    logging.error("Segment", exc_info=error)
-    if isinstance(error, MemoryError):
-        return _("The memory is not enough for this CT; close other data or programs, and try again.")
-    what = f"{type(error).__name__}: {error}".splitlines()[0]
-    return _("Something went wrong that should not ({what}); please report it with Slicer's log.").format(what=what)
-
-
-def toWorld(volumeNode, point) -> list[float]:
-    """A point of a ``SegmentResult`` in world RAS, also after the volume was moved."""
-    moved = [0.0, 0.0, 0.0]
-    volumeNode.TransformPointToWorld(list(point), moved)
-    return moved
-
-
-def _result(run: _Run) -> SegmentResult:
-    told = run.result
-
-    def local(pointLps) -> tuple[float, float, float]:
-        point = [0.0, 0.0, 0.0]
-        run.volumeNode.TransformPointFromWorld([-pointLps[0], -pointLps[1], pointLps[2]], point)
-        return tuple(point)
-
-    return SegmentResult(
-        ct=run.volumeNode.GetName(),
-        volume_ml=told["volume_ml"],
-        extent_mm=tuple(told["extent_mm"]),
-        longest_mm=told["longest_mm"],
-        agreement=1 - told["disagreement"],
-        seconds=time.monotonic() - run.started,
-        device=str(told["device"]),
-        model=run.modelName,
-        center=local(told["center_lps"]),
-        uncertainPlaces=tuple(local(place["point_lps"]) for place in told["uncertain_places"]),
-    )
-
-
-def _whatIsMissing(run: _Run) -> str:
-    """One sentence if a node of the run has left the scene, else nothing."""
-    if not _isThere(run.volumeNode):
-        return _("The CT was removed while it was segmented; nothing was added.")
-    if run.segmentationNode is not None and not _isThere(run.segmentationNode):
-        return _("The segmentation that was to take the spleen was removed meanwhile; nothing was added.")
+def _missingNode(request: SegmentRequest) -> str:
+    """A sentence if a node of the request was removed from the scene, else ""."""
+    if not _isInScene(request.volumeNode):
+        return _("The CT was removed during segmentation; no segment was added.")
+    if request.segmentationNode is not None and not _isInScene(request.segmentationNode):
+        return _("The output segmentation was removed during segmentation; no segment was added.")
     return ""
 
 
-def _isThere(node) -> bool:
+def _isInScene(node) -> bool:
     return bool(slicer.mrmlScene.IsNodePresent(node))

@@ -1,5 +1,6 @@
-"""The part of the module in which a person segments the spleen with one click."""
+"""The Segment section: segments the spleen with one click."""
 
+import logging
 import time
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.util import VTKObservationMixin
 
-from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.errors import UserError, explain
 
 from ..shared.device import Device, DeviceChoice
 from ..shared.models import STARTER, describe
-from ..shared.widgets import Message, RemainingTime, inWords
-from .logic import unexpected
+from ..shared.widgets import Message, RemainingTime, formatRemaining
+from .logic import Callbacks, SegmentRequest
 from .resultpanel import ResultPanel
 
 TICK_MS = 1000
@@ -26,23 +27,23 @@ TICK_MS = 1000
 class SegmentParameters:
     segmentInput: vtkMRMLScalarVolumeNode
     segmentOutput: vtkMRMLSegmentationNode
-    segmentReplaceIn: vtkMRMLSegmentationNode  # whose Spleen the user allowed to replace
-    segmentModel: str = ""  # its folder; "" is the Starter
+    segmentReplaceIn: vtkMRMLSegmentationNode  # its spleen segment may be replaced
+    segmentModel: str = ""  # folder; "" is the Starter
     segmentDevice: Device = Device.auto
-    segmentResult: str = ""  # a SegmentResult
+    segmentResult: str = ""  # PlacedResult.toText
     segmentResultVolume: vtkMRMLScalarVolumeNode
     segmentResultNode: vtkMRMLSegmentationNode
     segmentResultId: str = ""
-    segmentDisagreement: vtkMRMLScalarVolumeNode
-    segmentShowDisagreement: bool = False
+    segmentUncertaintyMap: vtkMRMLScalarVolumeNode
+    segmentShowUncertaintyMap: bool = False
 
 
 class SegmentPanel(VTKObservationMixin):
-    """Shows a ``SegmentLogic``.
+    """The panel of a ``SegmentLogic``.
 
     Args:
         ui: the widget of Segment.ui.
-        logic: does the work.
+        logic: the logic.
     """
 
     def __init__(self, ui, logic):
@@ -51,7 +52,7 @@ class SegmentPanel(VTKObservationMixin):
         self.logic = logic
         self.results = ResultPanel(self.ui, logic)
         self.devices = DeviceChoice(self.ui.deviceComboBox, self.ui.deviceLabel)
-        self._say = Message(self.ui).say
+        self._message = Message(self.ui)
         self.parameters, self._gui, self._isStarting = None, None, False
         self._entries = []
         self._warnings = []
@@ -66,13 +67,13 @@ class SegmentPanel(VTKObservationMixin):
         self.ui.removeModelButton.connect("clicked()", self.onRemoveModel)
         self._show()
 
-    # What the module widget calls
+    # Called by the module widget
 
     def setModuleNode(self, node) -> None:
-        """Keep in ``node`` what the user chooses and finds, and show what it holds; None: the scene is closing."""
+        """Show the choices and the result in this parameter node, and store them there; None: the scene is closing."""
         if node is None:
             self.logic.cancel()
-        if self.parameters is not None:  # also of the same node: while a scene is read the selectors lack its nodes
+        if self.parameters is not None:  # even for the same node: selectors lack its nodes while a scene is loaded
             self.parameters.disconnectGui(self._gui)
             self.removeObservers(self._show)
         self.parameters = SegmentParameters(node) if node else None
@@ -81,18 +82,18 @@ class SegmentPanel(VTKObservationMixin):
             self._gui = self.parameters.connectGui(self.ui)
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._show)
         else:
-            self._say("")
+            self._message.show("")
         self._show()
 
     def enter(self) -> None:
         if self.parameters and self.parameters.segmentInput is None:
             self.parameters.segmentInput = _activeVolume()
         self._listModels()
-        self._askDevices()
+        self._queryDevices()
         self._show()
 
     def exit(self) -> None:
-        """A segmentation that runs goes on."""
+        """A running segmentation continues."""
 
     def cleanup(self) -> None:
         self.logic.close()
@@ -105,33 +106,35 @@ class SegmentPanel(VTKObservationMixin):
         if self.logic.isRunning():
             self.logic.cancel()
             return
-        chosen, self._warnings, self._isStarting = self.parameters, [], True
-        self._say("")
-        self._show()  # clicks get through while packages are installed
+        self._warnings, self._isStarting = [], True
+        self._message.show("")
+        self._show()  # disables the button: the user can click while packages are installed
         qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
         try:
-            self.logic.start(
-                chosen.segmentInput,
-                chosen.segmentOutput,
-                replaceSpleen=self._mayReplace(),
-                modelFolder=Path(chosen.segmentModel or STARTER),
-                device=chosen.segmentDevice.name,
-                onProgress=self.onProgress,
-                onWarning=self.onWarning,
-                onEnd=self.onEnd,
-            )
+            self.logic.start(self._request(), Callbacks(self.onProgress, self.onWarning, self.onEnd))
             self._remaining, self._step = None, _("Starting")
             self.ui.progressBar.value = 0
             self._tick()
             self._clock.start()
         except UserError as error:
-            self._say(str(error), getattr(error, "log", ""))
+            self._message.show(str(error), getattr(error, "log", ""))
         except Exception as error:
-            self._say(unexpected(error))
+            logging.exception("The segmentation could not be started")
+            self._message.show(explain(error))
         finally:
             self._isStarting = False
             qt.QApplication.restoreOverrideCursor()
             self._show()
+
+    def _request(self) -> SegmentRequest:
+        chosen = self.parameters
+        return SegmentRequest(
+            chosen.segmentInput,
+            chosen.segmentOutput,
+            self._mayReplace(),
+            Path(chosen.segmentModel or STARTER),
+            chosen.segmentDevice.name,
+        )
 
     def onProgress(self, fraction: float, step: str) -> None:
         self._step, now = step, time.monotonic()
@@ -140,25 +143,26 @@ class SegmentPanel(VTKObservationMixin):
         self.ui.progressBar.value = round(100 * fraction)
         self._tick()
 
-    def onWarning(self, sentence: str) -> None:
-        self._warnings.append(sentence)
-        self._say(" ".join(self._warnings))
+    def onWarning(self, message: str) -> None:
+        self._warnings.append(message)
+        self._message.show(" ".join(self._warnings))
 
-    def onEnd(self, found, sentence: str) -> None:
+    def onEnd(self, added, message: str) -> None:
         self._clock.stop()
-        if found is None:
-            self._say(" ".join(filter(None, [*self._warnings, sentence])), self.logic.log if sentence else "")
+        if added is None:
+            messages = filter(None, [*self._warnings, message])
+            self._message.show(" ".join(messages), self.logic.log if message else "")
         else:
-            done = _('The spleen is in "{name}".').format(name=found.segmentationNode.GetName())
-            self._say(" ".join([done, *self._warnings]))
-            self.results.take(found)
-        if found or sentence:  # not cancelled, as when Slicer quits
-            self._askDevices()
+            done = _('The spleen was added to "{name}".').format(name=added.segmentationNode.GetName())
+            self._message.show(" ".join([done, *self._warnings]))
+            self.results.setResult(added)
+        if added or message:  # not canceled, as when Slicer quits
+            self._queryDevices()
         self._show()
 
     def _tick(self) -> None:
         seconds = self._remaining.seconds(time.monotonic()) if self._remaining else None
-        self.ui.stepLabel.text = self._step if seconds is None else f"{self._step}: {inWords(seconds)}"
+        self.ui.stepLabel.text = self._step if seconds is None else f"{self._step}: {formatRemaining(seconds)}"
 
     # Choices
 
@@ -176,9 +180,9 @@ class SegmentPanel(VTKObservationMixin):
         try:
             entry = self.logic.models.add(Path(folder))
         except UserError as error:
-            self._say(str(error))
+            self._message.show(str(error))
             return
-        self._say("")
+        self._message.show("")
         self._listModels()
         self._choose(entry.folder)
 
@@ -195,22 +199,22 @@ class SegmentPanel(VTKObservationMixin):
         chosen = self.parameters
         return bool(chosen and chosen.segmentOutput and chosen.segmentReplaceIn is chosen.segmentOutput)
 
-    def _askDevices(self) -> None:
+    def _queryDevices(self) -> None:
         if not self.devices.isKnown():
-            self.logic.askDevices(self.devices.take)
+            self.logic.queryDevices(self.devices.setDevices)
 
-    # What is shown
+    # Display
 
     def _show(self, _caller=None, _event=None) -> None:
-        """Bring what depends on several choices up to date with them."""
+        """Update everything that depends on more than one parameter."""
         chosen, isRunning = self.parameters, self.logic.isRunning()
         isReady = bool(chosen and chosen.segmentInput) and not self._isStarting
         self.ui.segmentButton.enabled = isReady or isRunning
         self.ui.segmentButton.text = _("Cancel") if isRunning else _("Segment Spleen")
         if isRunning:
-            self.ui.segmentButton.toolTip = _("Stop it. The scene is as it was before.")
+            self.ui.segmentButton.toolTip = _("Cancel the segmentation. The scene is not changed.")
         elif isReady:
-            self.ui.segmentButton.toolTip = _("Segment the spleen on this CT. You can work on meanwhile.")
+            self.ui.segmentButton.toolTip = _("Segment the spleen on this CT. Slicer can be used meanwhile.")
         else:
             self.ui.segmentButton.toolTip = _("Choose a CT first.")
         for name in ("inputSelector", "outputSelector", "replaceCheckBox", "modelComboBox", "deviceComboBox"):
@@ -241,21 +245,21 @@ class SegmentPanel(VTKObservationMixin):
         if not (self.parameters and self._entries):
             return
         chosen = Path(self.parameters.segmentModel or STARTER)
-        if chosen not in [entry.folder for entry in self._entries]:  # the training module may have added it
+        if chosen not in [entry.folder for entry in self._entries]:  # perhaps added by the training module
             self._fillModels()
         entry = next((entry for entry in self._entries if entry.folder == chosen), None)
         if entry is None:
-            gone = _('The model in "{folder}" is not on this computer; the Starter takes its place.')
-            self._say(gone.format(folder=chosen))
+            missing = _('The model folder "{folder}" was not found; the Starter model is used instead.')
+            self._message.show(missing.format(folder=chosen))
             self._choose(STARTER)
             return
         self.ui.modelComboBox.setCurrentIndex(self._entries.index(entry))
-        self.ui.cardLabel.text = entry.trouble or describe(entry.card)
+        self.ui.cardLabel.text = entry.problem or describe(entry.card)
         self.ui.removeModelButton.enabled = not entry.isShipped and not self.logic.isRunning()
 
 
 def _activeVolume():
-    """The volume that Slicer's slice views show; None without one, or where it is a labelmap."""
+    """The volume in the slice views; None without one, or if it is a labelmap."""
     selection = slicer.app.applicationLogic().GetSelectionNode()
     node = slicer.mrmlScene.GetNodeByID(selection.GetActiveVolumeID() or "") if selection else None
     return node if node and node.GetClassName() == "vtkMRMLScalarVolumeNode" else None

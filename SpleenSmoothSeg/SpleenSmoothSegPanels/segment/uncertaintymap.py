@@ -1,4 +1,4 @@
-"""The disagreement of the folds as a volume node: an overlay on the CT that it was found on."""
+"""The uncertainty map as a volume node: an overlay on its CT."""
 
 import numpy as np
 import slicer
@@ -7,18 +7,18 @@ from slicer.i18n import tr as _
 
 from ..shared.display import sequentialColors
 
-LEAST = 0.05  # standard deviation over the folds' probabilities under which nothing is shown
-MOST = 0.5  # no numbers between 0 and 1 deviate more
-CT_ROLE = "SpleenSmoothSegCT"  # refers from the map to its CT
+MIN_SHOWN = 0.05  # standard deviation over the folds' probabilities; lower values are transparent
+MAX_SHOWN = 0.5  # the largest possible standard deviation of values between 0 and 1
+CT_ROLE = "SpleenSmoothSegCT"  # node reference from the map to its CT
 
 
-class DisagreementMap:
-    """What there is to see of a disagreement map, kept until somebody wants to see it.
+class UncertaintyMap:
+    """The visible part of an uncertainty map, kept as an array until it is shown.
 
     Args:
         image: standard deviation over the folds' probabilities (SimpleITK) on voxels of ``volumeNode``.
         volumeNode: the CT.
-        firstVoxel: which of its voxels (column, row, slice) the first one of the image is.
+        firstVoxel: (column, row, slice) of the image's first voxel in the CT.
     """
 
     def __init__(self, image, volumeNode, firstVoxel=(0, 0, 0)):
@@ -26,11 +26,11 @@ class DisagreementMap:
 
         self.volumeNode = volumeNode
         array = sitk.GetArrayViewFromImage(image)
-        slices = np.flatnonzero([plane.max() >= LEAST for plane in array])  # in large CTs most planes hold nothing
+        slices = np.flatnonzero([plane.max() >= MIN_SHOWN for plane in array])  # most slices of a large CT are empty
         self.isEmpty = not slices.size
         if not self.isEmpty:
-            seen = array[slices].max(axis=0) >= LEAST
-            box = slices, np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+            visible = array[slices].max(axis=0) >= MIN_SHOWN
+            box = slices, np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
             self._array = array[tuple(slice(side[0], side[-1] + 1) for side in box)].copy()
             self._corner = [
                 first + int(side[0])  # column, row, slice
@@ -38,7 +38,7 @@ class DisagreementMap:
             ]
 
     def node(self):
-        """The one volume node of its kind that belongs to the CT, on the CT's voxels and under its transform."""
+        """The map's volume node, one per CT, on the CT's voxels and under its transform."""
         volumeNode = self.volumeNode
         node = _nodeFor(volumeNode)
         toRas = vtk.vtkMatrix4x4()
@@ -57,7 +57,7 @@ def _nodeFor(volumeNode):
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
         if node.GetNodeReference(CT_ROLE) is volumeNode:
             return node
-    name = _("{name} disagreement of the folds").format(name=volumeNode.GetName())
+    name = _("{name} uncertainty map").format(name=volumeNode.GetName())
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", slicer.mrmlScene.GenerateUniqueName(name))
     node.SetNodeReferenceID(CT_ROLE, volumeNode.GetID())
     _setUpDisplay(node)
@@ -73,7 +73,7 @@ def _setUpDisplay(node) -> None:
     display = node.GetDisplayNode()
     display.SetAndObserveColorNodeID(sequentialColors().GetID())
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(0.0, MOST)
+    display.SetWindowLevelMinMax(0.0, MAX_SHOWN)
     display.AutoThresholdOff()
-    display.SetThreshold(LEAST, MOST)
+    display.SetThreshold(MIN_SHOWN, MAX_SHOWN)
     display.ApplyThresholdOn()

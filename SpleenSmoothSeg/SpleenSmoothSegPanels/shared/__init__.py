@@ -1,1 +1,1 @@
-"""What the sections and the training module share."""
+"""What the sections and the training module share: children, devices, models, packages, display, widgets."""

@@ -1,4 +1,4 @@
-"""Which device computes: the choice in the panel, and what PyTorch can use on this computer."""
+"""The device that computes: its combo box, and the query which devices PyTorch can use on this computer."""
 
 import enum
 import logging
@@ -13,7 +13,7 @@ from .childprocess import ChildProcess
 
 
 class Device(enum.Enum):
-    """What computes, by the names that the command lines take."""
+    """Devices by the names that the command lines take."""
 
     auto = 0
     cpu = 1
@@ -24,13 +24,13 @@ class Device(enum.Enum):
         return {
             Device.auto: _("Automatic"),
             Device.cpu: _("CPU"),
-            Device.cuda: _("CUDA (NVIDIA graphics card)"),
-            Device.mps: _("MPS (Mac with Apple chip)"),
+            Device.cuda: _("CUDA (NVIDIA GPU)"),
+            Device.mps: _("MPS (Mac with Apple silicon)"),
         }[self]
 
 
 class DeviceChoice:
-    """A combo box over ``Device``, which ``connectGui`` has filled, and a label that says why some rest.
+    """A combo box over ``Device``, filled by ``connectGui``, and a label that gives the reason for disabled items.
 
     Args:
         comboBox: QComboBox; its items are in the order of ``Device``.
@@ -42,11 +42,11 @@ class DeviceChoice:
         self._devices = []
 
     def isKnown(self) -> bool:
-        """Whether PyTorch has said what it can use."""
+        """Whether ``setDevices`` was called."""
         return bool(self._devices)
 
-    def take(self, devices: list[dict]) -> None:
-        """Show what PyTorch has said: a list of {"name", "usable", "reason"}."""
+    def setDevices(self, devices: list[dict]) -> None:
+        """Enable the usable ones of a list of {"name", "usable", "reason"}."""
         self._devices = devices
         self.show()
 
@@ -59,40 +59,40 @@ class DeviceChoice:
                 reasons.append(f"{device['name'].upper()}: {device['reason']}.")
         for index in range(self._comboBox.count):
             self._comboBox.model().item(index).setEnabled(list(Device)[index].name in usable)
-        unknown = _("Graphics cards can be chosen once PyTorch has said that it can use them.")
+        unknown = _("GPUs can be chosen once PyTorch was found to support them.")
         self._label.text = "\n".join(reasons) if self._devices else unknown
 
 
-class DeviceQuestion:
-    """Asks one question at a time.
+class DeviceQuery:
+    """Finds the devices that PyTorch can use, in a child process.
 
     Args:
-        script: ``segment.py``, or another script that answers ``--devices`` as it does.
+        script: ``segment.py``, or another script with its ``--devices`` option.
         python: the program that runs it, on the PATH.
     """
 
     def __init__(self, script: Path, python: str):
         self._script, self._python = script, python
-        self._child = ChildProcess(self._onAnswer, onEnd=lambda: None)
+        self._child = ChildProcess(self._onEvent, onEnd=lambda: None)
         self._onDevices = None
 
-    def ask(self, onDevices: Callable[[list[dict]], None]) -> None:
-        """Ask, without waiting.
+    def start(self, onDevices: Callable[[list[dict]], None]) -> None:
+        """Begin, and return at once; without effect while a query runs.
 
-        ``onDevices`` is called once with a list of {"name", "usable", "reason"}, but not where nobody can tell, and
-        not after ``stop``.
+        ``onDevices`` is called once with a list of {"name", "usable", "reason"}, but not if the query fails, and not
+        after ``stop``.
         """
         if self._child.isRunning():
             return
         self._onDevices = onDevices
         try:
             self._child.start(self._script, ["--devices"], self._python)
-        except UserError as error:  # the button will say so, too, to somebody who wants to know
+        except UserError as error:  # the panel's button reports it when it is needed
             logging.info(str(error))
 
     def stop(self) -> None:
         self._child.stop()
 
-    def _onAnswer(self, event: dict) -> None:
+    def _onEvent(self, event: dict) -> None:
         if event["event"] == "devices":
             self._onDevices(event["devices"])

@@ -1,27 +1,27 @@
-"""What the slice, 3D and plot views show of our results, and in which colors."""
+"""Slice, 3D and plot views: overlays, surfaces, charts and their colors."""
 
 import numpy as np
 import slicer
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk
 
-VISIBLE_FROM_ALL_SIDES = 0.4  # opacity of an overlay under which the CT is still read
+OVERLAY_OPACITY = 0.4  # the CT beneath is still readable
 
 
-def showOverlay(volumeNode, opacity: float = VISIBLE_FROM_ALL_SIDES) -> None:
-    """Lay the volume over what the slice views show."""
+def showOverlay(volumeNode, opacity: float = OVERLAY_OPACITY) -> None:
+    """Show the volume as the foreground of the slice views."""
     slicer.util.setSliceViewerLayers(foreground=volumeNode, foregroundOpacity=opacity)
 
 
 def hideOverlay(volumeNode) -> None:
-    """Take the volume away from the slice views that show it over another."""
+    """Remove the volume from the foreground of the slice views that show it."""
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         if composite.GetForegroundVolumeID() == volumeNode.GetID():
             composite.SetForegroundVolumeID(None)
 
 
 def centerOn(pointRas) -> None:
-    """Bring a point (world RAS, mm) to the middle of every slice view and 3D view."""
+    """Center every slice view and 3D view on a point (world RAS, mm)."""
     slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *pointRas, slicer.vtkMRMLSliceNode.CenteredJumpSlice)
     for camera in slicer.util.getNodesByClass("vtkMRMLCameraNode"):
         moved = [to - was for to, was in zip(pointRas, camera.GetFocalPoint(), strict=True)]
@@ -30,7 +30,7 @@ def centerOn(pointRas) -> None:
 
 
 def showSurface(segmentationNode, smoothing: float = 0.5) -> None:
-    """Show the segmentation's closed surface in 3D, smoothed by a factor from 0 to 1 as in Segment Editor."""
+    """Show the segmentation's closed surface in 3D, smoothed by a factor from 0 to 1, as Segment Editor does."""
     segmentation = segmentationNode.GetSegmentation()
     segmentation.SetConversionParameter("Smoothing factor", str(smoothing))
     segmentationNode.CreateClosedSurfaceRepresentation()
@@ -48,12 +48,12 @@ COOL_TO_WARM = ((59, 76, 192), (98, 130, 234), (141, 176, 254), (184, 208, 249),
 
 
 def sequentialColors():
-    """The color node for amounts (a soft label, a disagreement): dark is low, bright is high."""
+    """The color node for amounts (soft label, uncertainty): dark is low, bright is high."""
     return _colorTable("Spleen viridis", VIRIDIS)
 
 
 def divergingColors():
-    """The color node for signed amounts, on a range symmetric about 0: blue is below, gray is 0, red is above."""
+    """The color node for signed values, on a range symmetric about 0: blue is negative, red is positive."""
     return _colorTable("Spleen cool to warm", COOL_TO_WARM)
 
 
@@ -75,11 +75,11 @@ def _colorTable(name: str, colors, steps: int = 256):
 
 
 def updateChart(name: str, title: str, xTitle: str, yTitle: str, x, series: dict):
-    """The chart node ``name``: made the first time, later with new numbers.
+    """Create the chart node ``name``, or update the existing one.
 
     Args:
-        x: the values along the axis below.
-        series: for each curve its title, as the legend shows it, and its values, as many as ``x`` has.
+        x: the values along the x axis.
+        series: for each curve its title in the legend, and its values, as many as ``x`` has.
     """
     table = _node("vtkMRMLTableNode", f"{name} table")
     _fill(table, {xTitle: x, **series})
@@ -113,7 +113,7 @@ def _curve(table, xTitle: str, column: str, number: int):
         curve.SetUniqueColor()
     curve.SetXColumnName(xTitle)
     curve.SetYColumnName(column)
-    curve.SetName(column)  # the legend shows it
+    curve.SetName(column)  # shown in the legend
     return curve
 
 
@@ -127,7 +127,7 @@ def _fill(tableNode, columns: dict) -> None:
 
 
 def _node(nodeClass: str, name: str):
-    """The node of that name, ours by an attribute, so that a user's node of the same name is left alone."""
+    """The node that carries this name in an attribute: a user's node of the same name is never touched."""
     for node in slicer.util.getNodesByClass(nodeClass):
         if node.GetAttribute("SpleenSmoothSeg") == name:
             return node

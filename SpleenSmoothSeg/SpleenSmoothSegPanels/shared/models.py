@@ -1,4 +1,4 @@
-"""Which ensembles there are to choose from: those that ship with the module, and those in folders the user added."""
+"""The ensembles to choose from: those shipped with the module, and those in folders that the user added."""
 
 import json
 from dataclasses import dataclass
@@ -17,29 +17,29 @@ CARD = "model.json"
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A model folder in the list. ``card`` is None where ``trouble``, one sentence, says why it cannot be used."""
+    """A model folder in the list. ``card`` is None if it cannot be used; ``problem`` is then the reason, a sentence."""
 
     folder: Path
     name: str
     card: dict | None
-    trouble: str = ""
+    problem: str = ""
     isShipped: bool = False
 
 
 class Models:
-    """The models to choose from; the folders that were added are remembered in Slicer's settings."""
+    """The models to choose from; added folders are kept in Slicer's settings."""
 
     def entries(self) -> list[ModelEntry]:
-        """The Starter first, then other shipped ones, then those in added folders that are there today."""
+        """The Starter, then other shipped models, then those in added folders that exist now."""
         shipped = sorted(modelFolders(SHIPPED), key=lambda folder: (folder != STARTER, folder.name))
         added = [model for folder in self.added() for model in modelFolders(folder)]
         entries = [_entry(folder, isShipped=True) for folder in shipped]
         return entries + [_entry(folder) for folder in dict.fromkeys(added) if folder not in shipped]
 
     def add(self, folder: Path) -> ModelEntry:
-        """Remember a model folder, or a folder of them; the first model in it.
+        """Add a model folder, or a folder of model folders; returns its first model.
 
-        Raises UserError, and remembers nothing, where there is no model that can be used.
+        Raises UserError, and adds nothing, if it has no model that can be used.
         """
         from SpleenSmoothSegLib.model.folder import read_card
 
@@ -47,37 +47,37 @@ class Models:
         entries = [_entry(model) for model in modelFolders(folder)]
         usable = [entry for entry in entries if entry.card]
         if not usable:
-            read_card(entries[0].folder if entries else folder)  # says why
-        self._remember([*self.added(), folder])
+            read_card(entries[0].folder if entries else folder)  # raises the reason
+        self._save([*self.added(), folder])
         return usable[0]
 
     def remove(self, folder: Path) -> None:
-        """Forget an added model, or the folder of models that it lies in; its files stay where they are."""
-        self._remember([added for added in self.added() if folder not in (added, *modelFolders(added))])
+        """Remove an added model, or the added folder that contains it, from the list; no file is deleted."""
+        self._save([added for added in self.added() if folder not in (added, *modelFolders(added))])
 
     def added(self) -> list[Path]:
         try:
             return [Path(folder) for folder in json.loads(qt.QSettings().value(SETTING) or "[]")]
-        except (TypeError, ValueError):  # somebody else has written it
+        except (TypeError, ValueError):  # not written by this class
             return []
 
-    def _remember(self, folders: list[Path]) -> None:
-        # As text: Qt reads a list of one back as no list.
+    def _save(self, folders: list[Path]) -> None:
+        # As JSON: Qt reads a list of one item back as a string.
         qt.QSettings().setValue(SETTING, json.dumps([str(folder) for folder in dict.fromkeys(folders)]))
 
 
 def modelFolders(folder: Path) -> list[Path]:
-    """The folder itself where it is a model, else the models that lie directly in it."""
+    """The folder itself if it is a model, else the models directly in it."""
     if (folder / CARD).is_file():
         return [folder]
     try:
         return sorted(child for child in folder.iterdir() if (child / CARD).is_file())
-    except OSError:  # it has gone, or is on a disk that is not here today
+    except OSError:  # removed, or on a disk that is not connected
         return []
 
 
 def describe(card: dict) -> str:
-    """What a person should know of a model before using it, as plain text; a card may come from a stranger."""
+    """The model card as plain text. It may come from anyone: no key can be relied on."""
     training = _part(card, "training")
     data = _part(training, "data")
     folds = card.get("folds")
@@ -87,9 +87,9 @@ def describe(card: dict) -> str:
             name=data.get("name", _("not stated")), license=data.get("license", _("license not stated"))
         ),
         _accuracy(card),
-        _("Soft border in training: {border}").format(border=card.get("border_smoothing") or _("none")),
+        _("Border smoothing in training: {border}").format(border=card.get("border_smoothing") or _("none")),
         _("Folds: {count}").format(count=len(folds) if isinstance(folds, list) else "?"),
-        _("License of the model: {license}").format(license=card["license"]) if card.get("license") else None,
+        _("Model license: {license}").format(license=card["license"]) if card.get("license") else None,
     ]
     return "\n".join(str(line) for line in lines if line)
 
@@ -105,17 +105,17 @@ def _entry(folder: Path, isShipped: bool = False) -> ModelEntry:
 
 
 def _accuracy(card: dict) -> str | None:
-    """Mean Dice on CTs that the predictor had not seen, of single folds and of the ensemble."""
+    """Mean Dice on CTs not used for training, of the ensemble and of single folds."""
     rows = card.get("metrics") if isinstance(card.get("metrics"), list) else []
     measured = [row for row in rows if isinstance(row, dict) and isinstance(row.get("dice"), int | float)]
-    together = [row["dice"] for row in measured if row.get("predicted_by") == "ensemble"]
-    alone = [row["dice"] for row in measured if row.get("predicted_by") != "ensemble"]
+    ofEnsemble = [row["dice"] for row in measured if row.get("predicted_by") == "ensemble"]
+    ofFolds = [row["dice"] for row in measured if row.get("predicted_by") != "ensemble"]
     parts = []
-    if together:
-        parts.append(_("{dice:.2f} by the ensemble (CTs: {count})").format(dice=_mean(together), count=len(together)))
-    if alone:
-        parts.append(_("{dice:.2f} by one fold alone (CTs: {count})").format(dice=_mean(alone), count=len(alone)))
-    return _("Dice on CTs not trained on: {parts}").format(parts=", ".join(parts)) if parts else None
+    if ofEnsemble:
+        parts.append(_("ensemble {dice:.2f} (CTs: {count})").format(dice=_mean(ofEnsemble), count=len(ofEnsemble)))
+    if ofFolds:
+        parts.append(_("single fold {dice:.2f} (CTs: {count})").format(dice=_mean(ofFolds), count=len(ofFolds)))
+    return _("Dice on unseen CTs: {parts}").format(parts=", ".join(parts)) if parts else None
 
 
 def _mean(numbers: list[float]) -> float:

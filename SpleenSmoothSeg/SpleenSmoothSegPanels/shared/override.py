@@ -1,6 +1,7 @@
-"""Settings of the user's nodes that a part of the module changes for a while, and then gives back.
+"""Temporary changes to settings of the user's nodes.
 
-What was there is kept in the nodes themselves, so that a scene that was saved meanwhile gets it back when it is loaded.
+The former value is kept in an attribute of the node itself, so that it can be restored in a scene that was saved and
+loaded in between.
 """
 
 import json
@@ -11,7 +12,7 @@ ATTRIBUTE = "SpleenSmoothSeg.override"
 
 
 def override(owner: str, node, setting: str, value, *key) -> None:
-    """Call ``node.Set<setting>(*key, value)``; what ``node.Get<setting>(*key)`` was at first is kept for `restore`."""
+    """Call ``node.Set<setting>(*key, value)``, and keep the first ``node.Get<setting>(*key)`` for ``restore``."""
     records = _records(node)
     former = getattr(node, f"Get{setting}")(*key)
     for record in records:
@@ -24,13 +25,13 @@ def override(owner: str, node, setting: str, value, *key) -> None:
 
 
 def restore(owner: str) -> None:
-    """Put back all that this owner has borrowed in the scene, but for what the user has changed since."""
+    """Restore all settings in the scene that this owner has overridden, except those that the user changed since."""
     for node in slicer.util.getNodesByClass("vtkMRMLNode"):
         records = _records(node)
         for _owner, setting, key, former, ours in (record for record in records if record[0] == owner):
-            # Where a node was shown that was not saved with the scene, there is None when it is loaded.
+            # A reference to a node that was not saved with the scene is None after loading.
             if getattr(node, f"Get{setting}")(*key) in (ours, None):
-                getattr(node, f"Set{setting}")(*key, _stillThere(setting, former))
+                getattr(node, f"Set{setting}")(*key, _ifInScene(setting, former))
         if any(record[0] == owner for record in records):
             _keep(node, [record for record in records if record[0] != owner])
 
@@ -46,6 +47,7 @@ def _keep(node, records: list) -> None:
         node.RemoveAttribute(ATTRIBUTE)
 
 
-def _stillThere(setting: str, value):
+def _ifInScene(setting: str, value):
+    """The value, but None for the ID of a node that was removed."""
     isNode = setting.endswith("ID") and value is not None
     return None if isNode and slicer.mrmlScene.GetNodeByID(value) is None else value

@@ -1,4 +1,4 @@
-"""Python packages that a part of the module needs: told, asked for and installed on first use, never at the start."""
+"""Python packages that a section needs: installed on first use, after the user agreed; never at startup."""
 
 import contextlib
 import importlib
@@ -16,12 +16,12 @@ from slicer.i18n import tr as _
 from SpleenSmoothSegLib.errors import UserError
 
 RESOURCES = Path(__file__).resolve().parents[2] / "Resources"
-TORCH = {"torch": ">=2.4", "torchvision": ">=0.19"}  # from one build: installed together or not at all
-TOOLS = ("pip", "setuptools", "wheel")  # they install, and nothing in Slicer runs on them
+TORCH = {"torch": ">=2.4", "torchvision": ">=0.19"}  # must come from the same build: install them together
+TOOLS = ("pip", "setuptools", "wheel")  # installers may update these: nothing in Slicer depends on them
 
 
 class NotInstalled(UserError):
-    """Packages are missing still; ``log`` is what the installer said, "" if it was not started."""
+    """Packages are still missing; ``log`` is the output of the installer, "" if it was not started."""
 
     def __init__(self, sentence: str, log: str = ""):
         super().__init__(sentence)
@@ -29,20 +29,20 @@ class NotInstalled(UserError):
 
 
 class Packages:
-    """What one part of the module needs of Python.
+    """The Python packages that one section needs.
 
     Args:
-        purpose: what they are for, as a sentence begins.
-        requirements: a requirements.txt of them.
-        size: a sentence on what is downloaded.
-        torch: whether torch and torchvision are needed, too.
+        purpose: what needs them; the subject of a sentence ("Segmenting").
+        requirements: their requirements.txt.
+        size: the size of the download, in a sentence.
+        torch: whether torch and torchvision are needed as well.
     """
 
     def __init__(self, purpose: str, requirements: Path, size: str, torch: bool = False):
         self._purpose, self._requirements, self._size, self._torch = purpose, requirements, size, torch
 
     def missing(self) -> list[str]:
-        """The requirements that are not met. Nothing is imported for it and no other machine is asked."""
+        """The requirements that are not met. Imports nothing and needs no network."""
         importlib.invalidate_caches()
         needed = [name + version for name, version in TORCH.items() if self._torch]
         lines = self._requirements.read_text(encoding="utf-8").splitlines()
@@ -50,9 +50,9 @@ class Packages:
         return [requirement for requirement in needed if not _isMet(requirement)]
 
     def ensure(self) -> None:
-        """Return once all is there; where it is not, ask the user and install it.
+        """Install what is missing, after the user agreed.
 
-        Whatever Slicer and other extensions have installed stays as it is. Raises NotInstalled.
+        Packages that are installed already are never changed. Raises NotInstalled.
         """
         missing = self.missing()
         if not missing:
@@ -60,7 +60,7 @@ class Packages:
         names = ", ".join(_name(requirement) for requirement in missing)
         if slicer.app.testingEnabled():
             raise NotInstalled(
-                _("{purpose} needs {names}; nothing is installed during tests.").format(
+                _("{purpose} needs {names}; packages are not installed during tests.").format(
                     purpose=self._purpose, names=names
                 )
             )
@@ -68,44 +68,43 @@ class Packages:
         installer = _torchInstaller(self._purpose) if torch else None
         if not slicer.util.confirmOkCancelDisplay(self._question(names), _("Install Python packages")):
             raise NotInstalled(
-                _("Nothing was installed. {purpose} needs {names}; click again to install them.").format(
+                _("{purpose} needs {names}. Nothing was installed; click again to install.").format(
                     purpose=self._purpose, names=names
                 )
             )
-        with _recorded() as log:
+        with _captured() as log:
             others = [requirement for requirement in missing if requirement not in torch]
             if torch:
                 _attempt(lambda: _installTorch(installer), log)
             if others and not any(requirement in torch for requirement in self.missing()):
                 _attempt(lambda: _install(others), log)
-        if still := self.missing():
+        if missing := self.missing():
             raise NotInstalled(
                 _(
-                    "{names} could not be installed, and what was here is as it was; check the internet connection "
-                    "and the space on the disk, then click again."
-                ).format(names=", ".join(_name(requirement) for requirement in still)),
+                    "{names} could not be installed; check the internet connection and the free disk space, then "
+                    "click again. Installed packages were not changed."
+                ).format(names=", ".join(_name(requirement) for requirement in missing)),
                 log.text,
             )
 
     def _question(self, names: str) -> str:
         return _(
-            "{purpose} needs Python packages that are not in this Slicer yet: {names}.\n\n{size}\n\n"
-            "They are downloaded once and stay in this Slicer; packages that are in it already are not changed, and "
-            "nothing is sent. Install them now?"
+            "{purpose} needs Python packages that are not installed in this Slicer: {names}.\n\n{size}\n\n"
+            "They are downloaded once. Installed packages are not changed, and no data is sent. Install now?"
         ).format(purpose=self._purpose, names=names, size=self._size)
 
 
 def forSegmenting() -> Packages:
     # Measured for torch 2.15, Linux: 0.23 GB of wheels for the CPU and 2.9 GB for CUDA; 0.9 and 5.5 GB installed.
     size = _(
-        "About 0.3 GB are downloaded and take 1 GB on the disk, or about 3 GB and 6 GB where PyTorch finds an NVIDIA "
-        "graphics card. PyTorch (torch, torchvision) computes; the others hold the network and read its weights."
+        "Download: about 0.3 GB (1 GB on disk), or about 3 GB (6 GB on disk) with an NVIDIA GPU. PyTorch (torch, "
+        "torchvision) runs the networks; the other packages define them and read their weights."
     )
     return Packages(_("Segmenting"), RESOURCES / "requirements.txt", size, torch=True)
 
 
 def forComparing() -> Packages:
-    size = _("Less than 1 MB is downloaded. They measure distances between surfaces as the field does.")
+    size = _("Download: less than 1 MB. It measures surface distances with DeepMind's reference implementation.")
     return Packages(_("Comparing"), RESOURCES / "requirements-compare.txt", size)
 
 
@@ -124,24 +123,24 @@ def _isMet(requirement: str) -> bool:
 
 
 def _torchInstaller(purpose: str):
-    """The logic of the PyTorch extension; raises NotInstalled where only the user can help."""
+    """The logic of the PyTorch extension; raises NotInstalled if the user must act first."""
     for name, version in TORCH.items():
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            here = importlib.metadata.version(name)
+            installed = importlib.metadata.version(name)
             if not _isMet(name + version):
                 raise NotInstalled(
                     _(
-                        "{purpose} needs {name} {version}, and {here} is installed; uninstall it in the module PyTorch "
-                        "Utils, restart Slicer and click again."
-                    ).format(purpose=purpose, name=name, version=version, here=here)
+                        "{purpose} needs {name} {version}, but {installed} is installed; uninstall it in the PyTorch "
+                        "Utils module, restart Slicer, and click again."
+                    ).format(purpose=purpose, name=name, version=version, installed=installed)
                 )
     try:
         import PyTorchUtils
     except ImportError as error:
         raise NotInstalled(
             _(
-                "{purpose} needs PyTorch, which the PyTorch extension installs; get that extension in View > "
-                "Extensions Manager, restart Slicer and click again."
+                "{purpose} needs the PyTorch extension; install it in View > Extensions Manager, restart Slicer, and "
+                "click again."
             ).format(purpose=purpose)
         ) from error
     return PyTorchUtils.PyTorchUtilsLogic()
@@ -165,22 +164,22 @@ def _install(requirements: list[str]) -> None:
 
 
 def _attempt(step, log) -> None:
-    """What counts is what is there afterwards: PyTorchUtils imports torch at its end, which may fail in Slicer."""
+    """Errors are only logged: PyTorchUtils imports the installed torch at its end, which may fail in Slicer."""
     try:
-        with _nothingReplaced():
+        with _pinned():
             step()
     except Exception:
         log.write(traceback.format_exc())
 
 
 @contextlib.contextmanager
-def _nothingReplaced():
-    """Each pip that starts meanwhile, also in another extension's code, keeps the versions that are installed."""
+def _pinned():
+    """Makes each pip that starts meanwhile, in another extension's code too, keep the installed versions."""
     with tempfile.TemporaryDirectory(prefix="SpleenSmoothSeg-") as folder:
         constraints = Path(folder) / "constraints.txt"
         constraints.write_text("\n".join(_pins()) + "\n", encoding="utf-8")
         before = os.environ.get("PIP_CONSTRAINT")
-        # As an address: pip takes a path with a space in it for two.
+        # As a URL: pip would split a path at its spaces.
         os.environ["PIP_CONSTRAINT"] = " ".join(filter(None, [before, constraints.as_uri()]))
         try:
             yield
@@ -203,23 +202,23 @@ def _pins() -> list[str]:
 
 
 @contextlib.contextmanager
-def _recorded():
-    """Keep what is printed meanwhile: that is where Slicer puts each line of an installer."""
-    record = _Record(sys.stdout)
+def _captured():
+    """Captures what is printed meanwhile: Slicer prints each line of an installer."""
+    record = _Tee(sys.stdout)
     with contextlib.redirect_stdout(record):
         yield record
 
 
-class _Record:
+class _Tee:
     def __init__(self, stream):
-        self._stream, self._pieces = stream, []
+        self._stream, self._chunks = stream, []
 
     @property
     def text(self) -> str:
-        return "".join(self._pieces)
+        return "".join(self._chunks)
 
     def write(self, text: str) -> int:
-        self._pieces.append(text)
+        self._chunks.append(text)
         self._stream.write(text)
         return len(text)
 

@@ -1,4 +1,4 @@
-"""Small parts that several panels have: the message line, the remaining time, the choice of a label."""
+"""Parts that several panels share: the message line, the remaining time, the choice of a label."""
 
 from typing import NamedTuple
 
@@ -8,35 +8,35 @@ from SpleenSmoothSegLib.errors import UserError
 
 
 class Message:
-    """A line of text that is there only while it says something.
+    """A message with an optional log, hidden while empty.
 
     Args:
-        ui: holds ``messageLabel``, and ``logButton`` and ``logText`` beneath it.
+        ui: has ``messageLabel``, ``logButton`` and ``logText``.
     """
 
     def __init__(self, ui):
         self._label, self._button, self._log = ui.messageLabel, ui.logButton, ui.logText
         self._button.connect("toggled(bool)", self._log.setVisible)
-        self.say("")
+        self.show("")
 
-    def say(self, sentence: str, log: str = "") -> None:
-        """Tell the user something; with a log the button shows that."""
-        self._label.text = sentence
-        self._label.setVisible(bool(sentence))
+    def show(self, message: str, log: str = "") -> None:
+        """Show the message, and the button that opens the log if there is one."""
+        self._label.text = message
+        self._label.setVisible(bool(message))
         self._log.setPlainText(log)
         self._button.checked = False
         self._button.setVisible(bool(log))
         self._log.setVisible(False)
 
 
-SHARE = 0.25  # of the way to the newest estimate that the shown one goes each second
-LEAST_FRACTION = 0.05  # before it nobody can say
+SMOOTHING = 0.25  # share of the difference to the newest estimate that the shown one moves each second
+MIN_FRACTION = 0.05  # no estimate before
 
 
 class RemainingTime:
-    """Seconds left, from the fraction done. It ticks down by the clock and moves to new estimates bit by bit.
+    """Seconds left, from the fraction done; counts down with the clock and moves smoothly to new estimates.
 
-    Times are those of any clock, in seconds, and are given, so that the class has none of its own.
+    ``now`` is the time of any monotonic clock, in seconds.
     """
 
     def __init__(self, now: float):
@@ -44,24 +44,24 @@ class RemainingTime:
         self._estimatedEnd = self._shownEnd = None
 
     def update(self, fraction: float, now: float) -> None:
-        """``fraction`` of the whole, 0 to 1, is done; the rest will go as fast as what was done."""
-        if fraction >= LEAST_FRACTION:
+        """``fraction`` (0 to 1) is done; the rest is expected at the same speed."""
+        if fraction >= MIN_FRACTION:
             self._estimatedEnd = now + (now - self._started) * (1 - fraction) / fraction
 
     def seconds(self, now: float) -> int | None:
-        """Whole seconds left, at least 1; None while nobody can say."""
+        """Whole seconds left, at least 1; None while unknown."""
         if self._estimatedEnd is None:
             return None
         if self._shownEnd is None:
             self._shownEnd = self._estimatedEnd
-        share = 1 - (1 - SHARE) ** (now - self._ticked)
+        share = 1 - (1 - SMOOTHING) ** (now - self._ticked)
         self._shownEnd += share * (self._estimatedEnd - self._shownEnd)
         self._ticked = now
         return max(1, round(self._shownEnd - now))
 
 
-def inWords(seconds: float) -> str:
-    """Such as "about 12 min left"."""
+def formatRemaining(seconds: float) -> str:
+    """For example "about 12 min left"."""
     seconds = max(1, round(seconds))
     if seconds < 100:
         return _("about {seconds} s left").format(seconds=seconds)
@@ -77,7 +77,7 @@ class Label(NamedTuple):
     node: object = None
     segmentId: str = ""
 
-    def isThere(self) -> bool:
+    def exists(self) -> bool:
         return self.isInScene() and (not self.isSegment() or self._segment() is not None)
 
     def isInScene(self) -> bool:
@@ -91,7 +91,10 @@ class Label(NamedTuple):
         return f"{self._segment().GetName()} ({self.node.GetName()})" if self.isSegment() else self.node.GetName()
 
     def image(self):
-        """The label where it lies in the world (``sitk.Image``, 0 and 1), cut to its box; raises UserError if empty."""
+        """The label in world coordinates (``sitk.Image``, 0 and 1), cropped to its bounding box.
+
+        Raises UserError if it is empty.
+        """
         import SimpleITK as sitk
 
         from SpleenSmoothSegLib.geometry.box import bounding_box
@@ -108,7 +111,7 @@ class Label(NamedTuple):
 
 
 def likelySegment(node) -> str:
-    """Id of the spleen by its terminology, or of the first segment where there is none; "" without segments."""
+    """ID of the segment whose terminology is spleen, else of the first segment; "" without segments."""
     from SpleenSmoothSegLib.mrml import findSpleenSegment
 
     if node is None or not node.IsA("vtkMRMLSegmentationNode") or not node.GetSegmentation().GetNumberOfSegments():
@@ -117,9 +120,7 @@ def likelySegment(node) -> str:
 
 
 class LabelChoice:
-    """One label that a person chooses, kept in two parameters.
-
-    A node selector is connected to the parameter ``<name>Node`` by the .ui file; this adds the segment.
+    """A label kept in two parameters: ``<name>Node``, which the .ui file connects to a node selector, and ``<name>Id``.
 
     Args:
         segmentSelector: a qMRMLSegmentSelectorWidget without a node selector of its own.
@@ -128,12 +129,12 @@ class LabelChoice:
     def __init__(self, segmentSelector, name: str):
         self._selector, self._name = segmentSelector, name
         self._parameters = None
-        self._node = None  # of which the segment was chosen
-        self._shownNode = None  # whose segments the selector shows
+        self._node = None  # the node of the chosen segment
+        self._shownNode = None  # the node whose segments the selector shows
         segmentSelector.connect("currentSegmentChanged(QString)", self._onSegment)
 
     def setParameters(self, parameters) -> None:
-        """Keep what they hold, and from now on what the user chooses; None: nothing is chosen any longer."""
+        """Use these parameters from now on; None: no label is chosen."""
         self._parameters = parameters
         self._node = self.label.node
 
@@ -150,7 +151,7 @@ class LabelChoice:
         setattr(self._parameters, f"{self._name}Id", label.segmentId)
 
     def update(self) -> None:
-        """Choose a segment where the node is another than before, and show the segments of the node."""
+        """Show the node's segments, and choose one if the node has changed."""
         node, segmentId = self.label
         if node is not self._node:
             segmentId = likelySegment(node)
@@ -164,6 +165,6 @@ class LabelChoice:
         self._shownNode = node
 
     def _onSegment(self, segmentId: str) -> None:
-        """The user chose it, or the selector by itself, as while a scene is loaded: of another node than ours."""
+        """Ignores what the selector emits for another node than ours, as while a scene is loaded."""
         if self._parameters is not None and self._shownNode is self.label.node:
             setattr(self._parameters, f"{self._name}Id", segmentId)

@@ -1,4 +1,4 @@
-"""One press of Segment in the real scene, with short programs in place of the engine: what may go wrong on the way."""
+"""SegmentLogic in a real scene, with short programs in place of segment.py: results, errors, cancellation."""
 
 import os
 import resource
@@ -17,7 +17,19 @@ import SimpleITK as sitk
 import slicer
 
 from locations import SAMPLE_DATA
-from segment_children import DEAF, FINDS, SAYS, STAYS, WAITS, WRITES, gone, processes, python_slicer, script
+from segment_children import (
+    BLOCKED,
+    EMITS,
+    STAYS,
+    SUCCEEDS,
+    WAITS,
+    WRITES,
+    Packages,
+    gone,
+    processes,
+    python_slicer,
+    script,
+)
 from slicer_scene import add_linear_transform, rigid, segment_center
 from SpleenSmoothSegLib.errors import UserError
 
@@ -25,26 +37,27 @@ pytestmark = [
     pytest.mark.slicer,
     pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning"),  # VTK 9.6 on NumPy 2.5
 ]
-PLACE = [slice(40, 60), slice(20, 50), slice(30, 60)]  # slice, row, column of what the short programs find
+PLACE = [slice(40, 60), slice(20, 50), slice(30, 60)]  # slice, row, column of the mask that the short programs write
 
 
 class Run:
-    """A logic on a short program, and what it tells."""
+    """A logic on a short program, and the calls of its callbacks."""
 
     def __init__(self, folder: Path, program: str):
         from SpleenSmoothSegPanels.segment.logic import SegmentLogic
 
-        self.logic = SegmentLogic(script(folder, program), python=str(python_slicer(folder)), neededPackages=Complete())
+        self.logic = SegmentLogic(script(folder, program), python=str(python_slicer(folder)), neededPackages=Packages())
         self.progress, self.warnings, self.ends = [], [], []
 
     def start(self, *nodes, **options):
-        self.logic.start(
-            *nodes,
-            onProgress=lambda fraction, step: self.progress.append((fraction, step)),
+        from SpleenSmoothSegPanels.segment.logic import Callbacks, SegmentRequest
+
+        callbacks = Callbacks(
+            onProgress=lambda *progress: self.progress.append(progress),
             onWarning=self.warnings.append,
             onEnd=lambda *end: self.ends.append(end),
-            **options,
         )
+        self.logic.start(SegmentRequest(*nodes, **options), callbacks)
 
     def wait(self):
         import standin
@@ -54,17 +67,9 @@ class Run:
         return end
 
 
-class Complete:
-    def ensure(self):
-        pass
-
-    def missing(self):
-        return []
-
-
 @pytest.fixture
 def temporary(slicer_app, tmp_path, monkeypatch):
-    """Slicer's temporary folder, which must be empty in the end."""
+    """Slicer's temporary folder; it must be empty after the test."""
     folder = tmp_path / "temporary files"
     folder.mkdir()
     monkeypatch.setattr(type(slicer.app), "temporaryPath", str(folder))
@@ -79,7 +84,7 @@ def ct(temporary):
 
 @pytest.fixture
 def run(temporary, tmp_path):
-    """Makes a run of a program; in the end nothing that it has started may be left."""
+    """Makes a run of a program; after the test none of its processes may be left."""
     before, runs = processes(), []
 
     def make(program: str) -> Run:
@@ -98,7 +103,7 @@ def nodes():
 
 @pytest.fixture
 def unchanged(ct):
-    """Asserts that the scene is as it was when the test began."""
+    """Asserts that the scene has the nodes that it had at the start of the test."""
     before = nodes()
 
     def check():
@@ -114,20 +119,20 @@ def begin(run, ct, program):
     begun.start(ct)
     standin.waitUntil(lambda: begun.progress)
     begun.processes = processes()
-    assert len(begun.processes) >= 2  # the launcher, and what it has started
+    assert len(begun.processes) >= 2  # the launcher and its child
     return begun
 
 
 @pytest.fixture
 def waiting(run, ct):
-    """A run that goes on until somebody ends it, and the processes that do."""
+    """A run that does not end by itself, with its processes."""
     return begin(run, ct, WAITS)
 
 
 @pytest.fixture
-def deaf(run, ct):
-    """A run whose child has ears for nobody."""
-    return begin(run, ct, DEAF)
+def blocked(run, ct):
+    """A run whose child does not notice a closed stdin."""
+    return begin(run, ct, BLOCKED)
 
 
 def expected_center(ct):
@@ -144,115 +149,130 @@ def ijk_to_ras(node):
     return matrix
 
 
-# What is found
+# Results
 
 
-def test_what_is_found_comes_into_the_scene(run, ct):
-    segmenting = run(FINDS)
+def test_segment_of_the_child_is_added_to_the_scene(run, ct):
+    segmenting = run(SUCCEEDS)
     segmenting.start(ct)
 
-    found, sentence = segmenting.wait()
+    added, message = segmenting.wait()
 
-    assert sentence == ""
+    assert message == ""
     assert not segmenting.logic.isRunning()
-    assert found.volumeNode is ct
-    assert np.allclose(segment_center(found.segmentationNode, found.segmentId), expected_center(ct), atol=1e-2)
-    assert np.allclose(found.result.center, expected_center(ct), atol=1e-2)
-    assert (found.result.ct, found.result.volume_ml, found.result.device) == ("Patient", 18.0, "cpu")
-    assert found.result.model == "Starter"
-    assert found.result.agreement == pytest.approx(0.9)
-    assert segmenting.progress == [(0.5, "Folds look at the slices")]
+    assert added.volumeNode is ct
+    assert np.allclose(segment_center(added.segmentationNode, added.segmentId), expected_center(ct), atol=1e-2)
+    placed, result = added.placed, added.placed.result
+    assert np.allclose(placed.worldPoint(ct, result.center_lps), expected_center(ct), atol=1e-2)
+    assert (placed.ct, result.volume_ml, result.device) == ("Patient", 18.0, "cpu")
+    assert placed.model == "Starter"
+    assert result.fold_agreement == pytest.approx(0.9)
+    assert segmenting.progress == [(0.5, "Predicting")]
 
 
-def test_a_ct_under_a_transform_is_segmented_where_it_lies(run, ct):
+def test_points_of_the_result_follow_a_ct_that_is_moved_later(run, ct):
     transform = add_linear_transform(slicer.mrmlScene, rigid((10, 20, -70), (5, 60, 7)))
     ct.SetAndObserveTransformNodeID(transform.GetID())
-    segmenting = run(FINDS)
+    segmenting = run(SUCCEEDS)
     segmenting.start(ct)
 
-    found, _sentence = segmenting.wait()
+    added, _message = segmenting.wait()
 
-    from SpleenSmoothSegPanels.segment.logic import toWorld
-
-    center = segment_center(found.segmentationNode, found.segmentId)
-    assert np.allclose(toWorld(ct, found.result.center), center, atol=1e-2)
+    center = segment_center(added.segmentationNode, added.segmentId)
+    assert np.allclose(added.placed.worldPoint(ct, added.placed.result.center_lps), center, atol=1e-2)
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(rigid(shift_mm=(0, 0, 50))))
-    center = segment_center(found.segmentationNode, found.segmentId)
-    assert np.allclose(toWorld(ct, found.result.center), center, atol=1e-2)  # the result moves along
+    center = segment_center(added.segmentationNode, added.segmentId)
+    assert np.allclose(added.placed.worldPoint(ct, added.placed.result.center_lps), center, atol=1e-2)
+    ct.HardenTransform()
+    assert np.allclose(added.placed.worldPoint(ct, added.placed.result.center_lps), center, atol=1e-2)
 
 
-def test_the_result_comes_back_from_a_saved_scene_as_it_was(run, ct):
-    from SpleenSmoothSegPanels.segment.segmentresult import SegmentResult
+def test_placed_result_survives_its_text(run, ct):
+    from SpleenSmoothSegPanels.segment.placedresult import PlacedResult
 
-    segmenting = run(FINDS)
+    segmenting = run(SUCCEEDS)
     segmenting.start(ct)
-    found, _sentence = segmenting.wait()
+    added, _message = segmenting.wait()
 
-    again = SegmentResult.fromText(found.result.toText())
+    again = PlacedResult.fromText(added.placed.toText())
 
-    assert again.rows() == found.result.rows()
-    assert np.allclose(again.uncertainPlaces, found.result.uncertainPlaces)
-    assert SegmentResult.fromText("") is None
-    assert SegmentResult.fromText('{"volume": 3}') is None
+    assert again.rows() == added.placed.rows()
+    places, expected = again.result.uncertain_places, added.placed.result.uncertain_places
+    assert np.allclose([place.point_lps for place in places], [place.point_lps for place in expected], atol=1e-3)
+    assert np.allclose(again.lpsToIjk, added.placed.lpsToIjk)
+    assert PlacedResult.fromText("") is None
+    assert PlacedResult.fromText('{"volume": 3}') is None
 
 
-def test_a_warning_reaches_the_user(run, ct):
-    segmenting = run(SAYS + WRITES + 'say("warning", message="The CPU does the work.")\nresult()')
+def test_fold_agreement_of_one_fold_is_a_dash(run, ct):
+    segmenting = run(EMITS + WRITES + "emit_result(fold_volumes_ml=[18.0], fold_agreement=None)")
     segmenting.start(ct)
 
-    found, _sentence = segmenting.wait()
+    added, _message = segmenting.wait()
 
-    assert found
-    assert segmenting.warnings == ["The CPU does the work."]
+    assert dict(added.placed.rows())["Fold agreement (%)"] == "–"
 
 
-@pytest.mark.parametrize("may_replace", [False, True], ids=["kept", "replaced"])
-def test_a_spleen_that_is_there_is_replaced_only_if_the_user_agreed(run, ct, may_replace):
-    first = run(FINDS)
+def test_warning_is_passed_on(run, ct):
+    segmenting = run(EMITS + WRITES + 'emit("warning", message="The CPU is used.")\nemit_result()')
+    segmenting.start(ct)
+
+    added, _message = segmenting.wait()
+
+    assert added
+    assert segmenting.warnings == ["The CPU is used."]
+
+
+@pytest.mark.parametrize("replace", [False, True], ids=["kept", "replaced"])
+def test_existing_spleen_is_replaced_only_on_request(run, ct, replace):
+    first = run(SUCCEEDS)
     first.start(ct)
     segmentation = first.wait()[0].segmentationNode
     segmentation.GetSegmentation().AddEmptySegment("Liver", "Liver")
     drawn = segmentation.GetSegmentation().GetSegmentIDs()
     assert first.logic.hasSpleen(segmentation)
-    second = run(FINDS)
-    second.start(ct, segmentation, replaceSpleen=may_replace)
+    second = run(SUCCEEDS)
+    second.start(ct, segmentation, replaceSpleen=replace)
 
-    found, _sentence = second.wait()
+    added, _message = second.wait()
 
     segments = segmentation.GetSegmentation()
     names = [segments.GetSegment(each).GetName() for each in segments.GetSegmentIDs()]
-    assert found.segmentationNode is segmentation
-    assert sorted(names) == (["Liver", "Spleen"] if may_replace else ["Liver", "Spleen", "Spleen_1"])
-    assert found.segmentId not in drawn
-    assert (drawn[0] in segments.GetSegmentIDs()) != may_replace
+    assert added.segmentationNode is segmentation
+    assert sorted(names) == (["Liver", "Spleen"] if replace else ["Liver", "Spleen", "Spleen_1"])
+    assert added.segmentId not in drawn
+    assert (drawn[0] in segments.GetSegmentIDs()) != replace
 
 
-def test_where_no_spleen_was_found_the_user_is_told_so(run, ct, unchanged):
-    nothing = "result(volume_ml=0.0, center_lps=None, uncertain_places=[], extent_mm=[0, 0, 0], longest_mm=0)"
-    segmenting = run(SAYS + WRITES + nothing)
+def test_empty_result_gives_an_error_and_no_segment(run, ct, unchanged):
+    nothing = (
+        "emit_result(volume_ml=0.0, center_lps=None, uncertain_places=[], extent_rl_mm=0, extent_ap_mm=0,"
+        " extent_si_mm=0, longest_mm=0)"
+    )
+    segmenting = run(EMITS + WRITES + nothing)
     segmenting.start(ct)
 
-    found, sentence = segmenting.wait()
+    added, message = segmenting.wait()
 
-    assert found is None
-    assert "No spleen" in sentence and '"Patient"' in sentence
+    assert added is None
+    assert "No spleen" in message and '"Patient"' in message
     unchanged()
 
 
-# Where the folds disagree
+# Uncertainty map
 
 
-def test_the_disagreement_map_lies_on_the_voxels_of_the_ct_and_moves_with_it(run, ct):
+def test_uncertainty_map_lies_on_the_voxels_of_the_ct_under_its_transform(run, ct):
     ct.SetAndObserveTransformNodeID(add_linear_transform(slicer.mrmlScene, rigid((0, 30, 0), (9, 8, 7))).GetID())
-    segmenting = run(FINDS)
+    segmenting = run(SUCCEEDS)
     segmenting.start(ct)
     segmenting.wait()
     before = nodes()
 
-    node = segmenting.logic.disagreementMap()
+    node = segmenting.logic.uncertaintyMap()
 
     array = slicer.util.arrayFromVolume(node)
-    assert array.shape == (20, 10, 30)  # cut to what there is to see
+    assert array.shape == (20, 10, 30)  # cropped to the visible part
     assert np.allclose(array, 0.3)
     assert node.GetTransformNodeID() == ct.GetTransformNodeID()
     first = slicer.util.arrayFromVTKMatrix(ijk_to_ras(ct)) @ [30, 20, 40, 1]
@@ -261,40 +281,40 @@ def test_the_disagreement_map_lies_on_the_voxels_of_the_ct_and_moves_with_it(run
     display = node.GetDisplayNode()
     assert display.GetApplyThreshold() and 0 < display.GetLowerThreshold() < 0.3
     assert "viridis" in display.GetColorNode().GetName()
-    assert segmenting.logic.disagreementMap() is node
+    assert segmenting.logic.uncertaintyMap() is node
     assert len(nodes()) - len(before) <= 3  # the map, its display and perhaps its colors
 
 
-def test_a_map_of_a_part_of_the_ct_lies_in_its_place(ct):
+def test_uncertainty_map_of_a_part_of_the_ct_lies_at_the_same_place(ct):
     from SpleenSmoothSegLib.mrml import imageFromVolumeNode
-    from SpleenSmoothSegPanels.segment.uncertaintymap import DisagreementMap
+    from SpleenSmoothSegPanels.segment.uncertaintymap import UncertaintyMap
 
     whole = sitk.Cast(imageFromVolumeNode(ct) * 0, sitk.sitkFloat32)
     whole[30:50, 20:40, 41:44] = 0.3
     corners = []
     for image, first in ((whole, (0, 0, 0)), (whole[10:60, 15:50, 38:50], (10, 15, 38))):
-        node = DisagreementMap(image, ct, first).node()
+        node = UncertaintyMap(image, ct, first).node()
         corners.append(slicer.util.arrayFromVTKMatrix(ijk_to_ras(node)) @ [0, 0, 0, 1])
         assert slicer.util.arrayFromVolume(node).shape == (3, 20, 20)
     assert np.allclose(*corners)
 
 
-def test_there_is_no_disagreement_map_without_a_run_or_without_its_ct(run, ct):
-    segmenting = run(FINDS)
-    assert not segmenting.logic.hasDisagreementMap()
+def test_no_uncertainty_map_without_a_run_or_without_its_ct(run, ct):
+    segmenting = run(SUCCEEDS)
+    assert not segmenting.logic.hasUncertaintyMap()
     segmenting.start(ct)
     segmenting.wait()
-    assert segmenting.logic.hasDisagreementMap()
+    assert segmenting.logic.hasUncertaintyMap()
 
     slicer.mrmlScene.RemoveNode(ct)
 
-    assert segmenting.logic.disagreementMap() is None
+    assert segmenting.logic.uncertaintyMap() is None
 
 
-# The user, Slicer or somebody else ends it
+# Ended by the user, Slicer or another program
 
 
-def test_cancel_ends_the_whole_process_tree_within_a_second(waiting, unchanged):
+def test_cancel_ends_the_process_tree_within_a_second(waiting, unchanged):
     started = time.monotonic()
 
     waiting.logic.cancel()
@@ -306,13 +326,13 @@ def test_cancel_ends_the_whole_process_tree_within_a_second(waiting, unchanged):
     unchanged()
 
 
-def test_cancel_ends_a_child_that_does_not_listen(deaf):
-    deaf.logic.cancel()
+def test_cancel_ends_a_blocked_child(blocked):
+    blocked.logic.cancel()
 
-    assert gone(deaf.processes)
+    assert gone(blocked.processes)
 
 
-def test_cancel_before_the_child_has_said_a_word_ends_it(run, ct, unchanged):
+def test_cancel_ends_a_child_that_has_not_printed_anything(run, ct, unchanged):
     silent = run("import sys, time\nsys.stdin.read()\n")
     silent.start(ct)
     time.sleep(0.3)
@@ -324,91 +344,91 @@ def test_cancel_before_the_child_has_said_a_word_ends_it(run, ct, unchanged):
     unchanged()
 
 
-def test_quitting_slicer_ends_it(waiting):
+def test_quitting_slicer_cancels(waiting):
     slicer.app.aboutToQuit.emit()
 
     assert gone(waiting.processes)
     assert waiting.ends == [(None, "")]
 
 
-def test_a_killed_child_leaves_the_scene_as_it_was(waiting, unchanged):
+def test_killed_child_gives_an_error_and_an_unchanged_scene(waiting, unchanged):
     for process in waiting.processes[1:]:
         process.send_signal(signal.SIGKILL)
 
-    found, sentence = waiting.wait()
+    added, message = waiting.wait()
 
-    assert found is None
-    assert sentence.endswith(".") and "before it was done" in sentence
+    assert added is None
+    assert message.endswith(".") and "ended early" in message
     unchanged()
 
 
-def test_a_killed_launcher_leaves_no_child_behind(deaf, unchanged):
-    deaf.processes[0].send_signal(signal.SIGKILL)
+def test_killed_launcher_leaves_no_child(blocked, unchanged):
+    blocked.processes[0].send_signal(signal.SIGKILL)
 
-    found, _sentence = deaf.wait()
+    added, _message = blocked.wait()
 
-    assert found is None
-    assert gone(deaf.processes)
+    assert added is None
+    assert gone(blocked.processes)
     unchanged()
 
 
-def test_the_next_run_works_after_one_was_cancelled(run, ct, waiting):
+def test_run_succeeds_after_a_canceled_one(run, ct, waiting):
     waiting.logic.cancel()
-    segmenting = run(FINDS)
+    segmenting = run(SUCCEEDS)
     segmenting.start(ct)
 
     assert segmenting.wait()[0]
 
 
-# The next run by the same child.
+# Reuse of the child
 
 
 def once_more(run, ct, **options):
-    """Segments again, and gives which process said that it does."""
+    """Segments again; returns the segment and the last step, which has the process ID."""
     run.ends.clear()
     run.progress.clear()
     run.start(ct, **options)
-    found, sentence = run.wait()
-    assert sentence == ""
-    return found, run.progress[-1][1]
+    added, message = run.wait()
+    assert message == ""
+    return added, run.progress[-1][1]
 
 
-def test_the_next_run_is_done_by_the_child_that_waits(run, ct):
+def test_next_run_reuses_the_idle_child(run, ct):
     stays = run(STAYS)
     first, process = once_more(stays, ct)
     assert not stays.logic.isRunning()
     second, same = once_more(stays, ct)
     assert process == same
     assert first.segmentationNode is not second.segmentationNode
-    assert stays.logic.log == "words of this run\n", "and the log is that of its run"
+    assert stays.logic.log == "log of this run\n"
 
 
-def test_a_child_that_waited_too_long_or_in_another_way_is_not_asked(run, ct, monkeypatch):
+def test_idle_child_is_not_reused_after_its_time_or_for_another_device(run, ct, monkeypatch):
     from SpleenSmoothSegPanels.segment import logic as segmentlogic
 
     stays = run(STAYS)
     _, process = once_more(stays, ct)
     _, another = once_more(stays, ct, device="cpu")
     assert another != process
-    monkeypatch.setattr(segmentlogic, "REUSED_SECONDS", -1.0)
+    monkeypatch.setattr(segmentlogic, "REUSE_SECONDS", -1.0)
     _, third = once_more(stays, ct, device="cpu")
-    assert third == another, "it was promised before"
+    assert third == another, "its time was set before"
     _, fourth = once_more(stays, ct, device="cpu")
     assert fourth != third
 
 
-def test_a_child_that_has_gone_meanwhile_is_replaced(run, ct):
+def test_idle_child_that_was_killed_is_replaced(run, ct):
     import standin
 
     stays = run(STAYS)
     _, process = once_more(stays, ct)
     os.kill(int(process.split()[-1]), signal.SIGKILL)
     standin.waitUntil(lambda: not stays.logic._child.isRunning())
-    assert len(stays.ends) == 1, "nobody is told of it"
+    assert len(stays.ends) == 1, "onEnd was called again"
     assert once_more(stays, ct)[1] != process
 
 
-def test_closing_ends_the_child_that_waits(run, ct):
+def test_close_ends_the_idle_child(run, ct):
     stays = run(STAYS)
     once_more(stays, ct)
     waiting = processes()
@@ -416,27 +436,27 @@ def test_closing_ends_the_child_that_waits(run, ct):
     assert gone(waiting)
 
 
-def test_two_runs_at_once_are_refused(waiting, ct):
-    with pytest.raises(UserError, match="runs already"):
-        waiting.logic.start(ct)
+def test_second_run_at_the_same_time_is_refused(waiting, ct):
+    with pytest.raises(UserError, match="already running"):
+        waiting.start(ct)
 
     assert waiting.logic.isRunning()
 
 
-# The scene changes meanwhile
+# Scene changes during the run
 
 
-def test_removing_the_ct_ends_it_with_a_sentence(waiting, ct):
+def test_removing_the_ct_ends_the_run_with_an_error(waiting, ct):
     slicer.mrmlScene.RemoveNode(ct)
 
-    found, sentence = waiting.wait()
+    added, message = waiting.wait()
 
-    assert found is None and "CT was removed" in sentence
+    assert added is None and "CT was removed" in message
     assert gone(waiting.processes)
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
 
 
-def test_removing_the_segmentation_that_was_to_take_it_ends_it_with_a_sentence(run, ct):
+def test_removing_the_output_segmentation_ends_the_run_with_an_error(run, ct):
     import standin
 
     segmentation = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode")
@@ -446,39 +466,39 @@ def test_removing_the_segmentation_that_was_to_take_it_ends_it_with_a_sentence(r
 
     slicer.mrmlScene.RemoveNode(segmentation)
 
-    found, sentence = segmenting.wait()
-    assert found is None and "was removed" in sentence
+    added, message = segmenting.wait()
+    assert added is None and "was removed" in message
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
 
 
-def test_nodes_of_the_next_scene_are_not_taken_for_those_of_the_last(waiting, ct):
+def test_node_of_the_next_scene_with_the_same_id_is_not_used(waiting, ct):
     old = ct.GetID()
     slicer.mrmlScene.Clear()
     new = slicer.util.loadVolume(str(SAMPLE_DATA / "ct.nii.gz"))
     assert new.GetID() == old
 
-    found, sentence = waiting.wait()
+    added, message = waiting.wait()
 
-    assert found is None and "removed" in sentence
+    assert added is None and "removed" in message
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
 
 
-def test_a_ct_that_was_moved_meanwhile_is_told(run, ct, unchanged):
-    segmenting = run(SAYS + WRITES + "time.sleep(0.5)\nresult()")
+def test_moving_the_ct_during_the_run_gives_an_error(run, ct, unchanged):
+    segmenting = run(EMITS + WRITES + "time.sleep(0.5)\nemit_result()")
     segmenting.start(ct)
     ct.SetSpacing(2, 2, 2)
 
-    found, sentence = segmenting.wait()
+    added, message = segmenting.wait()
 
-    assert found is None
-    assert "has changed its geometry" in sentence and "again" in sentence
+    assert added is None
+    assert "has changed its geometry" in message and "again" in message
     unchanged()
 
 
-# What a child may say
+# Output of the child
 
 
-def test_garbage_between_its_words_is_kept_for_the_log_and_does_no_harm(run, ct):
+def test_output_that_is_no_event_goes_to_the_log(run, ct):
     garbage = r"""
 out = sys.stdout.buffer
 out.write(b"\xff\xfe no text\n{\"event\": 3}\n[1, 2]\nnull\n{\"event\": \"progress\"}\n{\"event\": \"dances\"}\n")
@@ -492,99 +512,99 @@ for start in range(0, len(line), 50_001):
     time.sleep(0.01)
 out.write(b"\n")
 out.flush()
-print("a complaint", file=sys.stderr)
-result()
+print("an error", file=sys.stderr)
+emit_result()
 out.write(b"no end of line")
 """
-    segmenting = run(SAYS + WRITES + garbage)
+    segmenting = run(EMITS + WRITES + garbage)
     segmenting.start(ct)
 
-    found, _sentence = segmenting.wait()
+    added, _message = segmenting.wait()
 
-    assert found
+    assert added
     assert segmenting.warnings[0].startswith("Übrigens: 脾臟 ") and len(segmenting.warnings[0]) > 200_000
-    for words in ("no text", "[1, 2]", "a complaint", "no end of line"):
+    for words in ("no text", "[1, 2]", "an error", "no end of line"):
         assert words in segmenting.logic.log
 
 
-def test_an_error_is_told_with_the_name_of_the_ct_and_without_any_path(run, ct, unchanged, temporary):
+def test_error_names_the_ct_and_no_temporary_path(run, ct, unchanged, temporary):
     message = 'f\'"{ct}" is too thin, and "{mask}" cannot be written; give another.\''
-    segmenting = run(SAYS + f'say("error", message={message})\nsys.exit(1)')
+    segmenting = run(EMITS + f'emit("error", message={message})\nsys.exit(1)')
     segmenting.start(ct)
 
-    found, sentence = segmenting.wait()
+    added, message = segmenting.wait()
 
-    assert found is None
-    assert sentence == '"Patient" is too thin, and "Slicer\'s temporary folder" cannot be written; give another.'
+    assert added is None
+    assert message == '"Patient" is too thin, and "Slicer\'s temporary folder" cannot be written; give another.'
     unchanged()
 
 
-def test_a_child_that_ends_without_a_word_is_told_with_its_log(run, ct, unchanged):
+def test_child_that_exits_early_gives_an_error_and_its_log(run, ct, unchanged):
     segmenting = run("import sys\nsys.exit('Segmentation fault')")
     segmenting.start(ct)
 
-    found, sentence = segmenting.wait()
+    added, message = segmenting.wait()
 
-    assert found is None and "before it was done" in sentence
+    assert added is None and "ended early" in message
     assert "Segmentation fault" in segmenting.logic.log
     unchanged()
 
 
 @pytest.mark.parametrize(
-    "promise",
+    "damage",
     [
-        'say("result")',
-        'say("result", volume_ml=3.0, disagreement_map="/no/such/map.nrrd")',
-        "result(disagreement_map=mask + '.gone')",
-        "result(extent_mm=None)",
-        "result()\nos.truncate(mask, 200)",
+        'emit("result")',
+        'emit("result", result={"volume_ml": 3.0}, files={"uncertainty_map": "/no/such/map.nrrd"})',
+        "emit_result(uncertainty_map='missing.nrrd')",
+        "emit_result(extent_rl_mm=None)",
+        "emit_result()\nos.truncate(mask, 200)",
     ],
 )
-def test_a_result_that_is_none_leaves_the_scene_as_it_was(run, ct, unchanged, temporary, promise):
-    segmenting = run(SAYS + WRITES + promise)
+def test_damaged_result_gives_an_error_and_an_unchanged_scene(run, ct, unchanged, temporary, damage):
+    segmenting = run(EMITS + WRITES + damage)
     segmenting.start(ct)
 
-    found, sentence = segmenting.wait()
+    added, message = segmenting.wait()
 
-    assert found is None
-    assert sentence.endswith(".") and "\n" not in sentence and str(temporary) not in sentence
+    assert added is None
+    assert message.endswith(".") and "\n" not in message and str(temporary) not in message
     unchanged()
 
 
-# It cannot even begin
+# Errors at the start
 
 
-def test_without_slicers_python_the_user_is_told(ct, unchanged):
-    from SpleenSmoothSegPanels.segment.logic import SegmentLogic
+def test_missing_python_slicer_is_an_error(ct, unchanged):
+    from SpleenSmoothSegPanels.segment.logic import Callbacks, SegmentLogic, SegmentRequest
 
     with pytest.raises(UserError, match="NoSuchPython"):
-        SegmentLogic(python="NoSuchPython", neededPackages=Complete()).start(ct)
+        SegmentLogic(python="NoSuchPython", neededPackages=Packages()).start(SegmentRequest(ct), Callbacks())
 
     unchanged()
 
 
-def test_a_python_that_does_not_start_is_told(run, ct, unchanged, tmp_path):
-    segmenting = run(FINDS)
+def test_python_slicer_that_does_not_start_is_an_error(run, ct, unchanged, tmp_path):
+    segmenting = run(SUCCEEDS)
     (tmp_path / "PythonSlicer").write_text("#!/no/such/shell\n")
     segmenting.start(ct)
 
-    found, sentence = segmenting.wait()
+    added, message = segmenting.wait()
 
-    assert found is None and "could not be started" in sentence
+    assert added is None and "could not be started" in message
     unchanged()
 
 
-def test_what_is_no_ct_is_told_by_its_name(run, temporary):
+def test_volume_that_is_no_ct_is_named_in_the_error(run, temporary):
     node = slicer.util.addVolumeFromArray(np.zeros((30, 30, 30), np.int16), name="Empty room")
 
     with pytest.raises(UserError, match='"Empty room"'):
-        run(FINDS).start(node)
-    with pytest.raises(UserError, match="There is no CT"):
-        run(FINDS).start(None)
+        run(SUCCEEDS).start(node)
+    with pytest.raises(UserError, match="No CT is selected"):
+        run(SUCCEEDS).start(None)
 
 
-def test_a_broken_model_folder_is_told_before_anything_starts(run, ct, tmp_path, unchanged):
-    segmenting = run(FINDS)
+def test_damaged_model_folder_is_an_error_before_the_child_starts(run, ct, tmp_path, unchanged):
+    segmenting = run(SUCCEEDS)
 
     with pytest.raises(UserError, match="not a model folder"):
         segmenting.start(ct, modelFolder=tmp_path)
@@ -593,15 +613,11 @@ def test_a_broken_model_folder_is_told_before_anything_starts(run, ct, tmp_path,
     unchanged()
 
 
-def test_missing_packages_are_told_before_anything_starts(run, ct, unchanged):
+def test_missing_packages_are_an_error_before_the_child_starts(run, ct, unchanged):
     from SpleenSmoothSegPanels.shared.packages import NotInstalled
 
-    class Incomplete(Complete):
-        def ensure(self):
-            raise NotInstalled("Segmenting needs torch.", "the log")
-
-    segmenting = run(FINDS)
-    segmenting.logic.packages = Incomplete()
+    segmenting = run(SUCCEEDS)
+    segmenting.logic.packages.error = NotInstalled("Segmenting needs torch.", "the log")
 
     with pytest.raises(NotInstalled):
         segmenting.start(ct)
@@ -610,18 +626,18 @@ def test_missing_packages_are_told_before_anything_starts(run, ct, unchanged):
     unchanged()
 
 
-@pytest.mark.parametrize("trouble", ["full", "full without a word", "read-only"])
-def test_a_temporary_folder_without_room_is_told(run, ct, unchanged, monkeypatch, trouble):
-    segmenting = run(FINDS)
+@pytest.mark.parametrize("state", ["full", "full without an error", "read-only"])
+def test_full_or_read_only_temporary_folder_is_an_error(run, ct, unchanged, monkeypatch, state):
+    segmenting = run(SUCCEEDS)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if trouble == "full":
+    if state == "full":
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
-    elif trouble == "full without a word":
+    elif state == "full without an error":
         monkeypatch.setattr(sitk, "WriteImage", lambda image, path, **options: Path(path).write_bytes(b"NRRD0004"))
     else:
         monkeypatch.setattr(type(slicer.app), "temporaryPath", "/proc")
     try:
-        with pytest.raises(UserError, match="temporary folder is full or cannot be written to"):
+        with pytest.raises(UserError, match="temporary folder, which is full or read-only"):
             segmenting.start(ct)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -629,14 +645,14 @@ def test_a_temporary_folder_without_room_is_told(run, ct, unchanged, monkeypatch
     unchanged()
 
 
-def test_what_a_crashed_slicer_has_left_is_removed_after_a_day(run, ct, temporary):
+def test_files_left_by_a_crashed_slicer_are_removed_after_a_day(run, ct, temporary):
     old, young = temporary / "SpleenSmoothSeg-old", temporary / "SpleenSmoothSeg-young"
     for folder in (old, young):
         folder.mkdir()
         (folder / "ct.nrrd").write_bytes(b"CT")
     yesterday = time.time() - 90_000
     os.utime(old, (yesterday, yesterday))
-    segmenting = run(FINDS)
+    segmenting = run(SUCCEEDS)
     segmenting.start(ct)
     segmenting.wait()
 
@@ -646,7 +662,7 @@ def test_what_a_crashed_slicer_has_left_is_removed_after_a_day(run, ct, temporar
     young.rmdir()
 
 
-def test_nobody_else_can_read_the_ct_that_is_handed_over(waiting, temporary):
+def test_only_this_user_can_read_the_temporary_ct(waiting, temporary):
     (folder,) = temporary.iterdir()
 
     assert folder.stat().st_mode & 0o077 == 0
@@ -656,28 +672,24 @@ def test_nobody_else_can_read_the_ct_that_is_handed_over(waiting, temporary):
 # Devices
 
 
-def test_the_devices_are_asked_without_waiting(run):
+def test_device_query_does_not_block(run):
     import standin
 
-    asked = run('print(\'{"event": "devices", "devices": [{"name": "cpu", "usable": true, "reason": ""}]}\')')
-    heard = []
+    querying = run('print(\'{"event": "devices", "devices": [{"name": "cpu", "usable": true, "reason": ""}]}\')')
+    received = []
 
-    asked.logic.askDevices(heard.append)
-    assert not heard
-    standin.waitUntil(lambda: heard)
+    querying.logic.queryDevices(received.append)
+    assert not received
+    standin.waitUntil(lambda: received)
 
-    assert heard == [[{"name": "cpu", "usable": True, "reason": ""}]]
+    assert received == [[{"name": "cpu", "usable": True, "reason": ""}]]
 
 
-def test_the_devices_are_not_asked_while_torch_is_missing(run):
-    class Incomplete(Complete):
-        def missing(self):
-            return ["torch"]
-
-    asked = run("raise SystemExit")
-    asked.logic.packages = Incomplete()
+def test_devices_are_not_queried_while_torch_is_missing(run):
+    querying = run("raise SystemExit")
+    querying.logic.packages.error = UserError("Segmenting needs torch.")
     before = processes()
 
-    asked.logic.askDevices(pytest.fail)
+    querying.logic.queryDevices(pytest.fail)
 
     assert processes() == before

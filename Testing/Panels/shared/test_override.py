@@ -1,4 +1,4 @@
-"""Settings of the user's nodes that are changed for a while (tier 2)."""
+"""Temporary changes to settings of the user's nodes (tier 2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def view(scene):
     return view
 
 
-def test_what_was_there_first_comes_back(view):
+def test_restore_sets_the_first_value(view):
     override("a", view, "ForegroundOpacity", 0.5)
     override("a", view, "ForegroundOpacity", 0.75)
     assert view.GetForegroundOpacity() == 0.75
@@ -35,14 +35,14 @@ def test_what_was_there_first_comes_back(view):
     assert not view.GetAttributeNames()
 
 
-def test_what_the_user_has_changed_meanwhile_stays(view):
+def test_restore_keeps_what_the_user_changed(view):
     override("a", view, "ForegroundOpacity", 0.5)
     view.SetForegroundOpacity(1.0)
     restore("a")
     assert view.GetForegroundOpacity() == 1.0
 
 
-def test_two_owners_do_not_give_back_for_each_other(view):
+def test_restore_of_one_owner_leaves_those_of_another(view):
     override("a", view, "ForegroundOpacity", 0.5)
     override("b", view, "LabelOpacity", 0.125)
     restore("b")
@@ -51,7 +51,7 @@ def test_two_owners_do_not_give_back_for_each_other(view):
     assert view.GetForegroundOpacity() == 0.25
 
 
-def test_settings_with_a_key_are_told_apart(scene):
+def test_settings_with_different_keys_are_separate(scene):
     segmentation = scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
     segmentation.CreateDefaultDisplayNodes()
     first, second = (segmentation.GetSegmentation().AddEmptySegment(name) for name in ("first", "second"))
@@ -64,7 +64,7 @@ def test_settings_with_a_key_are_told_apart(scene):
     assert not display.GetSegmentVisibility2DFill(second)
 
 
-def test_a_node_that_is_gone_is_shown_nowhere(scene, view):
+def test_restore_of_a_removed_node_sets_none(scene, view):
     former = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "former")
     overlay = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "overlay")
     view.SetForegroundVolumeID(former.GetID())
@@ -74,7 +74,7 @@ def test_a_node_that_is_gone_is_shown_nowhere(scene, view):
     assert view.GetForegroundVolumeID() is None
 
 
-def test_a_saved_scene_knows_what_was_borrowed(scene, view, tmp_path):
+def test_restore_works_in_a_loaded_scene(scene, view, tmp_path):
     volume = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "user's")
     overlay = scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "overlay")
     overlay.SetSaveWithScene(False)

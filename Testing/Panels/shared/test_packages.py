@@ -1,4 +1,4 @@
-"""What Segment and Compare need of Python: told, asked for and installed on first use, on stand-ins of pip's doors."""
+"""Python packages of Segment and Compare: installed on first use, after a question; the installers are stand-ins."""
 
 import importlib.metadata
 import os
@@ -24,13 +24,13 @@ OTHERS = {"segmentation-models-pytorch": "0.6.0", "safetensors": "0.8.0"}
 
 
 class SlicersPython:
-    """A Python in which packages are missing, the doors through which Slicer installs some, and a user who answers."""
+    """A Python without some packages, Slicer's three installers, and a user who answers the question."""
 
     def __init__(self, monkeypatch):
         import slicer
 
         self.installed, self.answer, self.questions = dict(SHIPPED), True, []
-        self.doors, self.pins, self.failing = [], [], {}
+        self.installers, self.pins, self.failing = [], [], {}
         monkeypatch.setattr(importlib.metadata, "version", self.version)
         monkeypatch.setattr(importlib.metadata, "distributions", self.distributions)
         monkeypatch.setattr(type(slicer.app), "testingEnabled", lambda application: False)
@@ -58,23 +58,23 @@ class SlicersPython:
         return self.answer
 
     def installTorch(self, askConfirmation=True, **versions):
-        assert not askConfirmation, "the user would be asked twice"
+        assert not askConfirmation, "a second question"
         assert versions == {"torchVersionRequirement": ">=2.4", "torchvisionVersionRequirement": ">=0.19"}
-        self.open("PyTorchUtils", TORCH)
+        self.install("PyTorchUtils", TORCH)
 
     def pipEnsure(self, requirements, prompt_install=True, **options):
-        assert not prompt_install, "the user would be asked twice"
-        self.open("pip_ensure", {name: OTHERS.get(name, "1.0") for name in map(nameOf, requirements)})
+        assert not prompt_install, "a second question"
+        self.install("pip_ensure", {name: OTHERS.get(name, "1.0") for name in map(nameOf, requirements)})
 
     def pipInstall(self, requirements):
-        self.open("pip_install", {name: OTHERS.get(name, "1.0") for name in map(nameOf, requirements)})
+        self.install("pip_install", {name: OTHERS.get(name, "1.0") for name in map(nameOf, requirements)})
 
-    def open(self, door, packages):
-        self.doors.append(door)
+    def install(self, installer, packages):
+        self.installers.append(installer)
         self.pins.append(pinned())
         print(f"Collecting {', '.join(packages)}")
-        if door in self.failing:
-            raise self.failing[door]
+        if installer in self.failing:
+            raise self.failing[installer]
         self.installed.update(packages)
 
 
@@ -83,9 +83,9 @@ def nameOf(requirement):
 
 
 def pinned():
-    """The constraints that any pip would read that is started now."""
+    """The constraints that a pip started now would read."""
     address = os.environ["PIP_CONSTRAINT"]
-    assert " " not in address, "pip would take it for two"
+    assert " " not in address, "pip would split it"
     return Path(urllib.request.url2pathname(urllib.parse.urlparse(address).path)).read_text(encoding="utf-8").split()
 
 
@@ -102,104 +102,106 @@ def segmenting(python):
 
 
 @pytest.fixture
-def refused(segmenting):
-    """Ensures the packages, which must fail; the error."""
+def failed_ensure(segmenting):
+    """Calls ensure(), which must raise; returns the error."""
     from SpleenSmoothSegPanels.shared.packages import NotInstalled
 
     def ensure():
-        with pytest.raises(NotInstalled, match=r"^[^\n]+\.$") as refusal:
+        with pytest.raises(NotInstalled, match=r"^[^\n]+\.$") as raised:
             segmenting.ensure()
-        return refusal.value
+        return raised.value
 
     return ensure
 
 
-def test_nobody_is_asked_and_no_network_is_used_when_all_is_there(python, segmenting, offline):
+def test_installed_packages_need_no_question_and_no_network(python, segmenting, offline):
     python.installed.update(TORCH | OTHERS)
 
     segmenting.ensure()
 
     assert segmenting.missing() == []
-    assert not python.questions and not python.doors
+    assert not python.questions and not python.installers
 
 
-def test_one_question_says_what_why_and_how_large_before_anything_is_installed(python, refused):
+def test_question_lists_packages_purpose_and_size_before_the_installation(python, failed_ensure):
     python.answer = False
 
-    sentence = str(refused())
+    sentence = str(failed_ensure())
 
     assert "Nothing was installed" in sentence
-    assert not python.doors
+    assert not python.installers
     (question,) = python.questions
     for word in ("torch", "torchvision", "segmentation-models-pytorch", "safetensors", "GB", "NVIDIA", "not changed"):
         assert word in question
 
 
-def test_torch_comes_through_the_pytorch_extension_and_the_rest_through_slicer(python, segmenting):
+def test_torch_is_installed_by_the_pytorch_extension_and_the_rest_by_slicer(python, segmenting):
     segmenting.ensure()
 
-    assert python.doors == ["PyTorchUtils", "pip_ensure"]
+    assert python.installers == ["PyTorchUtils", "pip_ensure"]
     assert len(python.questions) == 1
     assert segmenting.missing() == []
 
 
-def test_a_torch_that_is_there_is_not_downloaded_again(python, segmenting):
+def test_installed_torch_is_not_installed_again(python, segmenting):
     python.installed.update(TORCH)
 
     segmenting.ensure()
 
-    assert python.doors == ["pip_ensure"]
+    assert python.installers == ["pip_ensure"]
 
 
-def test_an_older_slicer_installs_through_pip_install(python, segmenting, monkeypatch):
+def test_slicer_without_packaging_uses_pip_install(python, segmenting, monkeypatch):
     monkeypatch.setitem(sys.modules, "slicer.packaging", None)  # its import fails
 
     segmenting.ensure()
 
-    assert python.doors == ["PyTorchUtils", "pip_install"]
+    assert python.installers == ["PyTorchUtils", "pip_install"]
 
 
-def test_without_the_pytorch_extension_the_user_is_told_how_to_get_it(python, refused, monkeypatch):
+def test_missing_pytorch_extension_is_named_with_the_remedy(python, failed_ensure, monkeypatch):
     monkeypatch.setitem(sys.modules, "PyTorchUtils", None)
 
-    sentence = str(refused())
+    sentence = str(failed_ensure())
 
     assert "Extensions Manager" in sentence and "PyTorch extension" in sentence
-    assert not python.questions and not python.doors
+    assert not python.questions and not python.installers
 
 
-def test_a_torch_that_is_too_old_is_left_alone_and_named(python, refused):
+def test_old_torch_is_named_and_not_replaced(python, failed_ensure):
     python.installed.update({"torch": "1.13.1", "torchvision": "0.14.1"})
 
-    sentence = str(refused())
+    sentence = str(failed_ensure())
 
     assert "1.13.1" in sentence and "uninstall" in sentence
-    assert not python.doors
+    assert not python.installers
 
 
-def test_tests_never_ask_and_never_install(python, refused, monkeypatch):
+def test_nothing_is_asked_or_installed_during_tests(python, failed_ensure, monkeypatch):
     import slicer
 
     monkeypatch.setattr(type(slicer.app), "testingEnabled", lambda application: True)
 
-    assert "torch" in str(refused())
-    assert not python.questions and not python.doors
+    assert "torch" in str(failed_ensure())
+    assert not python.questions and not python.installers
 
 
-def test_every_installer_is_bound_to_the_versions_that_are_there(python, segmenting):
+def test_every_installer_is_constrained_to_the_installed_versions(python, segmenting):
     segmenting.ensure()
 
     for pins in python.pins:
         assert {"SimpleITK==2.5.7", "numpy==2.4.6", "scipy==1.17.1"} <= set(pins)
-        assert not any(pin.startswith("pip==") for pin in pins)  # light-the-torch brings its own
-    assert "torch==2.9.0+cu130" in python.pins[1]  # the second one must not exchange what the first has brought
+        assert not any(pin.startswith("pip==") for pin in pins)  # light-the-torch needs its own version
+    assert "torch==2.9.0+cu130" in python.pins[1]  # the second installer must not replace it
     assert "PIP_CONSTRAINT" not in os.environ
 
 
-def test_the_constraints_of_the_user_hold_too(python, segmenting, monkeypatch):
+def test_constraints_of_the_user_are_kept(python, segmenting, monkeypatch):
     monkeypatch.setenv("PIP_CONSTRAINT", "/of/the/user.txt")
     seen = []
-    monkeypatch.setattr(python, "open", lambda door, packages: seen.append(os.environ["PIP_CONSTRAINT"].split()))
+    monkeypatch.setattr(
+        python, "install", lambda installer, packages: seen.append(os.environ["PIP_CONSTRAINT"].split())
+    )
 
     with pytest.raises(Exception, match="could not be installed"):
         segmenting.ensure()
@@ -208,7 +210,7 @@ def test_the_constraints_of_the_user_hold_too(python, segmenting, monkeypatch):
     assert os.environ["PIP_CONSTRAINT"] == "/of/the/user.txt"
 
 
-def test_a_broken_distribution_is_not_pinned(python, segmenting):
+def test_broken_distribution_is_not_pinned(python, segmenting):
     python.installed.update({"broken": None, "odd": "no version"})
 
     segmenting.ensure()
@@ -216,40 +218,40 @@ def test_a_broken_distribution_is_not_pinned(python, segmenting):
     assert not any("broken" in pin or "odd" in pin for pin in python.pins[0])
 
 
-@pytest.mark.parametrize("door", ["PyTorchUtils", "pip_ensure"])
-def test_a_failing_installer_gives_a_sentence_and_its_log(python, refused, door):
-    python.failing[door] = subprocess.CalledProcessError(1, "pip")
+@pytest.mark.parametrize("installer", ["PyTorchUtils", "pip_ensure"])
+def test_failing_installer_gives_an_error_with_its_log(python, failed_ensure, installer):
+    python.failing[installer] = subprocess.CalledProcessError(1, "pip")
 
-    error = refused()
+    error = failed_ensure()
 
     assert "could not be installed" in str(error)
     assert "Collecting" in error.log and "CalledProcessError" in error.log
     assert "PIP_CONSTRAINT" not in os.environ
 
 
-def test_without_torch_the_rest_is_not_installed(python, refused):
+def test_other_packages_are_not_installed_without_torch(python, failed_ensure):
     python.failing["PyTorchUtils"] = RuntimeError("no network")
 
-    refused()
+    failed_ensure()
 
-    assert python.doors == ["PyTorchUtils"]
+    assert python.installers == ["PyTorchUtils"]
     assert python.installed == SHIPPED
 
 
-def test_a_torch_that_only_slicer_itself_cannot_import_counts_as_installed(python, segmenting):
-    def installs_and_fails(door, packages, open_=python.open):
-        open_(door, packages)
-        if door == "PyTorchUtils":
+def test_torch_that_fails_to_import_in_slicer_counts_as_installed(python, segmenting):
+    def install_and_fail(installer, packages, install=python.install):
+        install(installer, packages)
+        if installer == "PyTorchUtils":
             raise ImportError("DLL load failed")
 
-    python.open = installs_and_fails
+    python.install = install_and_fail
 
     segmenting.ensure()
 
-    assert python.doors == ["PyTorchUtils", "pip_ensure"]
+    assert python.installers == ["PyTorchUtils", "pip_ensure"]
 
 
-def test_comparing_needs_only_what_measures_surfaces(python):
+def test_comparing_needs_only_the_surface_distance_package(python):
     from SpleenSmoothSegPanels.shared.packages import forComparing
 
     comparing = forComparing()
@@ -257,11 +259,11 @@ def test_comparing_needs_only_what_measures_surfaces(python):
 
     comparing.ensure()
 
-    assert python.doors == ["pip_ensure"]
+    assert python.installers == ["pip_ensure"]
     assert "torch" not in python.questions[0]
 
 
-def test_the_requirements_pin_nothing(slicer_app):
+def test_requirements_have_no_pins(slicer_app):
     from SpleenSmoothSegPanels.shared.packages import RESOURCES
 
     for path in RESOURCES.glob("requirements*.txt"):
@@ -280,16 +282,16 @@ def wheel(folder, name, version, requires=()):
         archive.writestr(f"{info}/RECORD", "")
 
 
-def test_pip_itself_keeps_numpy_where_a_package_wants_another(slicer_app, tmp_path):
-    """Real pip, without a network: the constraints must reach it, and it must heed them."""
-    from SpleenSmoothSegPanels.shared.packages import _nothingReplaced
+def test_pip_keeps_the_installed_numpy(slicer_app, tmp_path):
+    """Real pip, without a network: the constraints must reach it."""
+    from SpleenSmoothSegPanels.shared.packages import _pinned
 
     wheel(tmp_path, "greedy", "1.0", ["numpy<1"])
     wheel(tmp_path, "numpy", "0.1")
     command = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-index", "--find-links", tmp_path, "greedy"]
 
     free = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
-    with _nothingReplaced():
+    with _pinned():
         bound = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
 
     assert free.returncode == 0 and "numpy-0.1" in free.stdout

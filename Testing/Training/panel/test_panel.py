@@ -227,7 +227,7 @@ def test_what_is_wrong_is_said_in_the_panel(open_panel, dataset, out):
 def test_whatever_keeps_it_from_starting_is_one_sentence(open_panel, dataset, out, trouble):
     opened = open_panel(WAITS)
     opened.choose(dataset, out)
-    opened.logic.packages.trouble = trouble
+    opened.logic.packages.error = trouble
 
     opened.ui.trainButton.click()
 
@@ -240,7 +240,7 @@ def test_missing_packages_are_said_with_the_log_one_click_away(open_panel, datas
 
     opened = open_panel(WAITS)
     opened.choose(dataset, out)
-    opened.logic.packages.trouble = NotInstalled("albumentations could not be installed.", "no network")
+    opened.logic.packages.error = NotInstalled("albumentations could not be installed.", "no network")
     opened.ui.trainButton.click()
     assert opened.message == "albumentations could not be installed." and not opened.ui.logText.visible
 
@@ -578,6 +578,6 @@ def test_every_control_has_a_tooltip_and_a_place_in_the_keyboard_order(slicer_ap
     [(-5, "about 1 s left"), (99.4, "about 99 s left"), (600, "about 10 min left"), (90_000, "about 25 h 0 min left")],
 )
 def test_the_time_that_is_left_is_said_as_a_person_says_it(slicer_app, seconds, words):
-    from SpleenSmoothSegPanels.shared.widgets import inWords
+    from SpleenSmoothSegPanels.shared.widgets import formatRemaining
 
-    assert inWords(seconds) == words
+    assert formatRemaining(seconds) == words
