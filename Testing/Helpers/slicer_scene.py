@@ -8,7 +8,7 @@ import numpy as np
 
 
 def new_scene():
-    """An empty scene as Slicer's application logic sets it up; also ``slicer.mrmlScene``."""
+    """An empty scene with color and segmentation logics; also ``slicer.mrmlScene``."""
     import slicer
 
     scene = slicer.vtkMRMLScene()
@@ -49,7 +49,7 @@ def add_linear_transform(scene, matrix: np.ndarray, parent=None):
 
 
 def add_bending_transform(scene, shift_mm: float = 20.0):
-    """A thin plate spline that holds seven points and moves one: no matrix says it."""
+    """A thin plate spline that keeps seven points and moves one: not linear."""
     import vtk
 
     landmarks = [[x, y, z] for x in (-300, 300) for y in (-500, 500) for z in (0, 600)]
@@ -81,7 +81,7 @@ def rigid(degrees_about_xyz=(0.0, 0.0, 0.0), shift_mm=(0.0, 0.0, 0.0)) -> np.nda
 
 
 def segment_center(segmentation_node, segment_id: str) -> np.ndarray:
-    """Center of mass of the segment in world RAS, mm, from what Slicer stores and nothing of ours."""
+    """Center of mass of the segment in world RAS, mm, computed without the product's code."""
     import slicer
     import vtk
     from vtk.util.numpy_support import vtk_to_numpy
@@ -122,7 +122,7 @@ def ijk_to_ras(image) -> np.ndarray:
 
 
 def add_volume(scene, image, name: str = "CT"):
-    """A scalar volume node with the very grid of a SimpleITK image; readers turn left-handed ones."""
+    """A scalar volume node on the grid of a SimpleITK image, also a left-handed one, which readers would flip."""
     import SimpleITK as sitk
     import slicer
 

@@ -125,7 +125,7 @@ def begin(run, ct, program):
 
 @pytest.fixture
 def waiting(run, ct):
-    """A run that does not end by itself, with its processes."""
+    """A run that never ends, with its processes."""
     return begin(run, ct, WAITS)
 
 
@@ -211,6 +211,38 @@ def test_fold_agreement_of_one_fold_is_a_dash(run, ct):
     added, _message = segmenting.wait()
 
     assert dict(added.placed.rows())["Fold agreement (%)"] == "–"
+
+
+def test_segment_returns_the_added_segment_when_done(run, ct):
+    from SpleenSmoothSegPanels.segment.logic import SegmentRequest
+
+    progress = []
+    added = run(SUCCEEDS).logic.segment(SegmentRequest(ct), lambda *step: progress.append(step))
+
+    assert np.allclose(segment_center(added.segmentationNode, added.segmentId), expected_center(ct), atol=1e-2)
+    assert added.placed.result.volume_ml == 18.0
+    assert progress == [(0.5, "Predicting")]
+
+
+def test_segment_raises_the_error_of_the_child(run, ct, unchanged):
+    from SpleenSmoothSegPanels.segment.logic import SegmentRequest
+
+    with pytest.raises(UserError, match=r"^The memory is not enough\.$"):
+        run(EMITS + 'emit("error", message="The memory is not enough.")').logic.segment(SegmentRequest(ct))
+
+    unchanged()
+
+
+def test_segment_raises_when_slicer_quits(run, ct, unchanged):
+    import qt
+
+    from SpleenSmoothSegPanels.segment.logic import SegmentRequest
+
+    qt.QTimer.singleShot(500, slicer.app.aboutToQuit.emit)
+    with pytest.raises(UserError, match="canceled"):
+        run(WAITS).logic.segment(SegmentRequest(ct))
+
+    unchanged()
 
 
 def test_warning_is_passed_on(run, ct):

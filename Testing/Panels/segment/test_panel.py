@@ -477,7 +477,7 @@ def test_replace_is_unchecked_when_another_segmentation_is_chosen(segmented):
 
 @pytest.fixture
 def waiting(open_panel, ct):
-    """The panel during a run that does not end by itself."""
+    """The panel during a run that never ends."""
     import standin
 
     opened = open_panel(WAITS)
