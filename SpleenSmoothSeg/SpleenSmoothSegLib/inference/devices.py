@@ -147,7 +147,7 @@ def computes_in_bfloat16(device) -> bool:
 
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device)[0] >= 8
-    capability = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch >= 2.9
+    capability: dict = getattr(torch.cpu, "get_capabilities", dict)()  # PyTorch >= 2.9
     return device.type == "cpu" and bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
 
 
@@ -165,8 +165,9 @@ def keep_freed_memory() -> None:
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
-        for parameter in (-3, -1) if mallopt else ():  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
-            mallopt(parameter, 2**31 - 1)
+        if mallopt is not None:
+            for parameter in (-3, -1):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD
+                mallopt(parameter, 2**31 - 1)
 
 
 def to_predict_on(device) -> Callable:

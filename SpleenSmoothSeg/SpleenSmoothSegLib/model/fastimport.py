@@ -19,10 +19,8 @@ def without_compiler() -> Iterator[None]:
         yield
         return
     compiler, utils = types.ModuleType(COMPILER), types.ModuleType(f"{COMPILER}.utils")
-    compiler.__path__ = []  # a package, for import
-    compiler.utils = utils
-    compiler.disable = _undecorated
-    utils.is_compile_supported = lambda device: False
+    vars(compiler).update(__path__=[], utils=utils, disable=_undecorated)  # __path__ marks a package, for import
+    vars(utils).update(is_compile_supported=lambda device: False)
     stand_ins = {module.__name__: module for module in (compiler, utils)}
     sys.modules.update(stand_ins)
     try:

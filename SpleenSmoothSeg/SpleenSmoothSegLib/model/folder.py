@@ -54,10 +54,11 @@ def load_model(
     folder = Path(folder)
     card = read_card(folder)
     try:
+        lowest, highest = map(float, card["input"]["window_hu"])
         slice_format = SliceFormat(
             size=int(card["input"]["size"]),
             spacing=float(card["input"]["spacing_mm"]),
-            window=tuple(float(hu) for hu in card["input"]["window_hu"]),
+            window=(lowest, highest),
             channels=int(card["input"].get("channels", 1)),
             channel_spacing=float(card["input"].get("channel_spacing_mm", SliceFormat.channel_spacing)),
         )

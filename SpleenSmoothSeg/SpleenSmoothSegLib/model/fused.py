@@ -85,7 +85,7 @@ class _Uses(TorchFunctionMode):
 
     def __init__(self):
         super().__init__()
-        self.counts = Counter()
+        self.counts: Counter[int] = Counter()
         self._held = []  # so that no other tensor gets the id of one that is gone
 
     def __torch_function__(self, function, _types, arguments=(), keywords=None):

@@ -56,8 +56,8 @@ def open_dataset(folder: Path | str, segment: str | None = None) -> Dataset:
     if not folder.is_dir():
         raise UserError(f'"{folder}" is a file; give the folder of the dataset.')
     if not (folder / DESCRIPTION).is_file():
-        (cases, problems), name = find_pairs(folder, segment), folder.resolve().name
-        return Dataset(folder, name, f"{len(cases)} labeled CTs", "", tuple(cases), tuple(problems))
+        pairs, name = find_pairs(folder, segment), folder.resolve().name
+        return Dataset(folder, name, f"{len(pairs.cases)} labeled CTs", "", tuple(pairs.cases), tuple(pairs.problems))
     cases, told = list_cases(folder, segment), read_description(folder)
 
     def word(*keys: str) -> str:

@@ -60,10 +60,10 @@ class Pairs(NamedTuple):
 
 def find_pairs(folder: Path, segment: str | None = None) -> Pairs:
     """The labeled CTs of a folder; ``dataset.__doc__`` tells the layouts. Raises UserError where there are none."""
-    for images, labels in TWO_FOLDERS:
-        if (folder / images).is_dir() and (folder / labels).is_dir():
-            cts = _named(_image_files(folder / images)) + _dicom_cts(folder / images)
-            cases, trouble = _matched(cts, _image_files(folder / labels))
+    for ct_folder, label_folder in TWO_FOLDERS:
+        if (folder / ct_folder).is_dir() and (folder / label_folder).is_dir():
+            named = _named(_image_files(folder / ct_folder)) + _dicom_cts(folder / ct_folder)
+            cases, trouble = _matched(named, _image_files(folder / label_folder))
             break
     else:
         if files := _image_files(folder):
@@ -85,7 +85,8 @@ def find_pairs(folder: Path, segment: str | None = None) -> Pairs:
 def _matched(cts: list[NamedCT], labels: list[Path]) -> tuple[list[tuple[NamedCT, Path]], Trouble]:
     """Each CT with the one label of its name, and those of which there is another number."""
     ct_count = Counter(ct.name for ct in cts)
-    labels_of, without_ct = defaultdict(list), []
+    labels_of: defaultdict[str, list[Path]] = defaultdict(list)
+    without_ct: list[Path] = []
     for label in labels:
         name = next((name for name in _ct_names(label) if name in ct_count), None)
         (without_ct if name is None else labels_of[name]).append(label)

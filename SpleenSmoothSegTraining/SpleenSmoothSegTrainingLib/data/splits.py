@@ -12,7 +12,7 @@ from pathlib import Path
 
 from SpleenSmoothSegLib.errors import UserError
 
-Part = dict[str, tuple[int, ...] | None]
+Part = Mapping[str, tuple[int, ...] | None]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Splits:
 
     def learned_by(self, fold: int) -> Part:
         """What a fold learns from: all that the other folds hold out."""
-        learned: Part = {}
+        learned: dict[str, tuple[int, ...] | None] = {}
         for number, part in enumerate(self.folds):
             for name, slices in part.items() if number != fold else ():
                 learned[name] = None if slices is None else tuple(sorted((*(learned.get(name) or ()), *slices)))
@@ -96,7 +96,9 @@ def split(
         if test is None:
             chosen = dict.fromkeys(_draw({name: counts[name] for name in rest}, test_part, seed))
         rest_counts = {name: counts[name] for name in rest if name not in chosen}
-        folds = tuple(dict.fromkeys(names) for names in split_by_volume(rest_counts, fold_count, seed))
+        folds: tuple[Part, ...] = tuple(
+            dict.fromkeys(names) for names in split_by_volume(rest_counts, fold_count, seed)
+        )
     else:
         parts = _split_slices(rest, fold_count, test_part if test is None else 0.0, seed)
         chosen, folds = {**chosen, **parts[0]}, parts[1:]
@@ -181,10 +183,10 @@ def _draw(spleen_slices: dict[str, int], part: float, seed: int) -> list[str]:
     return sorted(generator.choice(by_size[start:end]) for start, end in zip(edges[:-1], edges[1:], strict=True))
 
 
-def _split_slices(spleen, fold_count: int, test_part: float, seed: int) -> tuple[Part, ...]:
+def _split_slices(spleen, fold_count: int, test_part: float, seed: int) -> tuple[dict[str, tuple[int, ...]], ...]:
     """The test part and the folds; slices with spleen and those without are dealt out each for themselves."""
     generator = random.Random(seed)
-    parts: tuple[Part, ...] = tuple({} for _ in range(fold_count + 1))
+    parts: tuple[dict[str, tuple[int, ...]], ...] = tuple({} for _ in range(fold_count + 1))
     for holds_spleen in (True, False):
         places = [(name, i) for name in sorted(spleen) for i, held in enumerate(spleen[name]) if held == holds_spleen]
         generator.shuffle(places)
@@ -212,7 +214,7 @@ def _slices(splits: Splits) -> list[tuple[str, tuple[int, ...]]]:
     return [(name, slices) for part in (*splits.folds, splits.test) for name, slices in part.items() if slices]
 
 
-def _written(part: Part) -> list[str] | dict[str, list[int]]:
+def _written(part: Part) -> list[str] | dict[str, list[int] | None]:
     if all(slices is None for slices in part.values()):
         return list(part)
     return {name: None if slices is None else list(slices) for name, slices in part.items()}

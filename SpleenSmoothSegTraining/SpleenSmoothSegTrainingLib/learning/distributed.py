@@ -134,7 +134,7 @@ def _summed(tensor: torch.Tensor) -> torch.Tensor:
     return total
 
 
-class _SharedBatchNorm:
+class _SharedBatchNorm(nn.Module):
     """Batch norm over the batches of all processes. PyTorch's own (SyncBatchNorm) refuses CPUs, and encoders of timm
     have batch norms with an activation, which it would drop."""
 

@@ -93,20 +93,22 @@ class FoldTraining:
         for index, phase in enumerate(phases(self.recipe)):
             if phase.epochs and (state is None or state.phase <= index):
                 state = self._run_phase(index, phase, state)
+        if state is None:
+            raise ValueError("the recipe has no epochs")
         self.averaged.load_state_dict(state.best_network)
         return self.averaged.cpu().eval()
 
-    def _run_phase(self, index: int, phase: Phase, state: FoldState | None) -> FoldState:
-        begun = state is not None and state.phase == index
-        if state is not None:  # a phase begins with the best network of the one before
-            self.network.load_state_dict(state.network if begun else state.best_network)
-            self.averaged.load_state_dict(state.averaged if begun else state.best_network)
+    def _run_phase(self, index: int, phase: Phase, state: FoldState | None) -> FoldState | None:
+        resumed = state if state is not None and state.phase == index else None
+        if state is not None:  # a phase starts with the best network of the previous one
+            self.network.load_state_dict(resumed.network if resumed else state.best_network)
+            self.averaged.load_state_dict(resumed.averaged if resumed else state.best_network)
         optimizer = phase.optimizer(self.network.parameters())
         scheduler = phase.scheduler(optimizer, len(self.batches))
-        if begun:
-            optimizer.load_state_dict(state.optimizer)
-            scheduler.load_state_dict(state.scheduler)
-        for epoch in range(state.epoch + 1 if begun else 0, phase.epochs):
+        if resumed:
+            optimizer.load_state_dict(resumed.optimizer)
+            scheduler.load_state_dict(resumed.scheduler)
+        for epoch in range(resumed.epoch + 1 if resumed else 0, phase.epochs):
             start = time.monotonic()
             loss = self._train_epoch(index, epoch, optimizer, scheduler if phase.steps_each_batch else None)
             dice = self._validate()
@@ -176,14 +178,17 @@ class FoldTraining:
     ) -> FoldState:
         network = _snapshot(self.network)
         averaged = network if self.averaged is self.network else _snapshot(self.averaged)
-        better = before is None or row["validation_dice"] > before.best_dice
+        if before is None or row["validation_dice"] > before.best_dice:
+            best_network, best_dice = averaged, row["validation_dice"]
+        else:
+            best_network, best_dice = before.best_network, before.best_dice
         return FoldState(
             network=network,
             averaged=averaged,
             optimizer=optimizer.state_dict(),
             scheduler={name: value for name, value in scheduler.state_dict().items() if not callable(value)},
-            best_network=averaged if better else before.best_network,
-            best_dice=row["validation_dice"] if better else before.best_dice,
+            best_network=best_network,
+            best_dice=best_dice,
             phase=phase,
             epoch=epoch,
             history=[*(before.history if before else []), row],

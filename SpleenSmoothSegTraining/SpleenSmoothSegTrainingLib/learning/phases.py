@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch.optim import SGD, Adam, Optimizer
-from torch.optim.lr_scheduler import CyclicLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import CyclicLR, LRScheduler, ReduceLROnPlateau
 
 from ..recipe.recipe import Recipe
 
@@ -24,7 +24,7 @@ class Phase:
     name: str
     epochs: int
     optimizer: Callable[[object], Optimizer]
-    scheduler: Callable[[Optimizer, int], object]
+    scheduler: Callable[[Optimizer, int], LRScheduler]
     steps_each_batch: bool
 
 

@@ -33,7 +33,7 @@ def keep_depthwise_full(network: nn.Module, device: torch.device) -> None:
             module.__class__ = type(f"Full{kind.__name__}", (_InFullPrecision, kind), {})
 
 
-class _InFullPrecision:
+class _InFullPrecision(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", enabled=False):
             return super().forward(x.float())

@@ -78,7 +78,11 @@ def _shares(heights: np.ndarray, parts: int) -> np.ndarray:
 
 def dice_of_slices(rows: Iterable[SliceRow], where: str = "all") -> dict[str, float]:
     """Each patient's mean Dice of the slices that hold label: of "all", of those at the "tips", or "between" them."""
-    return by_patient((row.case, row.dice) for row in rows if row.label_ml and _is_there(row.relative_height, where))
+    return by_patient(
+        (row.case, row.dice)
+        for row in rows
+        if row.label_ml and row.relative_height is not None and _is_there(row.relative_height, where)
+    )
 
 
 def _is_there(height: float, where: str) -> bool:

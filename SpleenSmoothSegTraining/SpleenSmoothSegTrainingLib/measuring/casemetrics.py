@@ -6,7 +6,7 @@ What has nothing to divide by is None: the precision where nothing was predicted
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import SimpleITK as sitk
@@ -75,9 +75,9 @@ def measure_volume(who: RowKey, mask: sitk.Image, label: sitk.Image) -> Rows:
         mask: nonzero in the prediction.
         label: nonzero in the spleen, on the grid of `mask`.
     """
-    arrays = [sitk.GetArrayFromImage(axial(image)) != 0 for image in (mask, label)]
+    predicted, labeled = (sitk.GetArrayFromImage(axial(image)) != 0 for image in (mask, label))
     voxel_ml = float(np.prod(label.GetSpacing())) / 1000
-    return _rows(who, *arrays, range(len(arrays[1])), voxel_ml, _surfaces(mask, label))
+    return _rows(who, predicted, labeled, range(len(labeled)), voxel_ml, _surfaces(mask, label))
 
 
 def measure_slices(who: RowKey, mask: sitk.Image, label: sitk.Image, grid: Grid, slices: Sequence[int]) -> Rows:
@@ -85,8 +85,9 @@ def measure_slices(who: RowKey, mask: sitk.Image, label: sitk.Image, grid: Grid,
 
     Slices that are not neighbors have no surface: its measures stay None. Other arguments as for `measure_volume`.
     """
-    arrays = [label_slices(image != 0, grid) for image in (mask, label)]
-    return _rows(who, *arrays, slices, float(np.prod(grid.spacing)) / 1000, dict.fromkeys(SURFACE_MEASURES))
+    predicted, labeled = (label_slices(image != 0, grid) for image in (mask, label))
+    voxel_ml = float(np.prod(grid.spacing)) / 1000
+    return _rows(who, predicted, labeled, slices, voxel_ml, dict.fromkeys(SURFACE_MEASURES))
 
 
 def axial(image: sitk.Image) -> sitk.Image:
@@ -100,12 +101,12 @@ def _rows(who: RowKey, mask: np.ndarray, label: np.ndarray, slices: Sequence[int
     heights = _relative_heights(labeled)
     counts = np.stack([both, predicted, labeled], axis=1)
     rows = [
-        SliceRow(*who, index, heights[index], **_measures(*counts[index].tolist(), voxel_ml))
+        SliceRow(*who, index, heights[index], **_measures(counts[index], voxel_ml))
         for index in chosen
         if predicted[index] or labeled[index]
     ]
-    pooled = counts[chosen].sum(axis=0).tolist()
-    return VolumeRow(*who, **_measures(*pooled, voxel_ml), **surfaces), rows
+    measures = _measures(counts[chosen].sum(axis=0), voxel_ml) | surfaces
+    return VolumeRow(*who, **measures), rows
 
 
 def _relative_heights(labeled: np.ndarray) -> list[float | None]:
@@ -116,7 +117,9 @@ def _relative_heights(labeled: np.ndarray) -> list[float | None]:
     return ((np.arange(len(labeled)) - held[0]) / max(held[-1] - held[0], 1)).tolist()
 
 
-def _measures(both: int, predicted: int, labeled: int, voxel_ml: float) -> dict[str, float | None]:
+def _measures(counts: np.ndarray, voxel_ml: float) -> dict[str, Any]:
+    """Measures of a row from its voxel counts: of both, of the prediction and of the label."""
+    both, predicted, labeled = counts.tolist()
     return {
         "dice": _ratio(2 * both, predicted + labeled),
         "precision": _ratio(both, predicted),

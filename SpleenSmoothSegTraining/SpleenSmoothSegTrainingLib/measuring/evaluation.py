@@ -90,7 +90,7 @@ def list_jobs(splits: Splits, numbers: Sequence[int], test_by_fold: bool = True)
 
 def splits_of_model(model_folder: Path) -> tuple[Splits, list[int] | None]:
     """The splits on the model's card, and which folds its networks are; raises UserError where it tells none."""
-    training = read_card(model_folder).get("training")
+    training = read_card(model_folder).get("training") or {}
     try:
         if "splits" in training:
             return Splits.from_json(training["splits"]), training.get("folds")

@@ -6,9 +6,12 @@ The unit is the patient, never the slice: slices of one patient are alike, so th
 import warnings
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from scipy import stats
+
+Key = TypeVar("Key", bound=Hashable)
 
 LEVEL = 0.95
 RESAMPLES = 9999
@@ -49,22 +52,24 @@ def estimate(values: Iterable[float | None], seed: int = 0) -> Estimate | None:
     The interval is bias-corrected and accelerated (BCa), or of percentiles where all resamples but a few are alike.
     """
     known = np.array([value for value in values if value is not None], float)
-    if not len(known):
-        return None
-    low, high = _interval(known, seed) if len(known) > 1 else (None, None)
-    return Estimate(float(known.mean()), low, high, len(known))
+    return _estimate(known, seed) if len(known) else None
 
 
 def compare_paired(
-    before: Mapping[Hashable, float | None], after: Mapping[Hashable, float | None], seed: int = 0
+    before: Mapping[Key, float | None], after: Mapping[Key, float | None], *, seed: int = 0
 ) -> Paired | None:
     """What changes from `before` to `after`, of the patients that both know; None where there are none."""
-    patients = [key for key in before if before[key] is not None and after.get(key) is not None]
-    if not patients:
+    differences = np.array(
+        [
+            second - first
+            for key, first in before.items()
+            if first is not None and (second := after.get(key)) is not None
+        ]
+    )
+    if not len(differences):
         return None
-    differences = np.array([after[key] - before[key] for key in patients])
     p = signed_rank_p(differences, seed) if len(differences) > 1 else None
-    return Paired(estimate(differences.tolist(), seed), int((differences > 0).sum()), int((differences < 0).sum()), p)
+    return Paired(_estimate(differences, seed), int((differences > 0).sum()), int((differences < 0).sum()), p)
 
 
 def signed_rank_p(differences: Sequence[float], seed: int = 0) -> float:
@@ -90,9 +95,9 @@ def signed_rank_p(differences: Sequence[float], seed: int = 0) -> float:
     return float(tested.pvalue)
 
 
-def by_patient(values: Iterable[tuple[Hashable, float | None]]) -> dict[Hashable, float]:
+def by_patient(values: Iterable[tuple[Key, float | None]]) -> dict[Key, float]:
     """Mean of what each patient's slices or folds gave, from pairs of patient and value; None counts nowhere."""
-    grouped: dict[Hashable, list[float]] = {}
+    grouped: dict[Key, list[float]] = {}
     for patient, value in values:
         if value is not None:
             grouped.setdefault(patient, []).append(value)
@@ -103,11 +108,12 @@ def verdict(paired: Paired | None, more_is_better: bool = True) -> str:
     """What may be said of a change: a key of `VERDICTS`."""
     if paired is None:
         return "nothing"
-    if paired.n == 1:
+    low, high = paired.difference.low, paired.difference.high
+    if low is None or high is None or paired.p is None:
         return "one"
     if not paired.rose and not paired.fell:
         return "same"
-    if paired.difference.low <= 0 <= paired.difference.high:
+    if low <= 0 <= high:
         return "unclear"
     direction = "better" if (paired.difference.mean > 0) == more_is_better else "worse"
     is_sure = paired.n >= FEWEST_FOR_P and paired.p < 1 - LEVEL
@@ -145,6 +151,11 @@ def format_p(p: float | None) -> str:
     if p is None:
         return "–"
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _estimate(values: np.ndarray, seed: int) -> Estimate:
+    low, high = _interval(values, seed) if len(values) > 1 else (None, None)
+    return Estimate(float(values.mean()), low, high, len(values))
 
 
 def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The trainings of one run that differ in nothing but the border: smoothed, its plain control, points of a sweep."""
+"""The trainings of one run, which differ only in the border: smoothed, its control, the points of a sweep."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,11 @@ from pathlib import Path
 from SpleenSmoothSegLib.border.kernels import PLANES, Border
 from SpleenSmoothSegLib.errors import UserError
 
-from ..outfolder import PLAIN_NAME, RECIPE_NAME, SWEEP_NAME
+from ..outfolder import CONTROL, SMOOTHED, OutFolder
 from .file import read_recipe
 from .recipe import Recipe
+
+NO_BORDER = Border("none")
 
 
 @dataclass(frozen=True)
@@ -21,47 +23,48 @@ class Variant:
 
 
 def list_variants(out: Path, recipe: Recipe, compare: bool = False, sweep: str | None = None) -> list[Variant]:
-    """The trainings of a run: that of `recipe` in `out` itself, its control in plain, those of a sweep in sweep.
+    """The trainings of a run: `recipe` in OUT itself, its control in OUT/control, the points of a sweep in OUT/sweep.
 
-    Raises:
-        UserError: a control of a training that is plain itself, or a sweep that is none.
+    Raises UserError if `compare` is set and `recipe` does not smooth, or if `sweep` is invalid.
     """
-    border = _effective(Border.parse(recipe.border))
-    is_plain = border == Border("none")
-    if compare and (is_plain or recipe.border_probability == 0):
-        raise UserError("--compare needs a soft border to compare with none; give --border, such as gaussian:1.5mm.")
-    plain = recipe.with_changes(border="none")
-    variants = [Variant(PLAIN_NAME if is_plain else "smoothed", out, recipe)]
+    folder = OutFolder(out)
+    border = _effective(recipe.border)
+    if compare and (border == NO_BORDER or recipe.border_probability == 0):
+        raise UserError("--compare needs border smoothing; add --border, such as --border gaussian:1.5mm.")
+    variants = [Variant(CONTROL if border == NO_BORDER else SMOOTHED, out, recipe)]
     if compare:
-        variants.append(Variant(PLAIN_NAME, out / PLAIN_NAME, plain))
-    there = {border, Border("none")} if compare else {border}
-    for border in parse_sweep(sweep) if sweep else ():
-        if border not in there:
-            name = str(border).replace(":", "_")
-            variants.append(Variant(name, out / SWEEP_NAME / name, recipe.with_changes(border=str(border))))
+        variants.append(Variant(CONTROL, folder.control.path, recipe.with_changes(border=NO_BORDER)))
+    included = {border, NO_BORDER} if compare else {border}
+    for point in parse_sweep(sweep) if sweep else ():
+        if point not in included:
+            name = str(point).replace(":", "_")
+            variants.append(Variant(name, folder.sweep_point(name).path, recipe.with_changes(border=point)))
     return variants
 
 
 def parse_sweep(text: str) -> list[Border]:
-    """None and each kernel with each width of a text such as "gaussian,box:1mm,2mm" or "gaussian:1mm:3d+box:3px"."""
-    borders = [border for part in text.lower().split("+") for border in _each_with_each(part)]
-    return list(dict.fromkeys([Border("none"), *borders]))
+    """No border, and every kernel with every width of a text such as "gaussian,box:1mm,2mm" or "svls:1mm:3d+box:3px".
 
-
-def sweep_of(out: Path) -> str | None:
-    """The sweep that was begun in a results folder, as `parse_sweep` reads it; None where there was none.
-
-    Raises UserError where a recipe of it is damaged.
+    Raises UserError for invalid text.
     """
-    recipes = [read_recipe(path)[0] for path in sorted((out / SWEEP_NAME).glob(f"*/{RECIPE_NAME}"))]
-    return "+".join(recipe.border for recipe in recipes if recipe.border != "none") or None
+    borders = [border for part in text.lower().split("+") for border in _combinations(part)]
+    return list(dict.fromkeys([NO_BORDER, *borders]))
 
 
-def _each_with_each(text: str) -> list[Border]:
+def sweep_in(out: Path) -> str | None:
+    """The sweep that was started in OUT, as text for `parse_sweep`; None if there is none.
+
+    Raises UserError if one of its recipes is damaged.
+    """
+    borders = [read_recipe(point.recipe)[0].border for point in OutFolder(out).sweep_points().values()]
+    return "+".join(str(border) for border in borders if border != NO_BORDER) or None
+
+
+def _combinations(text: str) -> list[Border]:
     kernels, _, rest = text.partition(":")
     widths, _, plane = rest.partition(":")
     if not widths or plane not in ("", *PLANES):
-        raise UserError(f"{text!r} is no sweep; write kernels, a colon and widths, such as gaussian,box:1mm,2mm.")
+        raise UserError(f"{text!r} is not a sweep; give KERNELS:WIDTHS, such as gaussian,box:1mm,2mm.")
     return [
         _effective(Border.parse(":".join(filter(None, (kernel, width, plane)))))
         for kernel in kernels.split(",")
@@ -70,5 +73,5 @@ def _each_with_each(text: str) -> list[Border]:
 
 
 def _effective(border: Border) -> Border:
-    """A border of no width is none, however it is called."""
-    return border if border.width and border.kernel != "none" else Border("none")
+    """No border if the width is 0, whatever the kernel."""
+    return border if border.width and border.kernel != "none" else NO_BORDER

@@ -1,6 +1,6 @@
 """What the paper claims for border smoothing, each beside what these data say of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 
 from ..measuring.byheight import dice_of_slices
@@ -112,5 +112,5 @@ def _below(folds: Mapping[int, Mapping[str, float]], ensemble: Mapping[str, floa
     }
 
 
-def _mean_of(numbers: Mapping[str, float] | Sequence[float]) -> float:
+def _mean_of(numbers: Mapping[str, float]) -> float:
     return fmean(numbers.values()) if numbers else float("nan")

@@ -23,7 +23,7 @@ def choose_slices(rows: Sequence[SliceRow]) -> dict[str, SliceRow]:
     Fewer than three where there are no three.
     """
     with_label = [row for row in rows if row.label_ml and row.dice is not None]
-    ranked = sorted(with_label, key=lambda row: (-row.dice, row.label_ml))
+    ranked = sorted(with_label, key=lambda row: (-(row.dice or 0.0), row.label_ml))
     if len(ranked) < 3:
         return dict(zip(("best", "worst"), ranked, strict=False))
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}

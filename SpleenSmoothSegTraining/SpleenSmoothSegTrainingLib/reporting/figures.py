@@ -235,7 +235,9 @@ def _style(arm: str) -> tuple[str, str, str]:
 
 
 def _spread(point: SweepPoint) -> tuple[float, float]:
-    return (0.0, 0.0) if point.low is None else (max(point.dice - point.low, 0.0), max(point.high - point.dice, 0.0))
+    if point.low is None or point.high is None:
+        return 0.0, 0.0
+    return max(point.dice - point.low, 0.0), max(point.high - point.dice, 0.0)
 
 
 def _part_name(parts: int) -> str:

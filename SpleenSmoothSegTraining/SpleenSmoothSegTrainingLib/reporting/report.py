@@ -77,7 +77,8 @@ def _blocks(results: Results, dataset_cases: Mapping[str, Case], figures: Path) 
     yield from _heights(metrics, figures)
     if is_comparison:
         yield Heading("The paper's claims")
-        yield claims_table(*metrics.values(), results.fold_count)
+        before, after = metrics.values()
+        yield claims_table(before, after, results.fold_count)
     yield from _examples({name: results.arms[name] for name in metrics}, dataset_cases, figures)
     yield from _sweep(results, figures)
     yield Heading("Limits")
@@ -171,8 +172,10 @@ def _sweep(results: Results, figures: Path) -> Iterator[Block]:
 
 def _sweep_point(border: str, metrics: Metrics) -> SweepPoint | None:
     dice = estimate(values(select(metrics, *HELD_OUT), "dice").values())
+    if dice is None:
+        return None
     parsed = Border.parse(border)
-    return dice and SweepPoint(parsed.kernel, parsed.width, parsed.unit, dice.mean, dice.low, dice.high)
+    return SweepPoint(parsed.kernel, parsed.width, parsed.unit, dice.mean, dice.low, dice.high)
 
 
 def _sort_key(training: Training) -> tuple:

@@ -143,7 +143,7 @@ def sweep_table(sweep: ArmMetrics) -> Table:
             _number(_mean(values(held_out, column).values()), digits)
             for column, digits in (("precision", 3), ("recall", 3), ("assd_mm", 2), ("surface_dice_1mm", 3))
         ]
-        difference = [_interval(change and change.difference, 3, "+")] if plain else []
+        difference = [_interval(change.difference if change else None, 3, "+")] if plain else []
         rows.append([border, _interval(estimate(dice.values()), 3), *difference, *others, str(len(dice))])
     header = ["border", "Dice (95 % interval)", *["difference to none (95 % interval)"] * bool(plain)]
     return Table(
