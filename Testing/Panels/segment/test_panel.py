@@ -15,113 +15,15 @@ pytest.importorskip("psutil", reason="needs psutil, to see which processes run")
 
 import slicer
 
-from locations import MODULE, SAMPLE_DATA
-from segment_children import EMITS, SUCCEEDS, WAITS, WRITES, Packages, gone, processes, python_slicer, script
+from locations import SAMPLE_DATA
+from segment_children import EMITS, SUCCEEDS, WAITS, gone, processes
+from segment_runs import UI, module_node, node_ids
 from SpleenSmoothSegLib.errors import UserError
 
 pytestmark = [
     pytest.mark.slicer,
     pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning"),  # VTK 9.6 on NumPy 2.5
 ]
-UI = MODULE / "Resources" / "UI" / "Segment.ui"
-
-
-class Opened:
-    """The panel on a logic, opened as the module widget does."""
-
-    def __init__(self, logic):
-        import standin
-        from SpleenSmoothSegPanels.segment.panel import SegmentPanel
-
-        self.widget = standin.loadUi(UI)
-        self.widget.setMRMLScene(slicer.mrmlScene)
-        self.widget.show()
-        self.panel = SegmentPanel(self.widget, logic)
-        self.ui, self.logic = self.panel.ui, logic
-        self.panel.setModuleNode(moduleNode())
-        self.panel.enter()
-
-    @property
-    def chosen(self):
-        return self.panel.parameters
-
-    @property
-    def message(self):
-        return self.ui.messageLabel.text if self.ui.messageLabel.visible else ""
-
-    def segment(self, seconds=30):
-        import standin
-
-        self.ui.segmentButton.click()
-        standin.waitUntil(lambda: not self.logic.isRunning(), seconds)
-
-    def table(self):
-        rows = range(self.ui.resultTable.rowCount)
-        return {self.ui.resultTable.item(row, 0).text(): self.ui.resultTable.item(row, 1).text() for row in rows}
-
-
-def moduleNode():
-    node = slicer.mrmlScene.GetSingletonNode("SpleenSmoothSeg", "vtkMRMLScriptedModuleNode")
-    if node is None:
-        node = slicer.mrmlScene.CreateNodeByClass("vtkMRMLScriptedModuleNode")
-        node.UnRegister(None)
-        node.SetSingletonTag("SpleenSmoothSeg")
-        node = slicer.mrmlScene.AddNode(node)
-    return node
-
-
-@pytest.fixture
-def ct(slicer_app):
-    return slicer.util.loadVolume(str(SAMPLE_DATA / "ct.nii.gz"), {"name": "Patient"})
-
-
-@pytest.fixture
-def open_panel(settings, tmp_path):
-    """Opens the panel on a short program, or on the real segment.py; after the test no child may be left."""
-    from SpleenSmoothSegPanels.segment.logic import SegmentLogic
-
-    opened, before = [], processes()
-
-    def make(program: str = "") -> Opened:
-        python = str(python_slicer(tmp_path))
-        logic = SegmentLogic(script(tmp_path, program) if program else None, python, Packages())
-        opened.append(Opened(logic))
-        return opened[-1]
-
-    yield make
-    for each in opened:
-        each.panel.cleanup()
-        each.widget.deleteLater()
-    assert gone([process for process in processes() if process not in before])
-
-
-def nodes():
-    return {node.GetID() for node in slicer.util.getNodesByClass("vtkMRMLNode")}
-
-
-def slice_center():
-    """The intersection of the three slice views, world RAS."""
-    red, green, yellow = (
-        slicer.mrmlScene.GetNodeByID(f"vtkMRMLSliceNode{color}") for color in ("Red", "Green", "Yellow")
-    )
-    offsets = [node.GetSliceToRAS().GetElement(axis, 3) for axis, node in enumerate((yellow, green, red))]
-    return np.array(offsets)
-
-
-def result_of(opened) -> dict:
-    return json.loads(opened.chosen.segmentResult)["result"]
-
-
-def ras(point_lps):
-    return np.multiply(point_lps, (-1, -1, 1))
-
-
-def backgrounds():
-    return {node.GetBackgroundVolumeID() for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
-
-
-def foregrounds():
-    return {node.GetForegroundVolumeID() for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
 
 
 # Real ensemble
@@ -189,7 +91,7 @@ def slice_array(image):
 def test_cancel_ends_the_real_ensemble_within_a_second(open_panel, ct):
     import standin
 
-    opened, before = open_panel(), nodes()
+    opened, before = open_panel(), node_ids()
     opened.ui.segmentButton.click()
     standin.waitUntil(lambda: opened.ui.progressBar.value > 0, 120)
     started, clicked = processes(), time.monotonic()
@@ -200,13 +102,13 @@ def test_cancel_ends_the_real_ensemble_within_a_second(open_panel, ct):
     assert started and gone(started)
     assert opened.ui.segmentButton.text == "Segment Spleen" and opened.ui.segmentButton.enabled
     assert opened.message == ""
-    assert nodes() == before
+    assert node_ids() == before
 
 
 def test_killing_the_real_child_shows_an_error_and_enables_the_button(open_panel, ct):
     import standin
 
-    opened, before = open_panel(), nodes()
+    opened, before = open_panel(), node_ids()
     opened.ui.segmentButton.click()
     standin.waitUntil(lambda: opened.ui.progressBar.value > 0, 120)
 
@@ -216,7 +118,7 @@ def test_killing_the_real_child_shows_an_error_and_enables_the_button(open_panel
 
     assert "ended early" in opened.message
     assert opened.ui.segmentButton.text == "Segment Spleen" and opened.ui.segmentButton.enabled
-    assert nodes() == before
+    assert node_ids() == before
 
 
 def test_devices_of_the_real_engine_are_shown(open_panel):
@@ -289,133 +191,6 @@ def test_missing_packages_are_shown_with_a_log(open_panel, ct):
     opened.segment()
     assert opened.chosen.segmentResultNode
     assert not opened.ui.logButton.visible and not opened.ui.logText.visible
-
-
-# Result
-
-
-@pytest.fixture
-def segmented(open_panel, ct):
-    """The panel after a successful run."""
-    opened = open_panel(SUCCEEDS)
-    opened.segment()
-    assert opened.message == 'The spleen was added to "Patient segmentation".'
-    return opened
-
-
-def test_segment_is_visible_and_centered_in_all_views(segmented, ct):
-    display = segmented.chosen.segmentResultNode.GetDisplayNode()
-    segment = segmented.chosen.segmentResultNode.GetSegmentation().GetSegment(segmented.chosen.segmentResultId)
-    center = result_of(segmented)["center_lps"]
-
-    assert display.GetVisibility() and display.GetVisibility2D() and display.GetVisibility3D()
-    assert segment.GetRepresentation("Closed surface").GetNumberOfPoints() > 0
-    assert np.allclose(slice_center(), ras(center), atol=2)
-    assert backgrounds() == {ct.GetID()}
-
-
-def test_segmented_ct_replaces_another_ct_in_the_slice_views(open_panel, ct):
-    slicer.util.loadVolume(str(SAMPLE_DATA / "ct.nii.gz"), {"name": "Other"})
-    opened = open_panel(SUCCEEDS)
-    opened.ui.inputSelector.setCurrentNode(ct)
-
-    opened.segment()
-
-    assert backgrounds() == {ct.GetID()}
-
-
-def test_table_is_copied_as_text(segmented):
-    import qt
-
-    segmented.ui.copyButton.click()
-
-    lines = qt.QApplication.clipboard().text().splitlines()
-    assert dict(line.split("\t") for line in lines) == segmented.table()
-    assert segmented.table()["Volume (mL)"] == "18.0"
-
-
-def test_uncertainty_map_is_created_when_first_shown_and_can_be_hidden(segmented):
-    before = nodes()
-    assert not segmented.ui.uncertaintyMapCheckBox.checked
-
-    segmented.ui.uncertaintyMapCheckBox.click()
-    node = segmented.chosen.segmentUncertaintyMap
-    assert node and node.GetID() not in before
-    assert foregrounds() == {node.GetID()}
-
-    segmented.ui.uncertaintyMapCheckBox.click()
-    assert foregrounds() == {None}
-    segmented.ui.uncertaintyMapCheckBox.click()
-    assert foregrounds() == {node.GetID()} and segmented.chosen.segmentUncertaintyMap is node
-
-
-def test_new_run_hides_the_old_uncertainty_map(segmented):
-    segmented.ui.uncertaintyMapCheckBox.click()
-
-    segmented.segment()
-
-    assert not segmented.ui.uncertaintyMapCheckBox.checked
-    assert foregrounds() == {None}
-
-
-def test_empty_uncertainty_map_cannot_be_shown(open_panel, ct):
-    opened = open_panel(EMITS + WRITES + "emit_result(uncertainty=0, fold_agreement=1.0, uncertain_places=[])")
-
-    opened.segment()
-
-    assert opened.chosen.segmentResultNode
-    assert not opened.ui.uncertaintyMapCheckBox.enabled
-    assert not opened.ui.nextUncertainButton.enabled
-
-
-def test_next_uncertain_slice_wraps_around(segmented):
-    places = [ras(place["point_lps"]) for place in result_of(segmented)["uncertain_places"]]
-    visited = []
-    for _step in range(3):
-        segmented.ui.nextUncertainButton.click()
-        visited.append((segmented.ui.uncertainPlaceLabel.text, slice_center()))
-
-    assert [label for label, _center in visited] == ["1 of 2", "2 of 2", "1 of 2"]
-    assert np.allclose(visited[0][1], places[0], atol=2) and np.allclose(visited[1][1], places[1], atol=2)
-    assert not np.allclose(visited[0][1], visited[1][1], atol=2)
-
-
-def test_edit_opens_segment_editor_with_the_segment(segmented, ct):
-    segmented.ui.editButton.click()
-
-    assert slicer.util.selectedModule() == "SegmentEditor"
-    editor = slicer.util.getModuleWidget("SegmentEditor").editor
-    assert editor.segmentationNode() is segmented.chosen.segmentResultNode
-    assert editor.sourceVolumeNode() is ct
-    assert editor.currentSegmentID() == segmented.chosen.segmentResultId
-
-
-def test_removing_the_result_nodes_disables_the_buttons(segmented, ct):
-    slicer.mrmlScene.RemoveNode(segmented.chosen.segmentResultNode)
-    assert not segmented.ui.editButton.enabled
-
-    slicer.mrmlScene.RemoveNode(ct)
-
-    assert not segmented.ui.nextUncertainButton.enabled
-    assert not segmented.ui.uncertaintyMapCheckBox.enabled
-
-
-def test_warning_is_shown_with_the_result(open_panel, ct):
-    opened = open_panel(EMITS + WRITES + 'emit("warning", message="The CPU is used.")\nemit_result()')
-
-    opened.segment()
-
-    assert opened.message == 'The spleen was added to "Patient segmentation". The CPU is used.'
-
-
-def test_empty_result_shows_an_error_and_no_table(open_panel, ct):
-    opened = open_panel(EMITS + WRITES + "emit_result(volume_ml=0.0, center_lps=None)")
-
-    opened.segment()
-
-    assert "No spleen was found" in opened.message
-    assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
-    assert not opened.ui.resultFrame.visible
 
 
 # Existing segmentation
@@ -501,7 +276,7 @@ def test_button_cancels_and_choices_are_disabled_during_the_run(waiting):
 
 def test_switching_modules_does_not_end_the_run(waiting):
     waiting.panel.exit()
-    waiting.panel.setModuleNode(moduleNode())
+    waiting.panel.setModuleNode(module_node())
     waiting.panel.enter()
 
     assert waiting.logic.isRunning()
@@ -513,7 +288,7 @@ def test_closing_the_scene_ends_the_run(waiting):
     slicer.mrmlScene.Clear()
 
     assert gone(waiting.processes)
-    waiting.panel.setModuleNode(moduleNode())
+    waiting.panel.setModuleNode(module_node())
     assert waiting.message == ""
     assert waiting.ui.segmentButton.text == "Segment Spleen" and not waiting.ui.segmentButton.enabled
     assert not slicer.util.getNodesByClass("vtkMRMLSegmentationNode")
@@ -651,15 +426,6 @@ def test_starter_replaces_a_model_folder_that_was_deleted(open_panel, other_mode
     assert "was not found" in opened.message
 
 
-@pytest.mark.parametrize(
-    "card", [{}, {"training": 3, "metrics": {"dice": "high"}, "folds": None}, {"metrics": [None, {"dice": "x"}]}]
-)
-def test_model_card_with_wrong_types_is_described(slicer_app, card):
-    from SpleenSmoothSegPanels.shared.models import describe
-
-    assert "Trained on: not stated" in describe(card)
-
-
 DEVICES = """
 import json
 devices = [{"name": "cuda", "usable": True, "reason": ""}, {"name": "mps", "usable": False, "reason": "this is no Mac"},
@@ -693,11 +459,11 @@ def test_choices_and_result_survive_a_saved_scene(segmented, ct, tmp_path):
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     segmented.panel.setModuleNode(None)
     slicer.mrmlScene.Clear()
-    segmented.panel.setModuleNode(moduleNode())
+    segmented.panel.setModuleNode(module_node())
     assert not segmented.ui.resultFrame.visible
 
     slicer.util.loadScene(str(tmp_path / "scene.mrb"))
-    segmented.panel.setModuleNode(moduleNode())
+    segmented.panel.setModuleNode(module_node())
 
     assert segmented.chosen.segmentInput.GetName() == "Patient"
     assert segmented.chosen.segmentDevice.name == "cpu"
@@ -724,35 +490,6 @@ def test_every_control_has_a_tooltip_and_a_tab_stop(slicer_app):
             name = widget.get("name")
             assert name in stops
             assert name == "segmentButton" or widget.find("property[@name='toolTip']") is not None, name
-
-
-def test_remaining_time_changes_smoothly():
-    from SpleenSmoothSegPanels.shared.widgets import RemainingTime
-
-    remaining = RemainingTime(0)
-    shown = []
-    steps = {3: 0.06, 4: 0.3, 5: 0.31, 9: 0.4, 11: 0.7, 14: 0.72, 16: 0.9, 19: 0.98}  # second: fraction
-    for second in range(21):
-        if second in steps:
-            remaining.update(steps[second], second)
-        shown.append(remaining.seconds(second))
-
-    assert shown[:3] == [None] * 3
-    assert all(seconds >= 1 for seconds in shown[3:])
-    changes = np.diff(shown[3:])
-    assert changes.max() <= 1  # hardly ever up
-    assert all(abs(change) <= max(2, 0.3 * before) for change, before in zip(changes, shown[3:], strict=False))
-    assert shown[-1] <= 3
-
-
-def test_remaining_time_counts_down_without_updates():
-    from SpleenSmoothSegPanels.shared.widgets import RemainingTime
-
-    remaining = RemainingTime(0)
-    remaining.update(0.5, 10)
-
-    assert [remaining.seconds(10 + tick) for tick in range(4)] == [10, 9, 8, 7]
-    assert remaining.seconds(100) == 1
 
 
 @pytest.mark.parametrize("error", [UserError("Something is wrong; fix it."), MemoryError(), KeyError("a\nb")])
