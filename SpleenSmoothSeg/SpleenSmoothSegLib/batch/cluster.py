@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import UserError
 from ..io.atomic import remove_unfinished
@@ -158,9 +159,9 @@ def dask_setup(worker) -> None:
     """Prepare a process of this computer; dask calls this in its main thread."""
     exit_at_once = os._exit
 
-    def tidy_and_exit(code: int) -> None:
+    def tidy_and_exit(status: int) -> NoReturn:
         remove_unfinished()
-        exit_at_once(code)
+        exit_at_once(status)
 
     os._exit = tidy_and_exit  # dask calls this when the parent has died
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(1))

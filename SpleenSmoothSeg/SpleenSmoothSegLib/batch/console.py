@@ -51,6 +51,10 @@ class Console:
     def warning(self, message: str, ct: Path) -> None:
         self.sentence("warning", message, ct)
 
+    def sentence(self, event: str, message: str, ct: Path | None) -> None:
+        """Report an error or a warning."""
+        raise NotImplementedError
+
     def warner(self, ct: Path) -> Callable[[str], None]:
         return lambda message: self.warning(message, ct)
 
@@ -186,6 +190,7 @@ def exit_with_parent() -> Callable[[float], str | None]:
     def next_line(seconds: float) -> str | None:
         with contextlib.suppress(queue.Empty):
             return lines.get(timeout=seconds)
+        return None
 
     return next_line
 
@@ -204,26 +209,27 @@ def _end_with_stdin(lines: queue.SimpleQueue) -> None:
 
 def _stdin() -> Iterator[bytes]:
     """What comes, until its end."""
-    if os.name != "nt":
+    if sys.platform != "win32":
         with contextlib.suppress(OSError):  # there is none
             while said := os.read(0, 4096):
                 yield said
-        return
-    # Asked again and again, for while a thread reads from a pipe, Windows lets nobody else look at it, and libraries
-    # that do so when they are loaded (numpy's) would wait: https://github.com/numpy/numpy/issues/24290
-    import ctypes
-    import msvcrt
+    else:
+        # Polled, because while a thread reads from a pipe, Windows blocks every other access to it, and libraries that
+        # check it when they are loaded (numpy's) would wait: https://github.com/numpy/numpy/issues/24290
+        import ctypes
+        import msvcrt
 
-    kernel, broken_pipe = ctypes.WinDLL("kernel32", use_last_error=True), 109
-    handle, there = ctypes.c_void_p(msvcrt.get_osfhandle(0)), ctypes.c_ulong()
-    while (
-        kernel.PeekNamedPipe(handle, None, 0, None, ctypes.byref(there), None) or ctypes.get_last_error() != broken_pipe
-    ):
-        if there.value:
-            yield os.read(0, there.value)
-            there.value = 0
-        else:
-            time.sleep(0.1)
+        kernel, broken_pipe = ctypes.WinDLL("kernel32", use_last_error=True), 109
+        handle, there = ctypes.c_void_p(msvcrt.get_osfhandle(0)), ctypes.c_ulong()
+        while (
+            kernel.PeekNamedPipe(handle, None, 0, None, ctypes.byref(there), None)
+            or ctypes.get_last_error() != broken_pipe
+        ):
+            if there.value:
+                yield os.read(0, there.value)
+                there.value = 0
+            else:
+                time.sleep(0.1)
 
 
 def escape_unencodable() -> None:

@@ -160,4 +160,5 @@ def _is_there(path: Path) -> bool:
         (nearest_existing(path.parent) / path.name).exists()  # asks whether the disk takes such a name
         return path.exists()
     except OSError as error:  # it does not, or nobody may look into the folder
-        raise UserError(f'"{path}" cannot be written ({error.strerror.lower()}); choose another place.') from error
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f'"{path}" cannot be written ({reason}); choose another place.') from error

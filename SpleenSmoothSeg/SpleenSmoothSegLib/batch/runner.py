@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ..callbacks import Progress, Warn
 from ..errors import UserError, explain
@@ -45,7 +46,8 @@ class Segmenter:
 
     def __init__(self, settings: Settings):
         self.settings = settings
-        self._model, self._device = None, ""
+        self._model: Any = None  # a Model once loaded; its module imports torch
+        self._device = ""
         self.is_as_asked = True  # no device has failed, so that the CPU does the work
         self.warnings: list[str] = []  # on the device, when it was chosen
 
@@ -131,8 +133,7 @@ def load(settings: Settings, wait: Wait, warn: Warn):
     wait.step("Loading the ensemble")
     keep_freed_memory()
     device = choose_device(settings.device, warn)
-    ways = {} if settings.plain else {"prepare": to_predict_on(device)}
-    model = load_model(settings.model, **ways)
+    model = load_model(settings.model) if settings.plain else load_model(settings.model, prepare=to_predict_on(device))
     give_back_freed_memory()
     return model, device.type
 

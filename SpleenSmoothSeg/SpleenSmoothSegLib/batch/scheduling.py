@@ -84,11 +84,11 @@ def check_scheduler(scheduler: str | None) -> None:
 
 def raise_failures(outcomes: list[Outcome]) -> None:
     """Raise the error of the one job that failed, or one UserError that tells of all that did; nothing if none did."""
-    failed = [outcome for outcome in outcomes if outcome.error]
+    failed = [(outcome.job, outcome.error) for outcome in outcomes if outcome.error is not None]
     if len(failed) == 1:
-        raise failed[0].error
+        raise failed[0][1]
     if failed:
-        told = " ".join(f"{outcome.job.title}: {explain(outcome.error)}" for outcome in failed)
+        told = " ".join(f"{job.title}: {explain(error)}" for job, error in failed)
         raise UserError(f"{len(failed)} of {len(outcomes)} jobs failed. {told}")
 
 
@@ -109,7 +109,9 @@ def _at_the_same_time(function, jobs: list, scheduler: str, on_event, debug: boo
     folders = source_folders(__name__, function.__module__)
     with connected(scheduler, len(jobs), folders, debug) as client:
         desk = Desk(client, function, jobs, folders)
-        open_jobs, begun, blamed = set(range(len(jobs))), Counter(), Counter()
+        open_jobs = set(range(len(jobs)))
+        begun: Counter[int] = Counter()
+        blamed: Counter[int] = Counter()
         waiting = iter(range(len(jobs)))
         for number in islice(waiting, AHEAD):
             desk.submit(number)
