@@ -68,10 +68,11 @@ test-slow:  ## Run the tests that take minutes
 	$(call ready,test)
 	@$(python) -m pytest -m slow
 
-lint:  ## Check the code's style
+lint:  ## Check the code's style and types
 	$(call ready,lint)
 	@$(python) -m ruff check --output-format concise .
+	@$(python) -m mypy
 
 clean:  ## Delete .venv and what tools left behind; results stay
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -31,7 +31,7 @@ GROUPS = {
     "test": ["test", "slicer"],
 }
 CONTENTS = {
-    "lint": "ruff",
+    "lint": "ruff and mypy",
     "segment": "torch and what segmenting needs",
     "train": "torch and what training needs",
     "starter": "torch and what training the starter needs",

@@ -10,14 +10,13 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
 from SpleenSmoothSegLib.errors import UserError
 
-T = TypeVar("T")
 LONGEST_WAIT = timedelta(days=1)  # for the first process, which cuts and measures CTs
 
 
@@ -38,7 +37,7 @@ class Processes:
             return sums
         return _Sum.apply(sums)
 
-    def first_does(self, work: Callable[[], T]) -> T | None:
+    def first_does(self, work: Callable[[], Any]) -> Any:
         """What `work` returns in the first process, None in the others, which wait for it.
 
         Where it fails there, the others end without a word of their own (SystemExit).
