@@ -174,7 +174,7 @@ class SegmentPanel(VTKObservationMixin):
             self._choose(self._entries[index].folder)
 
     def onAddModel(self) -> None:
-        folder = qt.QFileDialog.getExistingDirectory(None, _("Add a model folder"))
+        folder = qt.QFileDialog.getExistingDirectory(None, _("Add model folder"))
         if not folder:
             return
         try:

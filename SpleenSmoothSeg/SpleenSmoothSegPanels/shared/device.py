@@ -59,7 +59,7 @@ class DeviceChoice:
                 reasons.append(f"{device['name'].upper()}: {device['reason']}.")
         for index in range(self._comboBox.count):
             self._comboBox.model().item(index).setEnabled(list(Device)[index].name in usable)
-        unknown = _("GPUs can be chosen once PyTorch was found to support them.")
+        unknown = _("GPUs can be selected once PyTorch has reported them.")
         self._label.text = "\n".join(reasons) if self._devices else unknown
 
 

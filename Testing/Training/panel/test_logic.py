@@ -456,7 +456,7 @@ def test_the_packages_are_asked_for_once_with_their_size(slicer_app, monkeypatch
     monkeypatch.setattr(type(slicer.app), "testingEnabled", lambda application: False)
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *rest: questions.append(text))
 
-    with pytest.raises(NotInstalled, match="Nothing was installed. Training needs albumentations"):
+    with pytest.raises(NotInstalled, match="Training needs albumentations. Nothing was installed"):
         packages.ensure()
 
     [question] = questions
