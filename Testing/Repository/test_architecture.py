@@ -154,6 +154,12 @@ def test_every_product_file_belongs_to_a_unit():
     assert [name for name in SOURCES.keys() - packages if unit_of(name) is None] == []
 
 
+def test_packages_import_nothing():
+    packages = {name: source for name, source in SOURCES.items() if name.endswith("__init__")}
+    assert packages
+    assert [name for name, source in packages.items() if imports_of(name, source)] == []
+
+
 def test_every_import_follows_the_arrows():
     assert forbidden_arrows(SOURCES) == []
 
