@@ -192,14 +192,16 @@ class SpleenSmoothSegTest(ScriptedLoadableModuleTest):
         self.assertGreater(result.volume_ml, 100)
 
     def test_softBorderPreviewOfSampleLabel(self) -> None:
+        from SpleenSmoothSegLib.border.kernels import Border
         from SpleenSmoothSegPanels.border.logic import BorderLogic
+        from SpleenSmoothSegPanels.shared.widgets import Label
 
         ctNode = slicer.util.loadVolume(str(SAMPLE_CT))
         labelNode = slicer.util.loadLabelVolume(str(SAMPLE_LABEL))
         nodes = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode")
         logic = BorderLogic()
 
-        logic.show(labelNode, "", ctNode, "gaussian:3mm", 0.5)
+        logic.show(Label(labelNode), ctNode, Border("gaussian", 3.0), 0.5)
         effect, remarks = logic.measure()
         self.assertGreater(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLScalarVolumeNode"), nodes)
         self.assertGreater(effect.band_mm, 3.0)

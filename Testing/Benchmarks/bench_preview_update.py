@@ -18,6 +18,7 @@ from slicer_scene import add_volume
 from SpleenSmoothSegLib.border.kernels import Border, smooth_border
 from SpleenSmoothSegLib.mrml import addSpleenSegment, setVoxels, surfaceOf
 from SpleenSmoothSegPanels.border.logic import BorderLogic
+from SpleenSmoothSegPanels.shared.widgets import Label
 
 KERNELS = ("gaussian", "box", "svls", "boundary_uncertainty", "signed_distance")
 WIDTHS = (1.5, 4.0, 10.0)  # mm
@@ -28,14 +29,14 @@ def main() -> None:
     label = sitk.GetImageFromArray(spleen_like().astype("uint8"))
     label.SetSpacing(SPACING[::-1])
     ct = add_volume(slicer.mrmlScene, sitk.Cast(label, sitk.sitkInt16))
-    segmentation, segment_id = addSpleenSegment(label, ct)
+    segment = Label(*addSpleenSegment(label, ct))
     logic = BorderLogic()
     overlay = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode")
     contour = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode")
 
     def update(border: Border, step: int) -> None:
         another = Border(border.kernel, border.width - step * SMALLEST_STEP, border.unit, border.plane)
-        logic.show(segmentation, segment_id, ct, str(another), 0.5)
+        logic.show(segment, ct, another, 0.5)
 
     def update_whole(border: Border) -> None:
         soft = smooth_border(label, border)

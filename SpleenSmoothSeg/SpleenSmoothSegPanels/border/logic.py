@@ -1,4 +1,4 @@
-"""The soft border of a label: what it looks like, what it does to the label, and soft labels on disk."""
+"""Preview of the soft label of one label, its effect in numbers, and soft labels on disk."""
 
 import math
 from pathlib import Path
@@ -10,56 +10,55 @@ from slicer.util import VTKObservationMixin
 
 from SpleenSmoothSegLib.errors import UserError
 
+from ..shared.widgets import Label
+from .parameters import MAX_WIDTH
 from .scene import BorderScene
 from .softlabelfolder import SoftLabelFolder
 
-WIDEST = 10.0  # mm or px: what the panel offers
 SUFFIX = ".nii.gz"
 
 
 class BorderLogic(VTKObservationMixin):
-    """Previews and writes the soft label that training would make of a label. Label and CT are never changed.
+    """Previews and writes the soft label that training would use. Label and CT are never changed.
 
-    A label is a segmentation node and a segment id, or a labelmap volume node and "". The CT it lies on says on which
-    grid it is softened; without one (None) that is the label's own. A border is text as train.py takes it, such as
-    "gaussian:1.5mm". Every UserError says in one sentence what is wrong and what to do.
+    The soft label is computed on the grid of ``ctNode``, or on the label's own grid if that is None. Borders are
+    ``SpleenSmoothSegLib.border.kernels.Border``.
     """
 
     def __init__(self):
         super().__init__()
-        self.onLabelChanged = lambda: None  # called when the label, or the place of its CT, has changed
+        self.onLabelChanged = lambda: None  # called when the previewed label changes, or it or its CT moves
         self.folder = SoftLabelFolder()
         self._scene = BorderScene()
-        self._forget()
+        self._discard()
 
     # Preview
 
-    def show(self, node, segmentId: str, ctNode, border: str, opacity: float) -> bool:
-        """Lay the soft label over the slice views, with its 0.5 contour and that of the label itself.
+    def show(self, label: Label, ctNode, border, opacity: float) -> bool:
+        """Show the soft label over the slice views, with its 0.5 contour and the border of the label.
 
-        Returns whether the soft label is another than before. Raises UserError, and then nothing is shown; once the
-        label has changed, it may be worth another try.
+        Returns whether the soft label was recomputed. Raises UserError, and then removes the preview.
         """
         try:
-            self._load(node, segmentId, ctNode)
+            self._load(label, ctNode)
             isNew = self._soften(border)
-            self._scene.layOver(node, segmentId, opacity)
+            self._scene.show(label, opacity)
         except BaseException:
-            self._forget()
+            self._discard()
             self._scene.remove()
             raise
         return isNew
 
     def hide(self) -> None:
-        """Take the preview away, and show again what was there before it."""
+        """Remove the preview, and restore the views."""
         self.removeObservers()
-        self._forget()
+        self._discard()
         self._scene.remove()
 
     def measure(self):
-        """Draw the profile of the border that is shown, and measure what the border does to the label.
+        """Plot the profile of the current preview, and measure the effect on the label.
 
-        Returns the numbers (``bordereffect.BorderEffect``) and sentences that say what they mean for training.
+        Returns a ``BorderEffect``, and sentences on what it means for training.
         """
         from SpleenSmoothSegLib.border.effect import describe_effect
 
@@ -68,67 +67,56 @@ class BorderLogic(VTKObservationMixin):
         return effect, describe_effect(effect, self._border)
 
     def showProfile(self) -> None:
-        """Bring up Slicer's plot view with the profile that `measure` drew, until the preview is hidden."""
+        """Show the profile plotted by `measure` in Slicer's plot view, until the preview is hidden."""
         self._scene.showProfile()
-
-    # What the panel offers
-
-    @staticmethod
-    def borderText(kernel: str, width: float, unit: str, plane: str) -> str:
-        """The border as ``train.py --border`` takes it; raises UserError for one that there is not."""
-        from SpleenSmoothSegLib.border.kernels import Border
-
-        return str(Border("none") if kernel == "none" else Border(kernel, width, unit, plane))
 
     @staticmethod
     def ctOf(node):
-        """The CT on which a segmentation was drawn, or None."""
+        """The CT on which a segmentation was drawn; None if unknown."""
         isSegmentation = node is not None and node.IsA("vtkMRMLSegmentationNode")
         return node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()) if isSegmentation else None
 
     # Files
 
     @staticmethod
-    def saveSoftLabel(node, segmentId: str, ctNode, border: str, path: str) -> Path:
-        """Write the soft label, float32 in [0, 1] on the whole grid of the CT; returns where, with a suffix.
+    def saveSoftLabel(label: Label, ctNode, border, path: str) -> Path:
+        """Write the soft label, float32 in [0, 1], on the whole grid of the CT.
 
-        Raises UserError, and then nothing is written.
+        Returns the path, with SUFFIX added if it had no suffix. Raises UserError, and then writes nothing.
         """
-        from SpleenSmoothSegLib.border.kernels import Border, smooth_border
+        from SpleenSmoothSegLib.border.kernels import smooth_border
         from SpleenSmoothSegLib.io.atomic import atomic_write
         from SpleenSmoothSegLib.io.writing import OUTPUT_SUFFIXES, SEGMENTATION_SUFFIX, write_image
 
         path = Path(path)
-        if not path.suffix:  # a file dialog that does not add one has not asked about the file that there may be
+        if not path.suffix:
             path = path.with_name(f"{path.name}{SUFFIX}")
-            if path.exists():
-                raise UserError(_('"{path}" is there already; give another name.').format(path=path))
+            if path.exists():  # the file dialog, which adds no suffix on some systems, did not ask about this file
+                raise UserError(_('"{path}" already exists; choose another name.').format(path=path))
         if not path.name.endswith(OUTPUT_SUFFIXES) or path.name.endswith(SEGMENTATION_SUFFIX):
-            raise UserError(_('"{path}" is no volume by its name; use {suffix}.').format(path=path, suffix=SUFFIX))
-        soft = smooth_border(_labelOn(node, segmentId, ctNode), Border.parse(border))
-        with atomic_write(path) as aside:
-            write_image(soft, aside)
+            raise UserError(_('"{path}" is not a volume file name; use {suffix}.').format(path=path, suffix=SUFFIX))
+        soft = smooth_border(_labelOnGrid(label, ctNode), border)
+        with atomic_write(path) as temporary:
+            write_image(soft, temporary)
         return path
 
-    # The label that is shown
+    # State of the preview
 
-    def _load(self, node, segmentId: str, ctNode) -> None:
+    def _load(self, label: Label, ctNode) -> None:
         from SpleenSmoothSegLib.border.effect import BorderPreview
         from SpleenSmoothSegLib.border.kernels import Border
 
-        if (node, segmentId, ctNode) == self._source:
+        if (label, ctNode) == self._source:
             return
-        self._forget()
+        self._discard()
         self._scene.restore()
-        self._observe({node, ctNode} - {None})
-        self._preview = BorderPreview(_labelOn(node, segmentId, ctNode))
+        self._observe({label.node, ctNode} - {None})
+        self._preview = BorderPreview(_labelOnGrid(label, ctNode))
         self._scene.drawLabel(self._preview.soften(Border("none")))
-        self._source = node, segmentId, ctNode
+        self._source = label, ctNode
 
-    def _soften(self, border: str) -> bool:
-        from SpleenSmoothSegLib.border.kernels import Border
-
-        if self._border == (border := Border.parse(border)):
+    def _soften(self, border) -> bool:
+        if self._border == border:
             return False
         self._soft = self._preview.soften(border)
         self._scene.drawSoftLabel(self._soft)
@@ -138,53 +126,54 @@ class BorderLogic(VTKObservationMixin):
     def _observe(self, nodes) -> None:
         self.removeObservers()
         for node in nodes:
-            for event in _changes(node):
+            for event in _changeEvents(node):
                 self.addObserver(node, event, self._onChange)
 
     def _onChange(self, _caller, _event) -> None:
         self._source = None
         self.onLabelChanged()
 
-    def _forget(self) -> None:
+    def _discard(self) -> None:
         self._source = self._preview = self._border = self._soft = None
 
 
-def _labelOn(node, segmentId: str, ctNode):
-    """The label (``sitk.Image``, 0 and 1) on the grid of the CT, or on its own; raises UserError if that is empty."""
+def _labelOnGrid(label: Label, ctNode):
+    """The label (``sitk.Image``, 0 and 1) on the grid of the CT, or on its own; raises UserError if it is empty."""
     from SpleenSmoothSegLib.mrml import labelImage
 
-    label = labelImage(node, segmentId, ctNode)
-    if _isEmpty(label):
-        if ctNode is not None and not _isEmpty(labelImage(node, segmentId)):
+    image = labelImage(*label, ctNode)
+    if _isEmpty(image):
+        name = label.node.GetName()
+        if ctNode is not None and not _isEmpty(labelImage(*label)):
             raise UserError(
-                _('"{label}" lies outside of "{ct}"; choose the CT it was drawn on.').format(
-                    label=node.GetName(), ct=ctNode.GetName()
+                _('"{label}" lies outside of "{ct}"; choose the CT on which it was drawn.').format(
+                    label=name, ct=ctNode.GetName()
                 )
             )
-        raise UserError(_('"{label}" is empty; choose another label.').format(label=node.GetName()))
-    return _withRoom(label) if ctNode is None and segmentId else label
+        raise UserError(_('"{label}" is empty; choose another label.').format(label=name))
+    return _padded(image) if ctNode is None and label.isSegment() else image
 
 
-def _isEmpty(label) -> bool:
+def _isEmpty(image) -> bool:
     import SimpleITK as sitk
 
-    return not sitk.GetArrayViewFromImage(label).any()
+    return not sitk.GetArrayViewFromImage(image).any()
 
 
-def _withRoom(label):
-    """A label that is cut to its segment, on a grid that the widest border stays within."""
+def _padded(image):
+    """A segment, which comes cropped to its extent, with room for the widest border."""
     import SimpleITK as sitk
 
     from SpleenSmoothSegLib.border.kernels import REACH
 
-    reach = WIDEST * max(REACH.values())
-    room = [math.ceil(max(reach, reach / spacing)) for spacing in label.GetSpacing()]
-    return sitk.ConstantPad(label, room, room)
+    reach = MAX_WIDTH * max(REACH.values())
+    margin = [math.ceil(max(reach, reach / spacing)) for spacing in image.GetSpacing()]
+    return sitk.ConstantPad(image, margin, margin)
 
 
-def _changes(node) -> list:
-    """The events that tell that a label is another, or lies elsewhere."""
-    changes = [vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent]
+def _changeEvents(node) -> list:
+    """The events after which a label or its position may differ."""
+    events = [vtk.vtkCommand.ModifiedEvent, slicer.vtkMRMLTransformableNode.TransformModifiedEvent]
     if node.IsA("vtkMRMLSegmentationNode"):
-        return [*changes, slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentRemoved]
-    return [*changes, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent]
+        return [*events, slicer.vtkSegmentation.SourceRepresentationModified, slicer.vtkSegmentation.SegmentRemoved]
+    return [*events, slicer.vtkMRMLVolumeNode.ImageDataModifiedEvent]

@@ -1,4 +1,4 @@
-"""What a soft border preview puts into the scene: an overlay and two contours, taken away again without a trace."""
+"""The MRML nodes of the soft border preview: an overlay, two contours and a plot, all removed when it is hidden."""
 
 import numpy as np
 import slicer
@@ -10,19 +10,19 @@ from ..shared.override import override, restore
 OWNER = "border"
 CHART = "Soft border profile"
 HARD_COLOR = (255, 255, 255)
-PLOTTED_HARD_COLOR = (128, 128, 128)  # of the same on a plot's bright background
-SOFT_COLOR = (255, 90, 50)  # not in viridis; the color blind tell it from white, too
-LEAST_SHOWN = 0.01  # below it a soft label is not shown: a Gaussian's tails would darken half the CT
+PLOTTED_HARD_COLOR = (128, 128, 128)  # white is invisible on a plot's bright background
+SOFT_COLOR = (255, 90, 50)  # not in viridis; distinct from white with color blindness too
+MIN_SHOWN = 0.01  # lower values are hidden: the tails of a Gaussian would darken half the CT
 
 
 class BorderScene:
-    """The nodes of the preview: hidden in the node selectors, not saved with the scene."""
+    """The nodes of the preview: hidden in node selectors, and not saved with the scene."""
 
     def __init__(self):
         self._helpers = {}
 
     def drawLabel(self, hard) -> None:
-        """Draw the contour of the label itself (``sitk.Image``, 0 and 1)."""
+        """Draw the border of the label (``sitk.Image``, 0 and 1)."""
         self._draw("hard contour", hard, HARD_COLOR)
 
     def drawSoftLabel(self, soft) -> None:
@@ -35,27 +35,28 @@ class BorderScene:
         setVoxels(overlay, soft)
         self._draw("soft contour", soft, SOFT_COLOR)
 
-    def layOver(self, node, segmentId: str, opacity: float) -> None:
-        """Show the overlay in every slice view in place of the label, which would cover it."""
+    def show(self, label, opacity: float) -> None:
+        """Show the overlay in every slice view, and hide the label (``shared.widgets.Label``), which would cover it."""
         overlay = self._helpers["overlay"]
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             override(OWNER, composite, "ForegroundVolumeID", overlay.GetID())
             override(OWNER, composite, "ForegroundOpacity", opacity)
-            if composite.GetLabelVolumeID() == node.GetID():
+            if composite.GetLabelVolumeID() == label.node.GetID():
                 override(OWNER, composite, "LabelVolumeID", None)
-        if node.IsA("vtkMRMLSegmentationNode"):
-            for index in range(node.GetNumberOfDisplayNodes()):
+        if label.isSegment():
+            for index in range(label.node.GetNumberOfDisplayNodes()):
+                display = label.node.GetNthDisplayNode(index)
                 for part in ("Fill", "Outline"):
-                    override(OWNER, node.GetNthDisplayNode(index), f"SegmentVisibility2D{part}", False, segmentId)
+                    override(OWNER, display, f"SegmentVisibility2D{part}", False, label.segmentId)
 
     def updateProfile(self, border: str, distances, soft) -> None:
-        """Plot the mean of the soft label over the distance to the border (mm), beside the step of the hard one."""
+        """Plot the mean soft label, and the step of the hard label, against the signed distance to the border (mm)."""
         step = np.searchsorted(distances, 0)
-        x = np.insert(distances, step, [0, 0])  # from 0 to 1 at one and the same place
+        x = np.insert(distances, step, [0, 0])  # two points, for a vertical step from 0 to 1
         chart = updateChart(
             CHART,
             _("Soft label across the border: {border}").format(border=border),
-            _("Distance to the border (mm), inside above 0"),
+            _("Distance to the border (mm), positive inside"),
             _("Label"),
             x,
             {_("soft"): np.interp(x, distances, soft), _("hard"): np.arange(len(x)) > step},
@@ -69,26 +70,26 @@ class BorderScene:
             helper.SetSaveWithScene(False)
 
     def showProfile(self) -> None:
-        """Bring up Slicer's plot view with the profile; the layout of before comes back with `remove`."""
+        """Show the profile in a layout with a plot view, until `remove` restores the previous layout."""
         layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
         withPlot = slicer.modules.plots.logic().GetLayoutWithPlot(layout.GetViewArrangement())
         override(OWNER, layout, "ViewArrangement", withPlot)
         showChart(self._helpers["chart"])
 
     def restore(self) -> None:
-        """Show label and foreground as they were."""
+        """Restore the visibility of the label and the foreground of the views."""
         restore(OWNER)
 
     def remove(self) -> None:
-        """Take everything away, and show what was there before."""
+        """Remove all nodes, and restore the views."""
         restore(OWNER)
         for helper in self._helpers.values():
-            if helper.GetScene() is not None:  # it went with the scene, or somebody deleted it
+            if helper.GetScene() is not None:  # else the user deleted it, or closed the scene
                 helper.GetScene().RemoveNode(helper)
         self._helpers.clear()
 
     def _helper(self, name: str, nodeClass):
-        """The helper of that name; made anew where it is not there, or no longer."""
+        """The node of that name; created if it does not exist, or was deleted."""
         helper = self._helpers.get(name)
         if helper is None or helper.GetScene() is None:
             helper = nodeClass()
@@ -104,8 +105,8 @@ class BorderScene:
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(0, 1)
         display.SetApplyThreshold(True)
-        display.SetThreshold(LEAST_SHOWN, 1)
-        display.SetInterpolate(False)  # voxel by voxel: between slices an in-plane border is a step
+        display.SetThreshold(MIN_SHOWN, 1)
+        display.SetInterpolate(False)  # an in-plane border is a step between slices, which interpolation would hide
         return display
 
     def _draw(self, name: str, image, color) -> None:

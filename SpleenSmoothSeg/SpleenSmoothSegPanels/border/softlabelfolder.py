@@ -1,4 +1,4 @@
-"""The soft labels of a whole Decathlon folder, written by soften.py beside Slicer, which stays usable."""
+"""Soft labels of a whole Decathlon dataset, written by soften.py in a child process."""
 
 import logging
 import os
@@ -16,61 +16,60 @@ SOFTEN_SCRIPT = COMMAND_LINE / "soften.py"
 
 
 class SoftLabelFolder:
-    """Softens one folder at a time. One bad label never stops the others; what is written is whole.
+    """Writes the soft labels of one dataset at a time. An invalid label does not stop the others.
 
-    The child writes into a hidden folder, from which each finished file is moved: however it ends, no part of a file
-    is left.
+    The child writes into a hidden temporary folder inside the output folder. Each finished file is moved from there,
+    so that the output folder never contains incomplete files.
     """
 
     def __init__(self):
         self.onProgress = lambda fraction, step: None
-        self.onEnd = lambda: None  # called when all is done, never after `cancel`
+        self.onEnd = lambda: None  # not called after `cancel`
         self.total = 0
         self.written: list[Path] = []
-        self.failures: list[str] = []  # a sentence each
+        self.failures: list[str] = []  # one message per label
         self._child = ChildProcess(self._onEvent, self._onChildEnd)
-        self._out = self._aside = None
+        self._out = self._temporary = None
 
     def isRunning(self) -> bool:
         return self._child.isRunning()
 
-    def start(self, dataset: str, out: str, border: str) -> None:
-        """Write a soft label into the folder ``out`` for each label of ``dataset``; raises UserError."""
+    def start(self, dataset: str, out: str, border) -> None:
+        """Write a soft label into the folder ``out`` for each label of ``dataset``.
+
+        Raises UserError if the dataset is invalid, ``out`` is not writable, or a file in it would be replaced.
+        """
         from SpleenSmoothSegLib.io.atomic import check_writable
         from SpleenSmoothSegLib.io.decathlon import list_cases
 
         self._out = Path(out)
-        names = [f"{case.name}.nii.gz" for case in list_cases(dataset)]
-        for name in names:
-            if (self._out / name).exists():
-                raise UserError(
-                    _('"{path}" is there already; choose an empty folder for the soft labels.').format(
-                        path=self._out / name
-                    )
-                )
+        paths = [self._out / f"{case.name}.nii.gz" for case in list_cases(dataset)]
+        for path in paths:
+            if path.exists():
+                raise UserError(_('"{path}" already exists; choose an empty folder.').format(path=path))
         check_writable(self._out)
-        self.total, self.written, self.failures = len(names), [], []
-        self._aside = Path(tempfile.mkdtemp(prefix=".soft-labels-", dir=self._out))
+        self.total, self.written, self.failures = len(paths), [], []
+        self._temporary = Path(tempfile.mkdtemp(prefix=".soft-labels-", dir=self._out))
         try:
-            self._child.start(SOFTEN_SCRIPT, [dataset, str(self._aside), "--border", border, "--child"])
+            self._child.start(SOFTEN_SCRIPT, [dataset, str(self._temporary), "--border", str(border), "--child"])
         except UserError:
-            self._tidy()
+            self._removeTemporary()
             raise
 
     def cancel(self) -> None:
-        """End it now; what is written stays."""
+        """Stop now; files written so far are kept."""
         self._child.stop()
-        self._tidy()
+        self._removeTemporary()
 
     def _onEvent(self, event: dict) -> None:
         if event["event"] == "progress":
             self.onProgress(event["fraction"], event["step"])
         elif event["event"] == "result":
-            self._take(Path(event["soft_label"]))
+            self._moveToOut(Path(event["soft_label"]))
         elif event["event"] == "error":
             self.failures.append(event["message"])
 
-    def _take(self, finished: Path) -> None:
+    def _moveToOut(self, finished: Path) -> None:
         path = self._out / finished.name
         try:
             os.replace(finished, path)
@@ -81,11 +80,11 @@ class SoftLabelFolder:
     def _onChildEnd(self) -> None:
         if len(self.written) + len(self.failures) < self.total and not self.failures:
             logging.error(self._child.log)
-            self.failures.append(_("The program that softens labels has ended too early; see the error log."))
-        self._tidy()
+            self.failures.append(_("soften.py stopped unexpectedly; see the error log."))
+        self._removeTemporary()
         self.onEnd()
 
-    def _tidy(self) -> None:
-        if self._aside is not None:
-            shutil.rmtree(self._aside, ignore_errors=True)
-            self._aside = None
+    def _removeTemporary(self) -> None:
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            self._temporary = None

@@ -1,4 +1,4 @@
-"""The soft border preview in a real scene: overlay, contours, profile, and what it leaves behind (nothing)."""
+"""BorderLogic in a real scene: overlay, contours, profile, numbers, and cleanup."""
 
 from __future__ import annotations
 
@@ -25,6 +25,12 @@ pytestmark = [
 BORDERS = ["gaussian:1.5mm", "box:3px", "svls:1px:3d", "boundary_uncertainty:1px", "signed_distance:4mm:3d", "none"]
 
 
+def make_label(*arguments):
+    from SpleenSmoothSegPanels.shared.widgets import Label  # needs the slicer_app fixture
+
+    return Label(*arguments)
+
+
 @pytest.fixture
 def logic(slicer_app):
     from SpleenSmoothSegPanels.border.logic import BorderLogic
@@ -43,8 +49,8 @@ def ct(slicer_app):
 
 @pytest.fixture
 def spleen(ct, sample_label):
-    """Segmentation and segment id of the sample's label."""
-    return addSpleenSegment(sample_label, ct)
+    """The sample's label as a segment."""
+    return make_label(*addSpleenSegment(sample_label, ct))
 
 
 def helpers():
@@ -54,12 +60,12 @@ def helpers():
 
 
 def data():
-    """The names of all nodes but the views that a layout makes."""
+    """Names of all nodes except views, which layouts create."""
     return {n.GetName() for n in slicer.util.getNodesByClass("vtkMRMLNode") if not n.IsA("vtkMRMLAbstractViewNode")}
 
 
 def views():
-    """What each slice view shows in its three layers, and how opaque."""
+    """The layers of each slice view, and the opacity of the foreground."""
     return [
         (c.GetBackgroundVolumeID(), c.GetForegroundVolumeID(), c.GetForegroundOpacity(), c.GetLabelVolumeID())
         for c in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
@@ -73,7 +79,7 @@ def attributes():
 
 
 def overlay_on(reference: sitk.Image) -> sitk.Image:
-    """What the overlay shows, on a grid of which its own is a part; 0 elsewhere."""
+    """The overlay on a grid that contains its own; 0 elsewhere."""
     shown = imageFromVolumeNode(helpers()["Soft border overlay"])
     return sitk.Resample(shown, reference, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
 
@@ -82,42 +88,42 @@ def same_voxels(first: sitk.Image, second: sitk.Image, tolerance: float = 1e-5) 
     return np.allclose(sitk.GetArrayViewFromImage(first), sitk.GetArrayViewFromImage(second), atol=tolerance)
 
 
-# What is shown
+# Overlay and contours
 
 
 @pytest.mark.parametrize("border", BORDERS)
-def test_the_overlay_is_the_soft_label_of_training_on_the_grid_of_the_ct(logic, ct, spleen, border):
-    logic.show(*spleen, ct, border, 0.5)
+def test_overlay_equals_soft_label_of_training_on_ct_grid(logic, ct, spleen, border):
+    logic.show(spleen, ct, Border.parse(border), 0.5)
 
     expected = smooth_border(labelImage(*spleen, ct), Border.parse(border))
     assert same_voxels(overlay_on(expected), expected)
 
 
 @pytest.mark.parametrize("matrix", [np.eye(4), rigid((10, -20, 30), (5, 6, 7))], ids=["in place", "moved"])
-def test_a_labelmap_volume_is_softened_where_it_lies(logic, slicer_app, sample_label, matrix):
+def test_overlay_of_labelmap_volume_is_in_world_coordinates(logic, slicer_app, sample_label, matrix):
     volume = add_volume(slicer.mrmlScene, sample_label)
     labelmap = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Label")
     slicer.modules.volumes.logic().CreateLabelVolumeFromVolume(slicer.mrmlScene, labelmap, volume)
     labelmap.SetAndObserveTransformNodeID(add_linear_transform(slicer.mrmlScene, matrix).GetID())
 
-    logic.show(labelmap, "", None, "gaussian:3mm", 0.5)
+    logic.show(make_label(labelmap), None, Border.parse("gaussian:3mm"), 0.5)
 
     expected = smooth_border(labelImage(labelmap), Border.parse("gaussian:3mm"))
     assert same_voxels(overlay_on(expected), expected)
 
 
-def test_without_a_ct_a_segment_is_softened_with_room_around_it(logic, ct, spleen):
-    logic.show(*spleen, None, "gaussian:3mm", 0.5)
+def test_overlay_of_segment_without_ct_is_padded(logic, ct, spleen):
+    logic.show(spleen, None, Border.parse("gaussian:3mm"), 0.5)
     alone = helpers()["Soft border overlay"]
     alone = imageFromVolumeNode(alone)
     on_ct = smooth_border(labelImage(*spleen, ct), Border.parse("gaussian:3mm"))
-    # The sample's spleen touches the uppermost slice of its CT, beyond which only the label alone goes on.
+    # The sample's spleen touches the top slice of its CT; without the CT, the soft label continues beyond it.
     inside = sitk.Resample(alone, on_ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
     assert same_voxels(inside, on_ct)
 
 
-def test_the_contours_lie_where_label_and_soft_label_are_one_half(logic, ct, spleen):
-    logic.show(*spleen, ct, "gaussian:4mm", 0.5)
+def test_contours_are_at_0_5_of_label_and_soft_label(logic, ct, spleen):
+    logic.show(spleen, ct, Border.parse("gaussian:4mm"), 0.5)
 
     soft = imageFromVolumeNode(helpers()["Soft border overlay"])
     hard = sitk.Cast(sitk.ReadImage(str(SAMPLE_DATA / "spleen.nii.gz")), sitk.sitkFloat32)
@@ -130,45 +136,45 @@ def test_the_contours_lie_where_label_and_soft_label_are_one_half(logic, ct, spl
 
 
 def value_at(image: sitk.Image, lps) -> float | None:
-    """The image's value between its voxels, None outside of it."""
+    """The interpolated value; None outside of the image."""
     index = image.TransformPhysicalPointToContinuousIndex([float(x) for x in lps])
     inside = all(0 <= i <= size - 1 for i, size in zip(index, image.GetSize(), strict=True))
     return image.EvaluateAtContinuousIndex(index, sitk.sitkLinear) if inside else None
 
 
-def test_the_slice_view_shows_ct_overlay_and_both_contours(logic, ct, spleen):
+def test_slice_view_renders_ct_overlay_and_both_contours(logic, ct, spleen):
     from standin.views import renderSlice
 
-    segmentation, segment_id = spleen
-    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *segmentation.GetSegmentCenterRAS(segment_id))
+    center = spleen.node.GetSegmentCenterRAS(spleen.segmentId)
+    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *center)
     before = renderSlice("Red").astype(int)
 
-    logic.show(*spleen, ct, "gaussian:4mm", 0.5)
+    logic.show(spleen, ct, Border.parse("gaussian:4mm"), 0.5)
     shown = renderSlice("Red").astype(int)
     red, green, blue = np.moveaxis(shown, -1, 0)
     assert ((red > 130) & (green > 130) & (blue < 110)).sum() > 300  # viridis at 1 is yellow, over a gray CT
     assert ((red > 200) & (np.abs(green - 90) < 40) & (blue < 110)).sum() > 50  # the soft label's contour
-    assert ((shown > 220).all(axis=-1) & (before < 200).all(axis=-1)).sum() > 50  # the label's own
-    assert (shown == before).all(axis=-1).mean() > 0.5  # nothing where the soft label is 0
+    assert ((shown > 220).all(axis=-1) & (before < 200).all(axis=-1)).sum() > 50  # the label's contour
+    assert (shown == before).all(axis=-1).mean() > 0.5  # unchanged where the soft label is 0
 
     logic.hide()
     assert np.array_equal(renderSlice("Red"), before)
 
 
-def test_a_new_width_changes_the_nodes_that_are_there(logic, ct, spleen):
-    assert logic.show(*spleen, ct, "gaussian:1mm", 0.5)
+def test_show_new_width_reuses_nodes(logic, ct, spleen):
+    assert logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
     nodes = helpers()
-    assert logic.show(*spleen, ct, "gaussian:5mm", 0.5)
+    assert logic.show(spleen, ct, Border.parse("gaussian:5mm"), 0.5)
     assert helpers() == nodes
 
 
-def test_another_opacity_is_no_new_soft_label(logic, ct, spleen):
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
-    assert not logic.show(*spleen, ct, "gaussian:1mm", 0.3)
+def test_show_new_opacity_does_not_recompute_soft_label(logic, ct, spleen):
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
+    assert not logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.3)
     assert [opacity for _, _, opacity, _ in views()] == [0.3] * len(views())
 
 
-# What becomes of the user's data
+# The user's data and views
 
 
 def stored(segmentation, segment_id: str) -> bytes:
@@ -179,23 +185,23 @@ def stored(segmentation, segment_id: str) -> bytes:
     )
 
 
-def test_label_and_ct_are_not_changed(logic, ct, spleen):
+def test_preview_does_not_change_label_and_ct(logic, ct, spleen):
     before = stored(*spleen), slicer.util.arrayFromVolume(ct).tobytes(), ct.GetMTime()
-    logic.show(*spleen, ct, "box:5mm:3d", 0.5)
+    logic.show(spleen, ct, Border.parse("box:5mm:3d"), 0.5)
     logic.measure()
     logic.hide()
     assert (stored(*spleen), slicer.util.arrayFromVolume(ct).tobytes(), ct.GetMTime()) == before
 
 
-def test_hidden_again_it_leaves_nothing(logic, ct, spleen):
+def test_hide_restores_views_and_removes_nodes(logic, ct, spleen):
     other = slicer.modules.volumes.logic().CloneVolume(ct, "PET")
     slicer.util.setSliceViewerLayers(foreground=other, foregroundOpacity=0.25)
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
     logic.hide()
-    before, nodes = views(), data()  # with the color map, which stays
+    before, nodes = views(), data()  # including the color map, which remains
 
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
-    logic.show(*spleen, ct, "gaussian:4mm", 0.7)
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
+    logic.show(spleen, ct, Border.parse("gaussian:4mm"), 0.7)
     logic.measure()
     logic.showProfile()
     assert views() != before
@@ -207,20 +213,20 @@ def test_hidden_again_it_leaves_nothing(logic, ct, spleen):
     assert not attributes()
 
 
-def test_the_label_makes_room_for_the_overlay_and_comes_back(logic, ct, spleen):
-    display = spleen[0].GetDisplayNode()
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
-    assert not display.GetSegmentVisibility2DFill(spleen[1])
-    assert not display.GetSegmentVisibility2DOutline(spleen[1])
+def test_label_is_hidden_during_preview_only(logic, ct, spleen):
+    display = spleen.node.GetDisplayNode()
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
+    assert not display.GetSegmentVisibility2DFill(spleen.segmentId)
+    assert not display.GetSegmentVisibility2DOutline(spleen.segmentId)
     logic.hide()
-    assert display.GetSegmentVisibility2DFill(spleen[1])
-    assert display.GetSegmentVisibility2DOutline(spleen[1])
+    assert display.GetSegmentVisibility2DFill(spleen.segmentId)
+    assert display.GetSegmentVisibility2DOutline(spleen.segmentId)
 
 
-def test_the_layout_comes_back_after_the_profile(logic, ct, spleen):
+def test_hide_restores_layout_after_profile(logic, ct, spleen):
     layout = slicer.app.layoutManager().layoutLogic().GetLayoutNode()
     before = layout.GetViewArrangement()
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
     logic.measure()
     logic.showProfile()
     assert layout.GetViewArrangement() != before
@@ -228,26 +234,26 @@ def test_the_layout_comes_back_after_the_profile(logic, ct, spleen):
     assert layout.GetViewArrangement() == before
 
 
-def test_what_the_user_lays_over_meanwhile_stays(logic, ct, spleen):
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
+def test_hide_keeps_foreground_changed_by_user(logic, ct, spleen):
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
     slicer.util.setSliceViewerLayers(foreground=ct, foregroundOpacity=0.9)
     logic.hide()
     assert {layers[1:3] for layers in views()} == {(ct.GetID(), 0.9)}
 
 
-def test_helpers_are_in_no_selector_and_no_hierarchy(logic, ct, spleen):
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
+def test_preview_nodes_are_hidden_from_selectors_and_hierarchy(logic, ct, spleen):
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
     hierarchy = slicer.mrmlScene.GetSubjectHierarchyNode()
     assert len(helpers()) >= 3
     assert all(node.GetHideFromEditors() for node in helpers().values())
     assert not any(hierarchy.GetItemByDataNode(node) for node in helpers().values())
 
 
-def test_a_scene_saved_meanwhile_shows_what_was_there_before(logic, ct, spleen, tmp_path):
+def test_scene_saved_during_preview_is_restored_after_loading(logic, ct, spleen, tmp_path):
     from SpleenSmoothSegPanels.border.logic import BorderLogic
 
     slicer.util.setSliceViewerLayers(foreground=ct, foregroundOpacity=0.25)
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
     logic.measure()
     logic.showProfile()
     slicer.util.saveScene(str(tmp_path / "scene.mrb"))
@@ -260,17 +266,17 @@ def test_a_scene_saved_meanwhile_shows_what_was_there_before(logic, ct, spleen, 
     assert not helpers().keys() & {"Soft border overlay", "Soft border soft contour", "Soft border profile"}
     assert {layers[1:3] for layers in views()} == {(slicer.util.getNode("ct").GetID(), 0.25)}
     segmentation = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLSegmentationNode")
-    assert segmentation.GetDisplayNode().GetSegmentVisibility2DFill(spleen[1])
+    assert segmentation.GetDisplayNode().GetSegmentVisibility2DFill(spleen.segmentId)
     assert not attributes()
 
 
-# The label changes
+# Changes of the label
 
 
-def changes_heard(logic) -> list:
-    heard = []
-    logic.onLabelChanged = lambda: heard.append(1)
-    return heard
+def record_changes(logic) -> list:
+    changes = []
+    logic.onLabelChanged = lambda: changes.append(1)
+    return changes
 
 
 def paint(segmentation, segment_id: str, ct, change) -> None:
@@ -280,128 +286,117 @@ def paint(segmentation, segment_id: str, ct, change) -> None:
     slicer.util.updateSegmentBinaryLabelmapFromArray(array, segmentation, segment_id, ct)
 
 
-def test_an_edited_segment_is_heard_of_and_softened_anew(logic, ct, spleen):
-    heard = changes_heard(logic)
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
-    assert not heard
+def test_edited_segment_is_reported_and_recomputed(logic, ct, spleen):
+    changes = record_changes(logic)
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
+    assert not changes
 
     def cut(array):
         array[: array.shape[0] * 3 // 4] = 0
 
     paint(*spleen, ct, cut)
-    assert heard
-    assert logic.show(*spleen, ct, "gaussian:1mm", 0.5)
+    assert changes
+    assert logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
     expected = smooth_border(labelImage(*spleen, ct), Border.parse("gaussian:1mm"))
     assert same_voxels(overlay_on(expected), expected)
 
 
 @pytest.mark.parametrize("what", ["label", "ct"])
-def test_a_moved_label_or_ct_is_heard_of(logic, ct, spleen, what):
-    heard = changes_heard(logic)
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
-    moved = {"label": spleen[0], "ct": ct}[what]
+def test_moved_label_or_ct_is_reported(logic, ct, spleen, what):
+    changes = record_changes(logic)
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
+    moved = {"label": spleen.node, "ct": ct}[what]
     transform = add_linear_transform(slicer.mrmlScene, rigid(shift_mm=(10, 0, 0)))
     moved.SetAndObserveTransformNodeID(transform.GetID())
-    assert heard
-    heard.clear()
+    assert changes
+    changes.clear()
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(rigid(shift_mm=(20, 0, 0))))
-    assert heard
+    assert changes
 
 
-def test_once_hidden_it_hears_of_nothing(logic, ct, spleen):
-    heard = changes_heard(logic)
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
+def test_no_changes_are_reported_after_hide(logic, ct, spleen):
+    changes = record_changes(logic)
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
     logic.hide()
     paint(*spleen, ct, lambda array: array.fill(0))
-    assert not heard
+    assert not changes
 
 
 # Profile and numbers
 
 
-def test_the_profile_falls_from_inside_to_outside_and_meets_the_step_at_the_border(logic, ct, spleen):
-    logic.show(*spleen, ct, "gaussian:3mm", 0.5)
-    effect, words = logic.measure()
+def test_profile_decreases_outward_and_hard_label_steps_at_border(logic, ct, spleen):
+    logic.show(spleen, ct, Border.parse("gaussian:3mm"), 0.5)
+    effect, remarks = logic.measure()
 
     table = helpers()["Soft border profile table"].GetTable()
     distance, soft, hard = (vtk_to_numpy(table.GetColumn(index)) for index in range(3))
     assert distance.min() < -3 and distance.max() > 3
     assert set(hard) == {0.0, 1.0}
     assert np.array_equal(hard[distance != 0], distance[distance != 0] > 0)
-    assert hard[distance == 0][[0, -1]].tolist() == [0, 1]  # upright, at the border
+    assert hard[distance == 0][[0, -1]].tolist() == [0, 1]  # vertical step at the border
     assert soft[distance > 8].min() > 0.95 and soft[distance < -8].max() < 0.05
     assert effect.band_mm > 3
-    assert words and all(isinstance(sentence, str) for sentence in words)
+    assert remarks and all(isinstance(remark, str) for remark in remarks)
 
 
-def test_the_numbers_tell_a_hard_border_from_a_soft_one(logic, ct, spleen):
-    logic.show(*spleen, ct, "none", 0.5)
+def test_measure_differs_between_hard_and_soft_border(logic, ct, spleen):
+    logic.show(spleen, ct, Border.parse("none"), 0.5)
     hard, _ = logic.measure()
-    logic.show(*spleen, ct, "gaussian:4mm:3d", 0.5)
+    logic.show(spleen, ct, Border.parse("gaussian:4mm:3d"), 0.5)
     soft, _ = logic.measure()
     assert hard.volume_change_ml == pytest.approx(0)
     assert soft.band_mm > hard.band_mm + 3
     assert soft.contour_shift_p95_mm > hard.contour_shift_p95_mm
 
 
-# What cannot be shown
+# Invalid labels
 
 
-def empty_segment(spleen, ct):
-    segmentation = spleen[0]
-    return segmentation, segmentation.GetSegmentation().AddEmptySegment("Empty"), ct
+def empty_segment(spleen):
+    return make_label(spleen.node, spleen.node.GetSegmentation().AddEmptySegment("Empty"))
 
 
 def far_away(spleen, ct):
     transform = add_linear_transform(slicer.mrmlScene, rigid(shift_mm=(5000, 0, 0)))
     ct.SetAndObserveTransformNodeID(transform.GetID())
-    return *spleen, ct
+    return spleen, ct
 
 
 BAD_LABELS = {
-    "choose": lambda spleen, ct: (None, "", ct),
-    "is empty": empty_segment,
-    "is empty; choose": lambda spleen, ct: (*empty_segment(spleen, ct)[:2], None),
+    "choose": lambda spleen, ct: (make_label(), ct),
+    "is empty": lambda spleen, ct: (empty_segment(spleen), ct),
+    "is empty; choose": lambda spleen, ct: (empty_segment(spleen), None),
     "lies outside of": far_away,
-    "no segment": lambda spleen, ct: (spleen[0], "not there", ct),
+    "no segment": lambda spleen, ct: (make_label(spleen.node, "missing"), ct),
 }
 
 
-@pytest.mark.parametrize("sentence", BAD_LABELS)
-def test_a_bad_label_gives_one_sentence_and_shows_nothing(logic, ct, spleen, sentence):
+@pytest.mark.parametrize("message", BAD_LABELS)
+def test_show_invalid_label_raises_one_line_error_and_shows_nothing(logic, ct, spleen, message):
     before = views()
-    label = BAD_LABELS[sentence](spleen, ct)
-    with pytest.raises(UserError, match=sentence) as caught:
-        logic.show(*label, "gaussian:1mm", 0.5)
+    bad = BAD_LABELS[message](spleen, ct)
+    with pytest.raises(UserError, match=message) as caught:
+        logic.show(*bad, Border.parse("gaussian:1mm"), 0.5)
     assert "\n" not in str(caught.value)
     assert views() == before
     assert not helpers().keys() & {"Soft border overlay"}
 
 
-def test_a_bad_label_takes_the_former_preview_away(logic, ct, spleen):
+def test_show_invalid_label_removes_previous_preview(logic, ct, spleen):
     before = views()
-    logic.show(*spleen, ct, "gaussian:1mm", 0.5)
+    logic.show(spleen, ct, Border.parse("gaussian:1mm"), 0.5)
     with pytest.raises(UserError):
-        logic.show(None, "", ct, "gaussian:1mm", 0.5)
+        logic.show(make_label(), ct, Border.parse("gaussian:1mm"), 0.5)
     assert views() == before
-
-
-def test_a_huge_width_is_refused(logic):
-    with pytest.raises(UserError, match="1000"):
-        logic.borderText("gaussian", 1000.0, "mm", "2d")
-
-
-def test_a_border_is_written_as_train_py_takes_it(logic):
-    assert logic.borderText("svls", 1.0, "px", "3d") == "svls:1px:3d"
-    assert logic.borderText("none", 1.5, "mm", "2d") == "none"
 
 
 # Files
 
 
 @pytest.mark.parametrize("name", ["soft.nii.gz", "soft.nrrd", "soft"])
-def test_a_saved_soft_label_lies_on_the_grid_of_the_ct(logic, ct, spleen, tmp_path, sample_label, name):
-    path = logic.saveSoftLabel(*spleen, ct, "gaussian:2mm", str(tmp_path / name))
+def test_save_soft_label_is_on_ct_grid(logic, ct, spleen, tmp_path, sample_label, name):
+    path = logic.saveSoftLabel(spleen, ct, Border.parse("gaussian:2mm"), str(tmp_path / name))
 
     assert path.parent == tmp_path and path.name.startswith(name)
     written = sitk.ReadImage(str(path))
@@ -414,14 +409,14 @@ def test_a_saved_soft_label_lies_on_the_grid_of_the_ct(logic, ct, spleen, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["soft.seg.nrrd", "soft.png"])
-def test_a_soft_label_is_no_segmentation_and_no_picture(logic, ct, spleen, tmp_path, name):
-    with pytest.raises(UserError, match="no volume"):
-        logic.saveSoftLabel(*spleen, ct, "gaussian:2mm", str(tmp_path / name))
+def test_save_soft_label_rejects_segmentation_and_picture_names(logic, ct, spleen, tmp_path, name):
+    with pytest.raises(UserError, match="not a volume file name"):
+        logic.saveSoftLabel(spleen, ct, Border.parse("gaussian:2mm"), str(tmp_path / name))
     assert not list(tmp_path.iterdir())
 
 
-def test_a_name_without_suffix_never_replaces_a_file(logic, ct, spleen, tmp_path):
+def test_save_soft_label_without_suffix_does_not_replace_file(logic, ct, spleen, tmp_path):
     (tmp_path / "soft.nii.gz").write_text("precious")
-    with pytest.raises(UserError, match="there already"):
-        logic.saveSoftLabel(*spleen, ct, "gaussian:2mm", str(tmp_path / "soft"))
+    with pytest.raises(UserError, match="already exists"):
+        logic.saveSoftLabel(spleen, ct, Border.parse("gaussian:2mm"), str(tmp_path / "soft"))
     assert (tmp_path / "soft.nii.gz").read_text() == "precious"

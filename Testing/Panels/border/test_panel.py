@@ -1,4 +1,4 @@
-"""The soft border panel, clicked in the stand-in: what a user sees, gets on disk, and finds back afterwards."""
+"""BorderPanel in the stand-in: controls, messages, files, and saved scenes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def spleen(ct, sample_label):
 
 @pytest.fixture
 def panel(slicer_app):
-    """The panel by itself, entered."""
+    """The entered panel, outside of the module."""
     from SpleenSmoothSegPanels.border.logic import BorderLogic
     from SpleenSmoothSegPanels.border.panel import BorderPanel
 
@@ -68,7 +68,7 @@ def panel(slicer_app):
 @pytest.fixture
 def preview(spleen, panel, wait):
     """The panel, previewing the sample's label."""
-    panel.enter()  # takes the segmentation that is there now
+    panel.enter()  # selects the segmentation
     panel.ui.previewButton.click()
     wait(lambda: overlay() is not None)
     return panel
@@ -76,7 +76,7 @@ def preview(spleen, panel, wait):
 
 @pytest.fixture
 def module(slicer_app):
-    """Opens the whole module; its soft border panel, with the section open."""
+    """Opens the whole module, and returns its BorderPanel."""
     import standin
 
     def open_module():
@@ -91,7 +91,7 @@ def overlay():
 
 
 def shows(border: str, spleen, ct) -> bool:
-    """Whether the overlay is the soft label that training would make with this border."""
+    """Whether the overlay is the soft label that training would use with this border."""
     expected = smooth_border(labelImage(*spleen, ct), Border.parse(border))
     shown = sitk.Resample(imageFromVolumeNode(overlay()), expected, sitk.Transform(), sitk.sitkNearestNeighbor, 0.0)
     return np.allclose(sitk.GetArrayViewFromImage(shown), sitk.GetArrayViewFromImage(expected), atol=1e-5)
@@ -109,7 +109,7 @@ def message(panel) -> str:
 # Preview
 
 
-def test_the_segmentation_that_is_there_is_chosen_with_its_ct_and_its_spleen(spleen, ct, panel):
+def test_enter_selects_segmentation_spleen_and_ct(spleen, ct, panel):
     spleen[0].GetSegmentation().AddEmptySegment("Liver")
     panel.enter()
     assert panel.ui.labelSelector.currentNode() is spleen[0]
@@ -117,7 +117,7 @@ def test_the_segmentation_that_is_there_is_chosen_with_its_ct_and_its_spleen(spl
     assert panel.ui.ctSelector.currentNode() is ct
 
 
-def test_nothing_is_shown_before_the_user_asks(spleen, panel, slicer_app):
+def test_no_preview_before_button_is_clicked(spleen, panel, slicer_app):
     before = foregrounds()
     panel.ui.widthSlider.setValue(4)
     slicer_app.processEvents()
@@ -125,7 +125,7 @@ def test_nothing_is_shown_before_the_user_asks(spleen, panel, slicer_app):
     assert foregrounds() == before
 
 
-def test_the_soft_label_follows_every_control(preview, spleen, ct, wait):
+def test_every_control_updates_soft_label(preview, spleen, ct, wait):
     ui = preview.ui
     wait(lambda: shows("gaussian:1.5mm", spleen, ct))
     ui.widthSlider.setValue(3.2)
@@ -141,7 +141,7 @@ def test_the_soft_label_follows_every_control(preview, spleen, ct, wait):
     assert not ui.widthSlider.enabled
 
 
-def test_every_kernel_of_the_engine_is_offered_by_its_technical_name(panel):
+def test_selectors_list_all_kernels_planes_and_units_of_the_engine(panel):
     from SpleenSmoothSegLib.border.kernels import KERNELS, PLANES, UNITS
 
     def names(selector):
@@ -152,17 +152,17 @@ def test_every_kernel_of_the_engine_is_offered_by_its_technical_name(panel):
     assert names(panel.ui.unitSelector) == set(UNITS)
 
 
-def test_a_dragged_slider_softens_once_for_all_events_that_wait(preview, wait, monkeypatch):
+def test_dragged_slider_updates_once_for_all_pending_events(preview, wait, monkeypatch):
     shown = []
     show = preview.logic.show
-    monkeypatch.setattr(preview.logic, "show", lambda *arguments: shown.append(arguments[3]) or show(*arguments))
+    monkeypatch.setattr(preview.logic, "show", lambda *arguments: shown.append(str(arguments[2])) or show(*arguments))
     for width in np.arange(2, 6, 0.1):
         preview.ui.widthSlider.setValue(width)
     wait(lambda: "gaussian:5.9mm" in shown)
     assert len(shown) == 1
 
 
-def test_numbers_and_profile_come_when_the_slider_rests(preview, wait):
+def test_numbers_and_profile_are_updated_when_slider_rests(preview, wait):
     ui = preview.ui
     wait(lambda: ui.profileButton.enabled)
     first = ui.bandValue.text
@@ -170,10 +170,10 @@ def test_numbers_and_profile_come_when_the_slider_rests(preview, wait):
     wait(lambda: ui.bandValue.text != first)
     assert float(ui.bandValue.text.split()[0]) > float(first.split()[0]) + 2
     assert "mm" in ui.shiftValue.text and "mL" in ui.volumeValue.text and "mL" in ui.tipsValue.text
-    assert ui.words.text.endswith(".")
+    assert ui.remarks.text.endswith(".")
 
 
-def test_the_profile_is_shown_in_the_plot_view(preview, wait):
+def test_profile_button_shows_plot_view(preview, wait):
     wait(lambda: preview.ui.profileButton.enabled)
     preview.ui.profileButton.click()
     view = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotViewNode")
@@ -181,12 +181,12 @@ def test_the_profile_is_shown_in_the_plot_view(preview, wait):
     assert not message(preview)
 
 
-def test_the_opacity_is_that_of_the_overlay(preview, wait):
+def test_opacity_slider_sets_overlay_opacity(preview, wait):
     preview.ui.opacitySlider.setValue(0.2)
     wait(lambda: foregrounds() == {(overlay().GetID(), 0.2)})
 
 
-def test_switched_off_it_shows_what_was_there(preview, ct, wait):
+def test_hide_button_restores_views_and_clears_numbers(preview, ct, wait):
     assert preview.ui.previewButton.text == "Hide preview"
     preview.ui.previewButton.click()
     assert preview.ui.previewButton.text == "Show preview"
@@ -196,21 +196,21 @@ def test_switched_off_it_shows_what_was_there(preview, ct, wait):
     assert not preview.ui.profileButton.enabled
 
 
-def test_it_goes_when_the_module_is_left_and_is_back_on_return(preview, wait):
+def test_preview_is_hidden_on_exit_and_shown_again_on_enter(preview, wait):
     preview.exit()
     assert overlay() is None
     preview.enter()
     wait(lambda: overlay() is not None)
 
 
-def test_an_edited_segment_is_followed(preview, spleen, ct, wait):
+def test_edited_segment_updates_preview(preview, spleen, ct, wait):
     array = slicer.util.arrayFromSegmentBinaryLabelmap(*spleen, ct)
     array[: array.shape[0] * 3 // 4] = 0
     slicer.util.updateSegmentBinaryLabelmapFromArray(array, *spleen, ct)
     wait(lambda: shows("gaussian:1.5mm", spleen, ct))
 
 
-def test_a_segment_that_was_empty_is_shown_once_it_is_drawn(panel, spleen, ct, wait):
+def test_empty_segment_is_previewed_after_it_is_drawn(panel, spleen, ct, wait):
     panel.parameters.borderNode = spleen[0]
     panel.parameters.borderId = spleen[0].GetSegmentation().AddEmptySegment("Empty")
     panel.ui.previewButton.click()
@@ -221,14 +221,14 @@ def test_a_segment_that_was_empty_is_shown_once_it_is_drawn(panel, spleen, ct, w
     assert not message(panel)
 
 
-def test_the_deleted_label_takes_the_preview_along(preview, spleen, wait):
+def test_deleted_label_removes_preview(preview, spleen, wait):
     slicer.mrmlScene.RemoveNode(spleen[0])
     wait(lambda: overlay() is None)
     assert "choose" in message(preview)
     assert {volume for volume, _ in foregrounds()} == {None}
 
 
-def test_the_deleted_ct_leaves_the_label_on_its_own_voxels(preview, spleen, ct, wait):
+def test_deleted_ct_switches_to_grid_of_label(preview, spleen, ct, wait):
     former = slicer.util.arrayFromVolume(overlay()).shape
     slicer.mrmlScene.RemoveNode(ct)
     wait(lambda: preview.ui.ctSelector.currentNode() is None)
@@ -237,7 +237,7 @@ def test_the_deleted_ct_leaves_the_label_on_its_own_voxels(preview, spleen, ct, 
     assert not message(preview)
 
 
-def test_the_segment_is_to_the_bit_what_it_was(preview, spleen, wait):
+def test_preview_does_not_change_segment(preview, spleen, wait):
     before = slicer.util.arrayFromSegmentInternalBinaryLabelmap(*spleen).tobytes()
     preview.ui.widthSlider.setValue(8)
     wait(lambda: preview.ui.profileButton.enabled)
@@ -248,7 +248,7 @@ def test_the_segment_is_to_the_bit_what_it_was(preview, spleen, wait):
 
 
 @pytest.mark.parametrize("what", ["no label", "empty", "far away"])
-def test_a_bad_label_is_told_in_one_sentence(panel, spleen, ct, wait, what):
+def test_invalid_label_shows_one_line_message(panel, spleen, ct, wait, what):
     if what == "empty":
         panel.parameters.borderNode = spleen[0]
         panel.parameters.borderId = spleen[0].GetSegmentation().AddEmptySegment("Empty")
@@ -264,7 +264,7 @@ def test_a_bad_label_is_told_in_one_sentence(panel, spleen, ct, wait, what):
     assert overlay() is None
 
 
-def test_what_nobody_expected_is_told_too(preview, wait, monkeypatch):
+def test_unexpected_error_shows_message(preview, wait, monkeypatch):
     monkeypatch.setattr(preview.logic, "show", lambda *arguments: 1 / 0)
     preview.ui.widthSlider.setValue(2)
     wait(lambda: "Unexpected" in message(preview))
@@ -273,7 +273,7 @@ def test_what_nobody_expected_is_told_too(preview, wait, monkeypatch):
 # Training and files
 
 
-def test_the_settings_are_copied_as_train_py_takes_them(preview, slicer_app):
+def test_use_button_copies_border_option_of_train_py(preview, slicer_app):
     from SpleenSmoothSegTrainingLib.run.options import make_parser, read_run
 
     preview.ui.kernelSelector.setCurrentIndex(2)
@@ -285,18 +285,22 @@ def test_the_settings_are_copied_as_train_py_takes_them(preview, slicer_app):
     assert line == "--border svls:1px:3d"
     assert line in preview.ui.fileMessage.text
     run = read_run(make_parser(""), ["dataset", "out", *line.split()])
-    assert run.recipe.border == "svls:1px:3d"
+    assert str(run.recipe.border) == "svls:1px:3d"
+
+    preview.ui.kernelSelector.setCurrentIndex(5)
+    preview.ui.useButton.click()
+    assert slicer.app.clipboard().text() == "--border none"
 
 
 def answer(monkeypatch, dialog: str, *answers: str) -> None:
-    """What the user answers to Qt's file dialogs, one after another."""
+    """Makes Qt's file dialog return these paths, one after another."""
     import qt
 
-    given = iter(answers)
-    monkeypatch.setattr(qt.QFileDialog, dialog, staticmethod(lambda *arguments: next(given)))
+    remaining = iter(answers)
+    monkeypatch.setattr(qt.QFileDialog, dialog, staticmethod(lambda *arguments: next(remaining)))
 
 
-def test_a_soft_label_is_saved_where_the_user_says(preview, ct, sample_label, tmp_path, monkeypatch):
+def test_save_button_writes_soft_label(preview, ct, sample_label, tmp_path, monkeypatch):
     answer(monkeypatch, "getSaveFileName", str(tmp_path / "soft.nii.gz"))
     preview.ui.saveButton.click()
     written = sitk.ReadImage(str(tmp_path / "soft.nii.gz"))
@@ -305,7 +309,7 @@ def test_a_soft_label_is_saved_where_the_user_says(preview, ct, sample_label, tm
     assert str(tmp_path / "soft.nii.gz") in preview.ui.fileMessage.text
 
 
-def test_a_dialog_that_is_cancelled_saves_nothing(preview, monkeypatch):
+def test_cancelled_file_dialog_writes_nothing(preview, monkeypatch):
     answer(monkeypatch, "getSaveFileName", "")
     answer(monkeypatch, "getExistingDirectory", "")
     preview.ui.saveButton.click()
@@ -313,7 +317,7 @@ def test_a_dialog_that_is_cancelled_saves_nothing(preview, monkeypatch):
     assert not preview.ui.fileMessage.text
 
 
-def test_a_place_that_cannot_be_written_to_is_told(preview, tmp_path, monkeypatch):
+def test_save_to_unwritable_path_shows_message(preview, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     answer(monkeypatch, "getSaveFileName", str(tmp_path / "file" / "soft.nii.gz"))
     preview.ui.saveButton.click()
@@ -332,7 +336,7 @@ def out(tmp_path):
     return folder
 
 
-def test_a_folder_is_softened_label_by_label_beside_slicer(panel, dataset, out, wait, monkeypatch):
+def test_folder_button_writes_soft_label_of_each_case(panel, dataset, out, wait, monkeypatch):
     answer(monkeypatch, "getExistingDirectory", str(dataset), str(out))
     panel.ui.folderButton.click()
     assert panel.ui.folderButton.text == "Cancel"
@@ -350,7 +354,7 @@ def test_a_folder_is_softened_label_by_label_beside_slicer(panel, dataset, out, 
     assert not panel.ui.progressBar.visible
 
 
-def test_bad_labels_of_a_folder_are_listed_and_the_others_are_softened(panel, dataset, out, wait, monkeypatch):
+def test_folder_with_invalid_labels_lists_them_and_writes_the_others(panel, dataset, out, wait, monkeypatch):
     (dataset / "labelsTr" / "b.nii.gz").write_bytes(b"no image")
     (dataset / "labelsTr" / "c.nii.gz").unlink()
     answer(monkeypatch, "getExistingDirectory", str(dataset), str(out))
@@ -364,7 +368,7 @@ def test_bad_labels_of_a_folder_are_listed_and_the_others_are_softened(panel, da
     assert sorted(path.name for path in out.iterdir()) == ["a.nii.gz", "d.nii.gz"]
 
 
-def test_cancelled_it_leaves_whole_files_only(panel, dataset, out, wait, monkeypatch):
+def test_cancelled_folder_keeps_complete_files_only(panel, dataset, out, wait, monkeypatch):
     answer(monkeypatch, "getExistingDirectory", str(dataset), str(out))
     panel.ui.folderButton.click()
     wait(lambda: len(panel.logic.folder.written) >= 1)
@@ -377,23 +381,23 @@ def test_cancelled_it_leaves_whole_files_only(panel, dataset, out, wait, monkeyp
     assert f"{len(panel.logic.folder.written)} of 4" in panel.ui.fileMessage.text
 
 
-def test_files_that_are_there_are_never_replaced(panel, dataset, out, monkeypatch):
+def test_folder_with_existing_file_is_rejected(panel, dataset, out, monkeypatch):
     (out / "c.nii.gz").write_text("precious")
     answer(monkeypatch, "getExistingDirectory", str(dataset), str(out))
     panel.ui.folderButton.click()
-    assert "there already" in panel.ui.fileMessage.text
+    assert "already exists" in panel.ui.fileMessage.text
     assert not panel.logic.folder.isRunning()
     assert [path.name for path in out.iterdir()] == ["c.nii.gz"]
 
 
-def test_a_folder_without_dataset_json_is_told(panel, out, monkeypatch):
+def test_folder_without_dataset_json_shows_message(panel, out, monkeypatch):
     answer(monkeypatch, "getExistingDirectory", str(out), str(out))
     panel.ui.folderButton.click()
     assert "dataset.json" in panel.ui.fileMessage.text
     assert panel.ui.folderButton.text != "Cancel"
 
 
-def test_a_child_that_dies_is_told(panel, dataset, out, wait, monkeypatch, tmp_path):
+def test_crashed_child_shows_message(panel, dataset, out, wait, monkeypatch, tmp_path):
     from SpleenSmoothSegPanels.border import softlabelfolder
 
     script = tmp_path / "dies.py"
@@ -402,14 +406,14 @@ def test_a_child_that_dies_is_told(panel, dataset, out, wait, monkeypatch, tmp_p
     answer(monkeypatch, "getExistingDirectory", str(dataset), str(out))
     panel.ui.folderButton.click()
     wait(lambda: not panel.logic.folder.isRunning())
-    assert "too early" in panel.ui.fileMessage.text
+    assert "stopped unexpectedly" in panel.ui.fileMessage.text
     assert not list(out.iterdir())
 
 
 # The whole module
 
 
-def test_the_state_survives_saving_and_loading_the_scene(module, spleen, ct, wait, tmp_path):
+def test_settings_are_restored_from_saved_scene(module, spleen, ct, wait, tmp_path):
     panel = module()
     panel.ui.kernelSelector.setCurrentIndex(4)
     panel.ui.widthSlider.setValue(6.5)
@@ -432,7 +436,7 @@ def test_the_state_survives_saving_and_loading_the_scene(module, spleen, ct, wai
     assert ui.ctSelector.currentNode().GetName() == ct.GetName()
 
 
-def test_closing_the_scene_while_previewing_is_safe(module, spleen, wait):
+def test_closing_scene_removes_preview(module, spleen, wait):
     panel = module()
     panel.ui.previewButton.click()
     wait(lambda: overlay() is not None)
@@ -442,7 +446,7 @@ def test_closing_the_scene_while_previewing_is_safe(module, spleen, wait):
     assert {volume for volume, _ in foregrounds()} == {None}
 
 
-def test_another_module_takes_the_preview_away(module, spleen, wait):
+def test_selecting_another_module_removes_preview(module, spleen, wait):
     panel = module()
     slicer.util.selectModule("SpleenSmoothSeg")
     panel.ui.previewButton.click()
@@ -451,10 +455,10 @@ def test_another_module_takes_the_preview_away(module, spleen, wait):
     wait(lambda: overlay() is None)
 
 
-# What every control has
+# Controls and parameters
 
 
-def test_every_control_has_a_tooltip_and_a_place_in_the_tab_order(panel):
+def test_every_control_has_tooltip_and_tab_stop(panel):
     from xml.etree import ElementTree
 
     tree = ElementTree.parse(UI)
@@ -465,8 +469,8 @@ def test_every_control_has_a_tooltip_and_a_place_in_the_tab_order(panel):
     assert order == [w.get("name") for w in controls]
 
 
-def test_what_the_panel_keeps_is_plain_text_in_the_scene(preview):
+def test_parameters_are_stored_as_text(preview):
     node = preview.parameters.parameterNode
-    kept = {name: node.GetParameter(name) for name in node.GetParameterNames()}
-    assert kept["borderKernel"] == "gaussian" and kept["borderWidth"] == "1.5"
-    assert json.dumps(kept)
+    stored = {name: node.GetParameter(name) for name in node.GetParameterNames()}
+    assert stored["borderKernel"] == "gaussian" and stored["borderWidth"] == "1.5"
+    assert json.dumps(stored)
