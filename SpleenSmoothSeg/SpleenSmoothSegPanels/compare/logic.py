@@ -1,8 +1,7 @@
-"""How a segment differs from a reference: in numbers, over the height of the organ, and on its surface."""
+"""Comparison of a segment with a reference: measures, errors by height, and surface distances."""
 
 import csv
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import slicer
@@ -14,55 +13,44 @@ from SpleenSmoothSegLib.errors import UserError
 
 from ..shared.packages import forComparing
 from ..shared.widgets import Label
-from .measures import Measure, measures
-from .notes import notesOn, shareLattice
+from .result import Result, formatted, isSameLattice, measures, remarksOn
 from .scene import CompareScene
-from .surface import signedDistances, surface
+from .surface import signedDistances, smoothSurface
 
 ERRORS_BY_HEIGHT = "height_mm", "relative_height", "false_negative_ml", "false_positive_ml"
 
 
-@dataclass(frozen=True)
-class Result:
-    """Names of the two labels, each measure with its value (None: not computed), and what is to be said about them."""
-
-    segment: str
-    reference: str
-    values: list[tuple[Measure, float | None]]
-    notes: str
-
-
 class CompareLogic(VTKObservationMixin):
-    """Compares the two labels that were chosen, and keeps what it finds in the scene.
+    """Compares the two chosen labels, and stores the result in the scene.
 
     Args:
-        packages: what of Python the distances between surfaces need; the ``Packages`` of this module without it.
+        packages: the ``Packages`` for surface distances; by default those of this module.
     """
 
     def __init__(self, packages=None):
         super().__init__()
-        self.onChanged = lambda: None  # called when what was chosen is no longer what was compared
+        self.onChanged = lambda: None  # called when a chosen label has changed since the comparison
         self._packages = packages or forComparing()
         self._scene = CompareScene()
         self._labels = Label(), Label()
-        self._voxelsOf = {}  # by volume node, when its voxels were written
+        self._voxelTimes = {}  # by volume node: modified time of its voxels
 
     def choose(self, segment: Label, reference: Label) -> None:
-        """Take what is judged and what it is compared with."""
-        self._labels, self._voxelsOf = (segment, reference), {}
+        """Set the labels to compare."""
+        self._labels, self._voxelTimes = (segment, reference), {}
         self.removeObservers()
         for node in {label.node for label in self._labels} - {None}:
-            self._watch(node)
+            self._observe(node)
 
     def obstacle(self) -> str:
-        """Why the labels that are chosen cannot be compared, in a sentence; "" if they can."""
+        """Why the chosen labels cannot be compared; "" if they can."""
         for label in self._labels:
             if label.isInScene() and not label.exists():
                 return _('"{name}" has no segment; choose another segmentation.').format(name=label.node.GetName())
         if not all(label.exists() for label in self._labels):
-            return _("Choose a segment, and the reference to compare it with.")
+            return _("Choose a segment and a reference.")
         if self._labels[0] == self._labels[1]:
-            return _("This compares a segment with itself; choose another segment or reference.")
+            return _("Segment and reference are the same; choose another segment or reference.")
         return ""
 
     # Comparing
@@ -71,11 +59,11 @@ class CompareLogic(VTKObservationMixin):
         return self._packages.missing()
 
     def installPackages(self) -> None:
-        """Ask the user and install what the distances between surfaces need; raises UserError where it is not there."""
+        """Install the packages for surface distances if the user agrees; raises UserError if still missing."""
         self._packages.ensure()
 
     def compare(self) -> None:
-        """Compute all that can be computed; raises UserError, and then the scene is as it was."""
+        """Compare the chosen labels; raises UserError, and then leaves the scene unchanged."""
         from SpleenSmoothSegLib.metrics.surface import compare_masks, errors_by_height
 
         if obstacle := self.obstacle():
@@ -84,41 +72,41 @@ class CompareLogic(VTKObservationMixin):
         mask, label = segment.image(), reference.image()
         comparison = compare_masks(mask, label)
         errors = errors_by_height(mask, label)
-        measured = surface(mask)
-        distances = signedDistances(measured, surface(label))
+        remarks = remarksOn(comparison, errors, isSameLattice(mask, label))
+        surface = smoothSurface(mask)
+        distances = signedDistances(surface, smoothSurface(label))
 
-        values = [(measure, getattr(comparison, measure.key)) for measure in measures()]
-        notes = notesOn(comparison, errors, values, shareLattice(mask, label))
         self._scene.keepErrors(errors.height_mm, errors.false_negative_ml, errors.false_positive_ml)
         self._scene.keepSurface(
             _("Distance of {segment} to {reference}").format(segment=segment.name, reference=reference.name),
-            measured,
+            surface,
             distances,
             segment.node.GetParentTransformNode(),
         )
-        rows = [(measure.title, math.nan if value is None else value) for measure, value in values]
-        self._scene.keepNumbers(self._labels, rows, notes)
+        values = [(measure.title, getattr(comparison, measure.key)) for measure in measures()]
+        rows = [(title, math.nan if value is None else value) for title, value in values]
+        self._scene.keepNumbers(self._labels, rows, remarks)
 
     def result(self) -> Result | None:
-        """What was found of the chosen labels; None where nothing was, they have changed since, or it is deleted."""
+        """The result for the chosen labels; None if not compared, changed since then, or deleted."""
         if self.obstacle() or self._scene.errors() is None:
             return None
-        found = self._scene.numbersOf(self._labels)
-        if found is None or len(found[0]) != len(measures()):  # another version of this module may have written it
+        kept = self._scene.numbersOf(self._labels)
+        if kept is None or len(kept[0]) != len(measures()):  # in a scene saved by another version of this module
             return None
-        numbers, notes = found
+        numbers, remarks = kept
         values = [None if math.isnan(number) else number for number in numbers]
         names = [label.name for label in self._labels]
-        return Result(*names, list(zip(measures(), values, strict=True)), notes)
+        return Result(*names, list(zip(measures(), values, strict=True)), remarks)
 
     def isOutdated(self) -> bool:
-        """Whether these labels were compared, and have changed since."""
+        """Whether the chosen labels have changed since they were compared."""
         return not self.obstacle() and self._scene.isOutdated(self._labels)
 
-    # What is shown
+    # Views
 
     def showSurface(self, isShown: bool) -> None:
-        """Show the colored surface in 3D in place of the two segments, or these again."""
+        """Show the colored surface in 3D instead of the surfaces of both segments, or restore these."""
         self._scene.showSurface(isShown)
 
     def hasSurface(self) -> bool:
@@ -128,47 +116,40 @@ class CompareLogic(VTKObservationMixin):
         self._scene.centerOnSurface()
 
     def showChart(self) -> None:
-        """Bring up Slicer's plot view with the errors of each slice."""
+        """Show the errors of each slice in Slicer's plot view."""
         self._scene.showChart()
 
-    # Text
-
-    def asText(self) -> str:
-        """The result as a spreadsheet takes it: a line for each measure, a tab between title and value."""
-        result = self.result()
-        rows = [(_("Segment"), result.segment), (_("Reference"), result.reference)]
-        rows += [(measure.title, _number(value)) for measure, value in result.values]
-        return "\n".join("\t".join(row) for row in rows) + "\n"
+    # Files
 
     def saveCsv(self, path) -> tuple[Path, Path]:
-        """Write the measures to ``path`` and the errors of each slice beside it; returns the paths of both.
+        """Write the measures to ``path``, and the errors of each slice to a second file; returns both paths.
 
-        Both have a header, and name segment and reference in each line, so that files of many cases can be joined.
-        Raises UserError where they cannot be written; then whatever stood there before still does.
+        Each row contains the names of segment and reference, so that files of many cases can be concatenated.
+        Raises UserError if they cannot be written, and then keeps existing files.
         """
         from SpleenSmoothSegLib.io.atomic import atomic_write
 
         path = Path(path)
-        beside = path.with_name(f"{path.stem}_by_height.csv")
+        pathByHeight = path.with_name(f"{path.stem}_by_height.csv")
         result = self.result()
         names = result.segment, result.reference
-        numbers = [(*names, measure.key, _number(value), measure.unit) for measure, value in result.values]
+        numbers = [(*names, measure.key, formatted(value), measure.unit) for measure, value in result.values]
         errors = self._scene.errors()
         top = errors[-1][0] or 1.0
-        slices = [(*names, *map(_number, (height, height / top, *volumes))) for height, *volumes in errors]
-        with atomic_write(path) as aside, atomic_write(beside) as asideToo:
-            _write(aside, ("segment", "reference", "measure", "value", "unit"), numbers)
-            _write(asideToo, ("segment", "reference", *ERRORS_BY_HEIGHT), slices)
-        return path, beside
+        slices = [(*names, *map(formatted, (height, height / top, *volumes))) for height, *volumes in errors]
+        with atomic_write(path) as temporary, atomic_write(pathByHeight) as temporaryByHeight:
+            _write(temporary, ("segment", "reference", "measure", "value", "unit"), numbers)
+            _write(temporaryByHeight, ("segment", "reference", *ERRORS_BY_HEIGHT), slices)
+        return path, pathByHeight
 
-    # Changes
+    # Changes of the labels
 
-    def _watch(self, node) -> None:
+    def _observe(self, node) -> None:
         if node.IsA("vtkMRMLSegmentationNode"):
             self.addObserver(node, slicer.vtkSegmentation.SourceRepresentationModified, self._onVoxels)
             self.addObserver(node, slicer.vtkSegmentation.SegmentRemoved, self._onVoxels)
         else:
-            self._voxelsOf[node] = _modifiedTime(node)
+            self._voxelTimes[node] = _voxelTime(node)
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._onVolume)
         self.addObserver(node, slicer.vtkMRMLTransformableNode.TransformModifiedEvent, self._onTransform)
 
@@ -177,26 +158,22 @@ class CompareLogic(VTKObservationMixin):
         self.onChanged()
 
     def _onVolume(self, node, event) -> None:
-        """Its voxels are others, or only its name or its file."""
-        if _modifiedTime(node) != self._voxelsOf[node]:
-            self._voxelsOf[node] = _modifiedTime(node)
+        """Ignores changes of other properties than the voxels, such as the name."""
+        if _voxelTime(node) != self._voxelTimes[node]:
+            self._voxelTimes[node] = _voxelTime(node)
             self._onVoxels(node, event)
 
     def _onTransform(self, node, event) -> None:
-        """Two that are moved as one differ as before."""
+        """Ignores a transform that moves both labels."""
         parents = {label.node and label.node.GetParentTransformNode() for label in self._labels}
         if len(parents) > 1:
             self._onVoxels(node, event)
 
 
-def _modifiedTime(volumeNode) -> int:
-    """When voxels were written last; 0 without any."""
+def _voxelTime(volumeNode) -> int:
+    """The modified time of the voxels; 0 without any."""
     voxels = volumeNode.GetImageData()
     return voxels.GetMTime() if voxels else 0
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.6g}"
 
 
 def _write(path: Path, header, rows) -> None:

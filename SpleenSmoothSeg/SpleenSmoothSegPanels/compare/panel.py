@@ -1,4 +1,4 @@
-"""The part of the module in which a person compares two segments."""
+"""The Compare section of the panel."""
 
 import logging
 import re
@@ -12,10 +12,10 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.util import VTKObservationMixin
 
-from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.errors import UserError, explain
 
 from ..shared.widgets import LabelChoice
-from .measures import measures
+from .result import Result, measures
 
 
 @parameterNodeWrapper
@@ -28,11 +28,11 @@ class CompareParameters:
 
 
 class ComparePanel(VTKObservationMixin):
-    """Lets a person choose two labels, and shows what `CompareLogic` finds.
+    """Selects two labels, and shows the result of `CompareLogic`.
 
     Args:
         widget: the widget of Compare.ui.
-        logic: does the work.
+        logic: a `CompareLogic`.
     """
 
     def __init__(self, widget, logic):
@@ -41,8 +41,8 @@ class ComparePanel(VTKObservationMixin):
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         self.parameters = None
         self._guiTag = None
-        self._shown = None  # what was chosen when the panel was brought up to date
-        self._wasAsked = False  # whether packages may be installed
+        self._shown = None  # the settings of the last update
+        self._wasAsked = False  # whether to install packages
         self._segment = LabelChoice(ui.segmentSelector, "compareSegment")
         self._reference = LabelChoice(ui.referenceSegmentSelector, "compareReference")
         self._fillTitles()
@@ -56,7 +56,7 @@ class ComparePanel(VTKObservationMixin):
         self._show()
 
     def setModuleNode(self, node) -> None:
-        """Keep what the user chooses in the module's node; None before the scene is closed."""
+        """Store the settings in this parameter node; None before the scene is closed."""
         if self.parameters is not None:
             self.parameters.disconnectGui(self._guiTag)
             self.removeObservers()
@@ -72,19 +72,19 @@ class ComparePanel(VTKObservationMixin):
         self._show()
 
     def exit(self) -> None:
-        """The colored surface stays, as other models do."""
+        """The colored surface stays visible, as other models do."""
 
     def cleanup(self) -> None:
         self.setModuleNode(None)
 
-    # Choices
+    # Settings
 
     def _onParameters(self, _caller, _event) -> None:
-        if not slicer.mrmlScene.IsImporting():  # else the nodes that it refers to may come after the module's node
+        if not slicer.mrmlScene.IsImporting():  # the labels may be loaded after the parameter node
             self._choose()
 
     def _choose(self) -> None:
-        """Bring the panel up to date, if the user chose anything: other panels' parameters are in the same node."""
+        """Update the panel if its own settings changed: the node also contains those of other panels."""
         self._segment.update()
         self._reference.update()
         isWanted = self.parameters is not None and self.parameters.compareShowSurface
@@ -103,29 +103,29 @@ class ComparePanel(VTKObservationMixin):
     # Comparing
 
     def _onCompare(self) -> None:
-        isNew, trouble = self.logic.result() is None and not self.logic.isOutdated(), ""
-        self.ui.compareButton.enabled = False  # a second click gets through while packages are installed
+        isNew, problem = self.logic.result() is None and not self.logic.isOutdated(), ""
+        self.ui.compareButton.enabled = False  # the user can click while packages are installed
         if not self._wasAsked and self.logic.missingPackages():
             self._wasAsked = True
-            trouble = _attempt(self.logic.installPackages, isWaitedFor=False)
-        self._compare(trouble)
+            problem = _problemOf(self.logic.installPackages, showsWaitCursor=False)
+        self._compare(problem)
         if isNew and self.logic.result():
             self.logic.showChart()
             self.logic.centerOnSurface()
 
     def _onInstall(self) -> None:
         self.ui.installButton.enabled = False
-        self._compare(_attempt(self.logic.installPackages, isWaitedFor=False))
+        self._compare(_problemOf(self.logic.installPackages, showsWaitCursor=False))
 
-    def _compare(self, trouble: str) -> None:
-        trouble = _attempt(self.logic.compare) or trouble
+    def _compare(self, problem: str) -> None:
+        problem = _problemOf(self.logic.compare) or problem
         self._show()
-        if trouble:
-            self._say(trouble)
+        if problem:
+            self._showMessage(problem)
 
     def _onCopy(self) -> None:
-        qt.QApplication.clipboard().setText(self.logic.asText())
-        self._say(_("Copied."))
+        qt.QApplication.clipboard().setText(self.logic.result().asText())
+        self._showMessage(_("Copied."))
 
     def _onSave(self) -> None:
         result = self.logic.result()
@@ -135,10 +135,10 @@ class ComparePanel(VTKObservationMixin):
         )
         if path:
             written = []
-            trouble = _attempt(lambda: written.extend(self.logic.saveCsv(path)))
-            self._say(trouble or _("Written: {files}").format(files=", ".join(f'"{file}"' for file in written)))
+            problem = _problemOf(lambda: written.extend(self.logic.saveCsv(path)))
+            self._showMessage(problem or _("Saved {files}.").format(files=", ".join(f'"{file}"' for file in written)))
 
-    # What is shown
+    # Result
 
     def _show(self) -> None:
         ui, obstacle = self.ui, self.logic.obstacle()
@@ -150,8 +150,8 @@ class ComparePanel(VTKObservationMixin):
         self.logic.showSurface(result is not None and isChosen and self.parameters.compareShowSurface)
         if result is not None:
             self._fill(result)
-        outdated = _("A label has changed since it was compared; click Compare again.")
-        self._say(obstacle or (outdated if self.logic.isOutdated() else ""))
+        outdated = _("A label has changed since the comparison; click Compare again.")
+        self._showMessage(obstacle or (outdated if self.logic.isOutdated() else ""))
 
     def _fillTitles(self) -> None:
         table = self.ui.resultTable
@@ -159,37 +159,34 @@ class ComparePanel(VTKObservationMixin):
         for row, measure in enumerate(measures()):
             for column, text in enumerate((measure.title, "")):
                 item = qt.QTableWidgetItem(text)
-                item.setToolTip(measure.meaning)
+                item.setToolTip(measure.definition)
                 table.setItem(row, column, item)
         table.resizeColumnToContents(0)
 
-    def _fill(self, result) -> None:
+    def _fill(self, result: Result) -> None:
         for row, (measure, value) in enumerate(result.values):
             self.ui.resultTable.item(row, 1).setText(measure.text(value))
-        self.ui.namesLabel.text = _("{segment} against {reference}").format(
+        self.ui.namesLabel.text = _("{segment} compared with {reference}").format(
             segment=result.segment, reference=result.reference
         )
-        self.ui.notesLabel.text = result.notes
-        self.ui.notesLabel.visible = bool(result.notes)
-        isMissing = any(measure.isOfSurface and value is None for measure, value in result.values)
+        self.ui.remarksLabel.text = result.remarks
+        self.ui.remarksLabel.visible = bool(result.remarks)
+        isMissing = any(measure.needsPackage and value is None for measure, value in result.values)
         self.ui.installButton.visible = self.ui.installButton.enabled = isMissing
         self.ui.surfaceCheckBox.enabled = self.logic.hasSurface()
 
-    def _say(self, sentence: str) -> None:
-        self.ui.messageLabel.text = sentence
-        self.ui.messageLabel.visible = bool(sentence)
+    def _showMessage(self, message: str) -> None:
+        self.ui.messageLabel.text = message
+        self.ui.messageLabel.visible = bool(message)
 
 
-def _attempt(step, isWaitedFor: bool = True) -> str:
-    """Do it, with a wait cursor unless it asks the user something; returns what went wrong, in a sentence."""
+def _problemOf(step, showsWaitCursor: bool = True) -> str:
+    """Run the step; returns the error message, "" without an error."""
     try:
-        with slicer.util.WaitCursor(isWaitedFor):
+        with slicer.util.WaitCursor(showsWaitCursor):
             step()
-    except UserError as error:
-        return str(error)
-    except MemoryError:
-        return _("The memory is not enough for these labels; close other data first.")
-    except Exception:
-        logging.exception("Compare")
-        return _("Unexpected error; your data is as it was, see the Python console.")
+    except Exception as error:
+        if not isinstance(error, UserError):
+            logging.exception("Comparison failed")
+        return explain(error)
     return ""

@@ -1,14 +1,14 @@
-"""The surfaces of two labels, and how far one lies from the other."""
+"""Surfaces of labels, and signed distances between them."""
 
 import numpy as np
 import vtk
 from vtk.util.numpy_support import vtk_to_numpy
 
-SMOOTHING = 0.5  # what Segment Editor takes, from 0 to 1
+SMOOTHING = 0.5  # 0 to 1; the default of Segment Editor
 
 
-def surface(label) -> vtk.vtkPolyData:
-    """The surface of a ``sitk.Image`` in world RAS, without the steps of its voxels: as Segment Editor shows it."""
+def smoothSurface(label) -> vtk.vtkPolyData:
+    """The surface of a ``sitk.Image`` in world RAS, smoothed as in Segment Editor."""
     from SpleenSmoothSegLib.mrml import surfaceOf
 
     smooth = vtk.vtkWindowedSincPolyDataFilter()
@@ -18,27 +18,27 @@ def surface(label) -> vtk.vtkPolyData:
     smooth.BoundarySmoothingOff()
     smooth.NonManifoldSmoothingOn()
     smooth.NormalizeCoordinatesOn()
-    return _turnedOut(smooth)
+    return _withOutwardNormals(smooth)
 
 
-def signedDistances(measured: vtk.vtkPolyData, reference: vtk.vtkPolyData) -> np.ndarray:
-    """Distance in mm of each point of one surface to the nearest point of the other; below 0 within the other."""
+def signedDistances(surface: vtk.vtkPolyData, reference: vtk.vtkPolyData) -> np.ndarray:
+    """Distance (mm) of each point of ``surface`` to the nearest point of ``reference``; negative inside of it."""
     toReference, distances = vtk.vtkImplicitPolyDataDistance(), vtk.vtkDoubleArray()
     toReference.SetInput(reference)
-    toReference.FunctionValue(measured.GetPoints().GetData(), distances)
+    toReference.FunctionValue(surface.GetPoints().GetData(), distances)
     return vtk_to_numpy(distances)
 
 
-def moved(measured: vtk.vtkPolyData, transform: vtk.vtkAbstractTransform) -> vtk.vtkPolyData:
-    """A copy of the surface in other coordinates."""
-    placed = vtk.vtkTransformPolyDataFilter()
-    placed.SetTransform(transform)
-    placed.SetInputData(measured)
-    return _turnedOut(placed)
+def transformed(surface: vtk.vtkPolyData, transform: vtk.vtkAbstractTransform) -> vtk.vtkPolyData:
+    """A transformed copy of the surface."""
+    apply = vtk.vtkTransformPolyDataFilter()
+    apply.SetTransform(transform)
+    apply.SetInputData(surface)
+    return _withOutwardNormals(apply)
 
 
-def _turnedOut(source: vtk.vtkPolyDataAlgorithm) -> vtk.vtkPolyData:
-    """What ``source`` makes, with normals that point out: grids and transforms that mirror turn it inside out."""
+def _withOutwardNormals(source: vtk.vtkPolyDataAlgorithm) -> vtk.vtkPolyData:
+    """The output of ``source``, with normals that point outward: mirrored grids and transforms reverse them."""
     normals = vtk.vtkPolyDataNormals()
     normals.SetInputConnection(source.GetOutputPort())
     normals.SplittingOff()

@@ -1,4 +1,4 @@
-"""Two labels in a real scene: their measures, the errors by height, the colored surface, and what a file keeps."""
+"""CompareLogic in a real scene: measures, errors by height, colored surface, files, and saved scenes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def logic(slicer_app):
 
 @pytest.fixture
 def labels(slicer_app):
-    """Makes ``Label`` objects of SimpleITK images."""
+    """Creates ``Label`` objects from SimpleITK images."""
     import slicer
 
     from SpleenSmoothSegLib.mrml import addSpleenSegment
@@ -65,9 +65,9 @@ def ball(radius: float, spacing=(1.0, 1.0, 1.0), **grid) -> sitk.Image:
 
 
 def moved(label: sitk.Image, voxels) -> sitk.Image:
-    """The label shifted by whole voxels (column, row, slice) on its grid, and cut off at its end."""
-    there = np.pad(sitk.GetArrayFromImage(label), 5)
-    image = sitk.GetImageFromArray(np.roll(there, voxels[::-1], (0, 1, 2))[5:-5, 5:-5, 5:-5])
+    """The label shifted by whole voxels (column, row, slice) on its grid, and cropped to it."""
+    padded = np.pad(sitk.GetArrayFromImage(label), 5)
+    image = sitk.GetImageFromArray(np.roll(padded, voxels[::-1], (0, 1, 2))[5:-5, 5:-5, 5:-5])
     image.CopyInformation(label)
     return image
 
@@ -82,8 +82,8 @@ def values(logic) -> dict:
     return {measure.key: value for measure, value in logic.result().values}
 
 
-def ours(nodeClass: str):
-    """The node of that class that the comparison made, or None."""
+def comparison_node(nodeClass: str):
+    """The node of that class that the comparison created; None if there is none."""
     import slicer
 
     nodes = [
@@ -95,84 +95,84 @@ def ours(nodeClass: str):
 def distances() -> np.ndarray:
     import slicer
 
-    return slicer.util.arrayFromModelPointData(ours("vtkMRMLModelNode"), "Signed distance (mm)")
+    return slicer.util.arrayFromModelPointData(comparison_node("vtkMRMLModelNode"), "Signed distance (mm)")
 
 
 def middle_of_surface() -> np.ndarray:
     bounds = np.zeros(6)
-    ours("vtkMRMLModelNode").GetRASBounds(bounds)
+    comparison_node("vtkMRMLModelNode").GetRASBounds(bounds)
     return bounds.reshape(3, 2).mean(axis=1)
 
 
 # --- measures
 
 
-def test_a_cube_that_is_moved_by_a_quarter_of_its_side_has_the_known_measures(logic, labels):
+def test_cube_shifted_by_quarter_has_known_measures(logic, labels):
     segment, reference = box((-10, -10, -10), (10, 10, 10)), box((-5, -10, -10), (15, 10, 10))
 
-    found = compared(logic, labels.segment(segment), labels.segment(reference))
+    measured = compared(logic, labels.segment(segment), labels.segment(reference))
 
-    assert found["dice"] == found["precision"] == found["recall"] == pytest.approx(0.75)
-    assert found["volume_ml"] == found["label_volume_ml"] == pytest.approx(8)
-    assert found["volume_difference_ml"] == found["volume_difference_percent"] == pytest.approx(0)
-    assert found["hd95_mm"] == pytest.approx(5)
+    assert measured["dice"] == measured["precision"] == measured["recall"] == pytest.approx(0.75)
+    assert measured["volume_ml"] == measured["label_volume_ml"] == pytest.approx(8)
+    assert measured["volume_difference_ml"] == measured["volume_difference_percent"] == pytest.approx(0)
+    assert measured["hd95_mm"] == pytest.approx(5)
 
 
-def test_a_label_that_was_eroded_is_precise_and_misses_its_rim(logic, labels, sample_label):
+def test_eroded_label_has_precision_1_and_lower_recall(logic, labels, sample_label):
     eroded = sitk.BinaryErode(sample_label, (1, 1, 0))
     sizes = [int(sitk.GetArrayViewFromImage(image).sum()) for image in (eroded, sample_label)]
 
-    found = compared(logic, labels.segment(eroded), labels.segment(sample_label))
+    measured = compared(logic, labels.segment(eroded), labels.segment(sample_label))
 
-    assert found["precision"] == 1
-    assert found["recall"] == pytest.approx(sizes[0] / sizes[1])
-    assert found["dice"] == pytest.approx(2 * sizes[0] / sum(sizes))
-    assert found["volume_difference_percent"] == pytest.approx(100 * (sizes[0] / sizes[1] - 1))
-    assert 3 <= found["hd95_mm"] < 4.3  # a voxel, straight or across
+    assert measured["precision"] == 1
+    assert measured["recall"] == pytest.approx(sizes[0] / sizes[1])
+    assert measured["dice"] == pytest.approx(2 * sizes[0] / sum(sizes))
+    assert measured["volume_difference_percent"] == pytest.approx(100 * (sizes[0] / sizes[1] - 1))
+    assert 3 <= measured["hd95_mm"] < 4.3  # one voxel, along an axis or diagonally
     assert distances().mean() < -1
 
 
-def test_the_same_voxels_twice_are_equal_in_every_measure(logic, labels, sample_label):
-    found = compared(logic, labels.segment(sample_label, "A"), labels.segment(sample_label, "B"))
+def test_equal_labels_have_best_value_of_every_measure(logic, labels, sample_label):
+    measured = compared(logic, labels.segment(sample_label, "A"), labels.segment(sample_label, "B"))
 
-    assert [found[key] for key in ("dice", "precision", "recall", "surface_dice_1mm", "hd95_mm", "assd_mm")] == [
+    assert [measured[key] for key in ("dice", "precision", "recall", "surface_dice_1mm", "hd95_mm", "assd_mm")] == [
         *[1] * 4,
         *[0] * 2,
     ]
     assert np.abs(distances()).max() < 1e-5
-    assert logic.result().notes == ""
+    assert logic.result().remarks == ""
 
 
 @pytest.mark.parametrize("kinds", [("segment", "labelmap"), ("labelmap", "segment"), ("labelmap", "labelmap")])
-def test_a_labelmap_volume_is_as_good_as_a_segment(logic, labels, sample_label, kinds):
+def test_labelmap_volume_gives_same_measures_as_segment(logic, labels, sample_label, kinds):
     images = moved(sample_label, (1, -1, 2)), sample_label
     expected = compared(logic, *[labels.segment(image) for image in images])
 
-    found = compared(logic, *[getattr(labels, kind)(image) for kind, image in zip(kinds, images, strict=True)])
+    measured = compared(logic, *[getattr(labels, kind)(image) for kind, image in zip(kinds, images, strict=True)])
 
-    assert found == pytest.approx(expected)
+    assert measured == pytest.approx(expected)
 
 
-def test_every_value_but_zero_of_a_labelmap_counts(logic, labels):
+def test_nonzero_labelmap_values_are_foreground(logic, labels):
     cube = box((-10, -10, -10), (10, 10, 10))
     assert compared(logic, labels.labelmap(cube, value=7), labels.segment(cube))["dice"] == 1
 
 
-def test_labels_on_different_voxels_are_compared_where_they_lie_and_it_is_said(logic, labels):
+def test_labels_on_different_grids_are_compared_in_world_coordinates_with_remark(logic, labels):
     spheres = ball(25), ball(25, (1.7, 1.3, 2.9), direction=turned(10, -15, 20))
 
-    found = compared(logic, *[labels.segment(sphere) for sphere in spheres])
+    measured = compared(logic, *[labels.segment(sphere) for sphere in spheres])
 
-    assert found["dice"] > 0.97
-    assert "different voxels" in logic.result().notes
+    assert measured["dice"] > 0.97
+    assert "grids differ" in logic.result().remarks
 
 
-def test_a_part_of_the_same_voxels_is_not_called_different(logic, labels, sample_label):
+def test_cropped_label_on_same_lattice_has_no_remark(logic, labels, sample_label):
     compared(logic, labels.labelmap(moved(sample_label, (0, 0, 1))), labels.segment(sample_label))
-    assert "different voxels" not in logic.result().notes
+    assert "grids differ" not in logic.result().remarks
 
 
-def test_transforms_move_what_is_compared(logic, labels, sample_label):
+def test_transforms_are_applied(logic, labels, sample_label):
     import slicer
 
     segment, reference = labels.segment(sample_label), labels.labelmap(sample_label)
@@ -188,32 +188,32 @@ def test_transforms_move_what_is_compared(logic, labels, sample_label):
 # --- errors by height
 
 
-def test_the_chart_shows_the_errors_of_each_slice_from_bottom_to_top(logic, labels):
+def test_chart_shows_errors_per_slice_from_bottom_to_top(logic, labels):
     reference, segment = box((-10, -10, -20), (10, 10, 20)), box((-10, -10, -10), (10, 10, 20))
 
     compared(logic, labels.segment(segment), labels.segment(reference))
 
-    drawn = curves(ours("vtkMRMLPlotChartNode"))
+    drawn = curves(comparison_node("vtkMRMLPlotChartNode"))
     missing, extra = drawn["False negatives"], drawn["False positives"]
     assert missing[0] == extra[0] == pytest.approx(list(range(40)))
     assert missing[1] == pytest.approx([0.4] * 10 + [0] * 30)  # 20 x 20 x 1 mm
     assert extra[1] == pytest.approx([0] * 40)
-    assert "100 % of the errors lie in or beyond the lowest and the highest quarter" in logic.result().notes
+    assert "100 % of the errors are in or beyond the lowest and highest quarters" in logic.result().remarks
 
 
-def test_what_lies_beyond_the_reference_is_told_in_words(logic, labels):
+def test_volume_beyond_reference_is_in_remarks(logic, labels):
     reference, segment = box((-10, -10, -20), (10, 10, 20)), box((-10, -10, -22), (10, 10, 25))
 
     compared(logic, labels.segment(segment), labels.segment(reference))
 
-    assert "0.80 mL of the segment lie below and 2.00 mL above" in logic.result().notes
+    assert "0.80 mL of the segment are below and 2.00 mL above" in logic.result().remarks
 
 
 # --- surface
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (2.0, 2.0, 3.0)])
-def test_the_surface_of_a_ball_in_or_around_a_ball_has_their_distance_everywhere(logic, labels, spacing):
+def test_concentric_balls_have_constant_signed_distance(logic, labels, spacing):
     small, large = labels.segment(ball(25, spacing), "Small"), labels.segment(ball(30, spacing), "Large")
 
     compared(logic, large, small)
@@ -224,12 +224,12 @@ def test_the_surface_of_a_ball_in_or_around_a_ball_has_their_distance_everywhere
     assert distances().mean() == pytest.approx(-5, abs=0.1)
 
 
-def test_the_surface_is_colored_symmetrically_about_zero_with_a_legend(logic, labels, sample_label):
+def test_surface_has_symmetric_color_range_and_legend(logic, labels, sample_label):
     compared(logic, labels.segment(moved(sample_label, (0, 0, 2))), labels.segment(sample_label))
 
     import slicer
 
-    model = ours("vtkMRMLModelNode")
+    model = comparison_node("vtkMRMLModelNode")
     display, legend = model.GetDisplayNode(), slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(model)
     low, high = display.GetScalarRange()
     assert high == -low == pytest.approx(np.percentile(np.abs(distances()), 95))
@@ -240,7 +240,7 @@ def test_the_surface_is_colored_symmetrically_about_zero_with_a_legend(logic, la
     assert "mm" in legend.GetTitleText()
 
 
-def test_the_surface_lies_on_the_judged_segment_and_follows_its_transform(logic, labels):
+def test_surface_is_on_segment_and_follows_its_transform(logic, labels):
     import slicer
 
     segment = labels.segment(ellipsoid(center=(20, 10, 5), radii=(12, 12, 12)))
@@ -255,18 +255,18 @@ def test_the_surface_lies_on_the_judged_segment_and_follows_its_transform(logic,
     assert middle_of_surface() == pytest.approx([80, -10, 5], abs=0.7)
 
 
-def test_the_surface_of_a_mirrored_grid_is_lit_from_outside(logic, labels):
+def test_surface_of_mirrored_grid_has_outward_normals(logic, labels):
     import slicer
 
     mirrored = ball(20, direction=(-1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
     compared(logic, labels.labelmap(mirrored), labels.segment(ball(21)))
 
-    model = ours("vtkMRMLModelNode")
+    model = comparison_node("vtkMRMLModelNode")
     points, normals = slicer.util.arrayFromModelPoints(model), slicer.util.arrayFromModelPointData(model, "Normals")
     assert ((points * normals).sum(axis=1) > 0).all()
 
 
-def test_the_surface_takes_the_place_of_the_two_segments_and_gives_it_back(logic, labels):
+def test_show_surface_hides_segments_and_restores_them(logic, labels):
     segment, reference = labels.segment(ball(20)), labels.segment(ball(21))
     displays = [(label.node.GetDisplayNode(), label.segmentId) for label in (segment, reference)]
     displays[1][0].SetSegmentVisibility3D(displays[1][1], False)  # the user hid it
@@ -276,27 +276,27 @@ def test_the_surface_takes_the_place_of_the_two_segments_and_gives_it_back(logic
     assert not any(display.GetSegmentVisibility3D(segmentId) for display, segmentId in displays)
     logic.showSurface(False)
     assert [display.GetSegmentVisibility3D(segmentId) for display, segmentId in displays] == [True, False]
-    assert not ours("vtkMRMLModelNode").GetDisplayNode().GetVisibility()
+    assert not comparison_node("vtkMRMLModelNode").GetDisplayNode().GetVisibility()
 
 
-# --- what comes later
+# --- later changes
 
 
-def test_a_second_comparison_takes_the_place_of_the_first(logic, labels):
+def test_second_comparison_replaces_first(logic, labels):
     import slicer
 
     first, second = labels.segment(ball(20)), labels.segment(ball(25))
     compared(logic, first, second)
     nodes = slicer.mrmlScene.GetNumberOfNodes()
 
-    found = compared(logic, second, first)
+    measured = compared(logic, second, first)
 
     assert slicer.mrmlScene.GetNumberOfNodes() == nodes
-    assert found["volume_difference_ml"] > 0
-    assert ours("vtkMRMLModelNode").GetName() == "Distance of Spleen (Segmentation) to Spleen (Segmentation)"
+    assert measured["volume_difference_ml"] > 0
+    assert comparison_node("vtkMRMLModelNode").GetName() == "Distance of Spleen (Segmentation) to Spleen (Segmentation)"
 
 
-def test_numbers_are_shown_for_the_labels_that_were_compared_only(logic, labels):
+def test_result_is_none_for_other_labels(logic, labels):
     first, second, third = (labels.segment(ball(radius)) for radius in (20, 21, 22))
     compared(logic, first, second)
 
@@ -308,7 +308,7 @@ def test_numbers_are_shown_for_the_labels_that_were_compared_only(logic, labels)
 
 
 def edit(label) -> None:
-    """Take a half of the label away, as a person does."""
+    """Remove half of the label."""
     import slicer
 
     if label.isSegment():
@@ -324,21 +324,21 @@ def edit(label) -> None:
 
 @pytest.mark.parametrize("kind", ["segment", "labelmap"])
 @pytest.mark.parametrize("which", [0, 1])
-def test_numbers_of_a_label_that_was_edited_are_not_shown(logic, labels, kind, which):
+def test_edited_label_outdates_result(logic, labels, kind, which):
     chosen = [getattr(labels, kind)(ball(radius)) for radius in (20, 21)]
     compared(logic, *chosen)
-    heard = []
-    logic.onChanged = lambda: heard.append(logic.result())
+    changes = []
+    logic.onChanged = lambda: changes.append(logic.result())
 
     edit(chosen[which])
 
-    assert heard[-1] is None
+    assert changes[-1] is None
     assert logic.isOutdated()
     assert compared(logic, *chosen)["dice"] < 0.7
     assert not logic.isOutdated()
 
 
-def test_renaming_moving_both_and_showing_change_no_number(logic, labels):
+def test_renaming_or_moving_both_labels_keeps_result(logic, labels):
     import slicer
 
     segment, reference = labels.segment(ball(20)), labels.segment(ball(21))
@@ -357,7 +357,7 @@ def test_renaming_moving_both_and_showing_change_no_number(logic, labels):
     assert logic.result().segment == "Mine (Renamed)"
 
 
-def test_a_label_that_was_moved_alone_has_to_be_compared_again(logic, labels):
+def test_moving_one_label_outdates_result(logic, labels):
     import slicer
 
     segment, reference = labels.segment(ball(20)), labels.segment(ball(21))
@@ -371,24 +371,24 @@ def test_a_label_that_was_moved_alone_has_to_be_compared_again(logic, labels):
 
 
 @pytest.mark.parametrize("nodeClass", ["vtkMRMLTableNode", "vtkMRMLPlotChartNode", "vtkMRMLModelNode"])
-def test_a_result_that_somebody_deleted_is_made_again(logic, labels, nodeClass):
+def test_deleted_node_is_created_again(logic, labels, nodeClass):
     import slicer
 
     chosen = labels.segment(ball(20)), labels.segment(ball(21))
     before = compared(logic, *chosen)
-    slicer.mrmlScene.RemoveNode(ours(nodeClass))
+    slicer.mrmlScene.RemoveNode(comparison_node(nodeClass))
 
     logic.showSurface(True)
     logic.showSurface(False)
     assert compared(logic, *chosen) == before
-    assert ours(nodeClass) is not None
+    assert comparison_node(nodeClass) is not None
 
 
-# --- what cannot be compared
+# --- invalid input
 
 
-def refused(logic, segment, reference) -> str:
-    """The sentence; and nothing is left in the scene."""
+def error_of(logic, segment, reference) -> str:
+    """The error message; also checks that the scene is unchanged."""
     import slicer
 
     nodes = slicer.mrmlScene.GetNumberOfNodes()
@@ -400,20 +400,20 @@ def refused(logic, segment, reference) -> str:
     return str(error.value)
 
 
-def test_nothing_chosen_is_a_sentence(logic, labels):
+def test_compare_without_choice_raises(logic, labels):
     from SpleenSmoothSegPanels.shared.widgets import Label
 
-    assert "Choose a segment" in refused(logic, Label(), labels.segment(ball(20)))
-    assert "Choose a segment" in refused(logic, labels.segment(ball(20)), Label())
+    assert "Choose a segment and a reference" in error_of(logic, Label(), labels.segment(ball(20)))
+    assert "Choose a segment and a reference" in error_of(logic, labels.segment(ball(20)), Label())
 
 
-def test_a_segment_and_itself_are_refused(logic, labels):
+def test_compare_segment_with_itself_raises(logic, labels):
     segment = labels.segment(ball(20))
-    assert "with itself" in refused(logic, segment, segment)
+    assert "are the same" in error_of(logic, segment, segment)
 
 
 @pytest.mark.parametrize("kind", ["segment", "labelmap"])
-def test_an_empty_label_is_named(logic, labels, kind):
+def test_compare_empty_label_raises(logic, labels, kind):
     label = getattr(labels, kind)(ball(20), "Mine")
     if label.isSegment():
         import slicer
@@ -423,47 +423,47 @@ def test_an_empty_label_is_named(logic, labels, kind):
     else:
         label.node.GetImageData().GetPointData().GetScalars().Fill(0)
     for pair in ((label, labels.segment(ball(21))), (labels.segment(ball(21)), label)):
-        assert "empty" in refused(logic, *pair)
+        assert "empty" in error_of(logic, *pair)
 
 
-def test_a_segmentation_without_segments_is_named(logic, labels):
+def test_compare_segmentation_without_segments_raises(logic, labels):
     label = labels.segment(ball(20), "Hollow")
     label.node.GetSegmentation().RemoveAllSegments()
-    assert '"Hollow" has no segment' in refused(logic, label, labels.segment(ball(21)))
+    assert '"Hollow" has no segment' in error_of(logic, label, labels.segment(ball(21)))
 
 
-def test_a_node_that_was_deleted_counts_as_not_chosen(logic, labels):
+def test_compare_deleted_node_raises(logic, labels):
     import slicer
 
     label = labels.segment(ball(20))
     slicer.mrmlScene.RemoveNode(label.node)
-    assert "Choose a segment" in refused(logic, label, labels.segment(ball(21)))
+    assert "Choose a segment and a reference" in error_of(logic, label, labels.segment(ball(21)))
 
 
-def test_a_transform_that_bends_is_refused(logic, labels):
+def test_compare_nonlinear_transform_raises(logic, labels):
     import slicer
 
     label = labels.labelmap(ball(20))
     label.node.SetAndObserveTransformNodeID(add_bending_transform(slicer.mrmlScene).GetID())
-    assert "harden" in refused(logic, label, labels.segment(ball(21)))
+    assert "harden" in error_of(logic, label, labels.segment(ball(21)))
 
 
-def test_labels_without_overlap_are_measured_and_it_is_said(logic, labels):
+def test_labels_without_overlap_are_measured_with_remark(logic, labels):
     here, there = box((-30, -5, -5), (-20, 5, 5)), box((20, -5, -5), (30, 5, 5))
 
-    found = compared(logic, labels.segment(here), labels.segment(there))
+    measured = compared(logic, labels.segment(here), labels.segment(there))
 
-    assert found["dice"] == found["precision"] == found["recall"] == 0
-    assert found["hd95_mm"] > 35
-    assert "do not overlap" in logic.result().notes
+    assert measured["dice"] == measured["precision"] == measured["recall"] == 0
+    assert measured["hd95_mm"] > 35
+    assert "do not overlap" in logic.result().remarks
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (30, 1, 1), (30, 30, 1)])
-def test_the_thinnest_labels_are_compared_too(logic, labels, size, tmp_path):
+def test_labels_one_voxel_thin_are_compared(logic, labels, size, tmp_path):
     thin = box((0, 0, 0), size)
 
-    found = compared(logic, labels.segment(thin, "A"), labels.labelmap(thin, "B"))
-    assert found["dice"] == 1
+    measured = compared(logic, labels.segment(thin, "A"), labels.labelmap(thin, "B"))
+    assert measured["dice"] == 1
     assert np.abs(distances()).max() < 1e-5
     logic.saveCsv(tmp_path / "thin.csv")
 
@@ -471,22 +471,22 @@ def test_the_thinnest_labels_are_compared_too(logic, labels, size, tmp_path):
     assert np.isfinite(distances()).all()
 
 
-def test_without_the_library_for_surfaces_the_other_measures_are_there_and_it_is_said(logic, labels, monkeypatch):
-    from SpleenSmoothSegLib.metrics import surface as comparison
+def test_without_surface_package_other_measures_are_computed_with_remark(logic, labels, monkeypatch):
+    from SpleenSmoothSegLib.metrics import surface
 
     chosen = labels.segment(box((-10, -10, -10), (10, 10, 10))), labels.segment(box((-5, -10, -10), (15, 10, 10)))
     complete = compared(logic, *chosen)
-    monkeypatch.setattr(comparison.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(surface.importlib.util, "find_spec", lambda name: None)
 
-    found = compared(logic, *chosen)
+    measured = compared(logic, *chosen)
 
-    assert {key: value for key, value in found.items() if value is not None} == {
+    assert {key: value for key, value in measured.items() if value is not None} == {
         key: value for key, value in complete.items() if key not in SURFACE_MEASURES
     }
     assert "package is not installed: HD95 (mm), ASSD (mm), Surface Dice at 1 mm, Surface Dice at 2 mm" in (
-        logic.result().notes
+        logic.result().remarks
     )
-    assert "HD95 (mm)\t\n" in logic.asText()
+    assert "HD95 (mm)\t\n" in logic.result().asText()
 
 
 # --- text and files
@@ -494,7 +494,7 @@ def test_without_the_library_for_surfaces_the_other_measures_are_there_and_it_is
 
 @pytest.fixture
 def cubes(logic, labels):
-    """The logic, which has compared two cubes."""
+    """The logic after comparing two cubes."""
     chosen = (
         labels.segment(box((-10, -10, -10), (10, 10, 10)), "One, two"),
         labels.labelmap(box((-10, -10, -5), (10, 10, 10)), 'Said "truth"'),
@@ -503,8 +503,8 @@ def cubes(logic, labels):
     return logic
 
 
-def test_the_copied_text_is_a_table_of_two_columns(cubes):
-    rows = [line.split("\t") for line in cubes.asText().splitlines()]
+def test_text_is_table_of_two_columns(cubes):
+    rows = [line.split("\t") for line in cubes.result().asText().splitlines()]
     assert {len(row) for row in rows} == {2}
     assert rows[:2] == [["Segment", "Spleen (One, two)"], ["Reference", 'Said "truth"']]
     table = dict(rows[2:])
@@ -518,7 +518,7 @@ def read(path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def test_the_files_hold_every_measure_and_every_slice_with_units_and_names(cubes, tmp_path):
+def test_csv_files_contain_all_measures_and_slices(cubes, tmp_path):
     written = cubes.saveCsv(tmp_path / "mine.csv")
 
     assert written == (tmp_path / "mine.csv", tmp_path / "mine_by_height.csv")
@@ -532,7 +532,7 @@ def test_the_files_hold_every_measure_and_every_slice_with_units_and_names(cubes
     assert {float(row["false_negative_ml"]) for row in slices} == {0}
 
 
-def test_a_file_that_cannot_be_written_leaves_what_was_there(cubes, tmp_path):
+def test_csv_write_error_keeps_existing_files(cubes, tmp_path):
     (tmp_path / "mine.csv").write_text("before")
     (tmp_path / "mine_by_height.csv").mkdir()
     (tmp_path / "mine_by_height.csv" / "file").write_text("")
@@ -544,7 +544,7 @@ def test_a_file_that_cannot_be_written_leaves_what_was_there(cubes, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.csv", "mine_by_height.csv"]
 
 
-def test_a_saved_scene_keeps_numbers_chart_and_surface(logic, labels, sample_label, tmp_path):
+def test_saved_scene_restores_result_chart_and_surface(logic, labels, sample_label, tmp_path):
     import slicer
 
     from SpleenSmoothSegPanels.compare.logic import CompareLogic
@@ -553,8 +553,8 @@ def test_a_saved_scene_keeps_numbers_chart_and_surface(logic, labels, sample_lab
     segment, reference = labels.segment(moved(sample_label, (1, 0, 1)), "A"), labels.labelmap(sample_label, "B")
     before = compared(logic, segment, reference)
     logic.showSurface(True)
-    notes, csvBefore = logic.result().notes, logic.saveCsv(tmp_path / "before.csv")[1].read_text()
-    reach, segmentId = ours("vtkMRMLModelNode").GetDisplayNode().GetScalarRange(), segment.segmentId
+    remarks, csvBefore = logic.result().remarks, logic.saveCsv(tmp_path / "before.csv")[1].read_text()
+    reach, segmentId = comparison_node("vtkMRMLModelNode").GetDisplayNode().GetScalarRange(), segment.segmentId
     assert slicer.util.saveScene(str(tmp_path / "scene.mrb"))
     logic.choose(Label(), Label())
     slicer.mrmlScene.Clear(False)
@@ -564,9 +564,9 @@ def test_a_saved_scene_keeps_numbers_chart_and_surface(logic, labels, sample_lab
     loaded.choose(Label(slicer.util.getNode("A"), segmentId), Label(slicer.util.getNode("B")))
 
     assert values(loaded) == pytest.approx(before, rel=1e-5)
-    assert loaded.result().notes == notes
+    assert loaded.result().remarks == remarks
     assert loaded.saveCsv(tmp_path / "after.csv")[1].read_text() == csvBefore
-    model = ours("vtkMRMLModelNode")
+    model = comparison_node("vtkMRMLModelNode")
     assert model.GetDisplayNode().GetScalarRange() == pytest.approx(reach, rel=1e-4)
     assert model.GetDisplayNode().GetColorNode().GetNumberOfColors() == 256
     assert len(distances()) == model.GetPolyData().GetNumberOfPoints()
@@ -575,7 +575,7 @@ def test_a_saved_scene_keeps_numbers_chart_and_surface(logic, labels, sample_lab
     assert slicer.util.getNode("A").GetDisplayNode().GetSegmentVisibility3D(segmentId)
 
 
-def test_a_spleen_is_chosen_before_other_segments(labels):
+def test_likely_segment_prefers_spleen(labels):
     from SpleenSmoothSegPanels.shared.widgets import likelySegment
 
     label = labels.segment(ball(20))

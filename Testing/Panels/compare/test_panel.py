@@ -1,4 +1,4 @@
-"""The panel in which a person compares two segments, in the stand-in for Slicer's widgets: clicked as a user would."""
+"""ComparePanel in the stand-in: controls, result table, views, messages, files, and saved scenes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SURFACE_ROWS = ("HD95 (mm)", "ASSD (mm)", "Surface Dice at 1 mm", "Surface Dice 
 
 
 class Packages:
-    """As ``packages.Packages``: what is missing comes with the user's yes."""
+    """Imitates ``packages.Packages``: missing packages are installed if the user agrees."""
 
     def __init__(self, missing=(), agrees=True):
         self._missing, self._agrees = list(missing), agrees
@@ -39,7 +39,7 @@ class Packages:
 
 
 class Opened:
-    """The panel with a node for its parameters, and what a user does with it and sees of it."""
+    """The panel with a parameter node, and helpers to operate it."""
 
     def __init__(self, packages):
         import slicer
@@ -70,14 +70,14 @@ class Opened:
 
     @property
     def table(self) -> dict:
-        """What the table shows; nothing where it is hidden."""
+        """The rows of the table; empty while it is hidden."""
         table = self.ui.resultTable
         return {table.item(row, 0).text(): table.item(row, 1).text() for row in range(table.rowCount * table.visible)}
 
 
 @pytest.fixture
 def opened(slicer_app):
-    """Opens the panel; ``opened(packages)`` with other packages than those that are all there."""
+    """Opens the panel; by default, no packages are missing."""
     panels = []
 
     def open_(packages=None) -> Opened:
@@ -92,7 +92,7 @@ def opened(slicer_app):
 
 @pytest.fixture
 def segmentation(slicer_app):
-    """Makes a segmentation with a spleen segment of an image."""
+    """Creates a segmentation with a spleen segment from an image."""
     import slicer
 
     from SpleenSmoothSegLib.mrml import addSpleenSegment
@@ -108,7 +108,7 @@ def segmentation(slicer_app):
 
 @pytest.fixture
 def shifted(sample_label):
-    """The sample's label a voxel (3 mm) lower."""
+    """The sample's label, one voxel (3 mm) lower."""
     array = np.zeros_like(sitk.GetArrayFromImage(sample_label))
     array[:-1] = sitk.GetArrayFromImage(sample_label)[1:]
     image = sitk.GetImageFromArray(array)
@@ -118,7 +118,7 @@ def shifted(sample_label):
 
 @pytest.fixture
 def pair(segmentation, sample_label, shifted):
-    """The judged segmentation, "Ensemble", and its reference, "Manual"."""
+    """The segmentation "Ensemble", and its reference "Manual"."""
     return segmentation(shifted, "Ensemble"), segmentation(sample_label, "Manual")
 
 
@@ -136,7 +136,7 @@ def model():
 
 
 def edit(node) -> None:
-    """Take the lower part of the segment away, as a person does."""
+    """Remove the lower part of the segment."""
     import slicer
 
     segmentId = node.GetSegmentation().GetNthSegmentID(0)
@@ -148,14 +148,14 @@ def edit(node) -> None:
 # --- choosing
 
 
-def test_the_panel_says_what_to_choose_first(opened):
+def test_panel_without_choice_shows_message(opened):
     panel = opened()
-    assert panel.message == "Choose a segment, and the reference to compare it with."
+    assert panel.message == "Choose a segment and a reference."
     assert not panel.ui.compareButton.enabled
     assert panel.table == {}
 
 
-def test_the_spleen_of_a_segmentation_is_chosen_by_its_terminology(opened, pair):
+def test_spleen_is_selected_by_terminology(opened, pair):
     segmentation = pair[0].GetSegmentation()
     spleen = segmentation.GetNthSegmentID(0)
     segmentation.GetSegment(spleen).SetName("S1")
@@ -170,7 +170,7 @@ def test_the_spleen_of_a_segmentation_is_chosen_by_its_terminology(opened, pair)
     assert panel.message == ""
 
 
-def test_a_labelmap_volume_needs_no_segment(opened, pair, sample_label):
+def test_labelmap_volume_hides_segment_selector(opened, pair, sample_label):
     panel = opened()
     panel.choose(pair[0], labelmap(sample_label))
     assert panel.ui.segmentSelector.visible
@@ -180,7 +180,7 @@ def test_a_labelmap_volume_needs_no_segment(opened, pair, sample_label):
     assert 0.5 < float(panel.table["Dice"]) < 1
 
 
-def test_two_segments_of_one_segmentation_can_be_compared(opened, pair):
+def test_compare_two_segments_of_same_segmentation(opened, pair):
     import slicer
 
     segmentation, other = pair[0].GetSegmentation(), pair[1].GetSegmentation()
@@ -188,7 +188,7 @@ def test_two_segments_of_one_segmentation_can_be_compared(opened, pair):
     ids = segmentation.GetSegmentIDs()
     panel = opened()
     panel.choose(pair[0], pair[0])
-    assert "with itself" in panel.message
+    assert "are the same" in panel.message
 
     panel.ui.referenceSegmentSelector.setCurrentSegmentID(ids[1])
     assert panel.message == ""
@@ -198,7 +198,7 @@ def test_two_segments_of_one_segmentation_can_be_compared(opened, pair):
     assert slicer.util.getNode("Comparison") is not None
 
 
-def test_swap_exchanges_segment_and_reference(opened, pair, sample_label):
+def test_swap_button_exchanges_segment_and_reference(opened, pair, sample_label):
     volume = labelmap(sample_label)
     panel = opened()
     panel.choose(pair[0], volume)
@@ -211,7 +211,7 @@ def test_swap_exchanges_segment_and_reference(opened, pair, sample_label):
     assert not panel.ui.segmentSelector.visible
 
 
-def test_swapping_keeps_a_segment_that_is_not_the_likely_one(opened, pair):
+def test_swap_button_keeps_selected_segments(opened, pair):
     pair[0].GetSegmentation().AddEmptySegment("other", "Other")
     panel = opened()
     panel.choose(*pair)
@@ -225,7 +225,7 @@ def test_swapping_keeps_a_segment_that_is_not_the_likely_one(opened, pair):
 # --- comparing
 
 
-def test_compare_fills_the_table_with_what_the_measures_are(opened, pair, sample_label, shifted):
+def test_compare_button_fills_table(opened, pair, sample_label, shifted):
     there, reference = (sitk.GetArrayFromImage(image) != 0 for image in (shifted, sample_label))
     panel = opened()
     panel.choose(*pair)
@@ -237,19 +237,19 @@ def test_compare_fills_the_table_with_what_the_measures_are(opened, pair, sample
     assert float(panel.table["HD95 (mm)"]) == pytest.approx(3, abs=0.01)
     assert len(panel.table) == 11
     assert all(panel.table.values())
-    assert panel.ui.namesLabel.text == "Spleen (Ensemble) against Spleen (Manual)"
-    assert "of the errors lie in or beyond" in panel.ui.notesLabel.text
+    assert panel.ui.namesLabel.text == "Spleen (Ensemble) compared with Spleen (Manual)"
+    assert "of the errors are in or beyond" in panel.ui.remarksLabel.text
     assert panel.message == ""
 
 
-def test_every_line_of_the_table_says_what_it_means(opened):
+def test_every_row_of_table_has_tooltip(opened):
     table = opened().ui.resultTable
     for row in range(table.rowCount):
         for column in range(2):
             assert len(table.item(row, column).toolTip()) > 20
 
 
-def test_the_plot_view_and_the_3d_view_show_what_was_compared(opened, pair):
+def test_compare_shows_chart_and_colored_surface(opened, pair):
     import slicer
 
     from standin import views
@@ -277,7 +277,7 @@ def test_the_plot_view_and_the_3d_view_show_what_was_compared(opened, pair):
     assert blue_and_red(views.render3D((400, 400))) == pytest.approx(colored, rel=0.05)
 
 
-def test_the_segments_come_back_into_3d_when_the_colors_go(opened, pair):
+def test_hiding_surface_shows_segments_in_3d(opened, pair):
     panel = opened()
     panel.choose(*pair)
     panel.compare()
@@ -292,12 +292,12 @@ def test_the_segments_come_back_into_3d_when_the_colors_go(opened, pair):
     assert not model().GetDisplayNode().GetVisibility()
 
     panel.ui.surfaceCheckBox.click()
-    panel.ui.segmentNodeSelector.setCurrentNode(None)  # other labels are chosen: the colors are not theirs
+    panel.ui.segmentNodeSelector.setCurrentNode(None)  # the surface does not belong to the new choice
     assert [is_shown() for is_shown in shown] == [True, True]
     assert not model().GetDisplayNode().GetVisibility()
 
 
-def test_comparing_again_leaves_the_views_where_the_user_moved_them(opened, pair):
+def test_comparing_again_keeps_layout_and_slices(opened, pair):
     import slicer
 
     panel = opened()
@@ -317,7 +317,7 @@ def test_comparing_again_leaves_the_views_where_the_user_moved_them(opened, pair
     assert slicer.app.layoutManager().layout == slicer.vtkMRMLLayoutNode.SlicerLayoutConventionalPlotView
 
 
-def test_a_wait_cursor_is_shown_while_it_computes(opened, pair):
+def test_compare_shows_wait_cursor(opened, pair):
     import qt
 
     panel, seen = opened(), []
@@ -331,24 +331,24 @@ def test_a_wait_cursor_is_shown_while_it_computes(opened, pair):
     assert qt.QApplication.overrideCursor() is None
 
 
-# --- what goes wrong
+# --- changes and errors
 
 
-def test_a_label_that_was_edited_has_to_be_compared_again(opened, pair):
+def test_edited_label_hides_result(opened, pair):
     panel = opened()
     panel.choose(*pair)
     panel.compare()
     edit(pair[0])
 
     assert panel.table == {}
-    assert "changed since" in panel.message
+    assert "changed since the comparison" in panel.message
     assert not model().GetDisplayNode().GetVisibility()
     panel.compare()
     assert panel.table
     assert panel.message == ""
 
 
-def test_an_empty_segment_is_a_sentence_and_no_numbers(opened, pair):
+def test_empty_segment_shows_message(opened, pair):
     pair[0].GetSegmentation().AddEmptySegment("hollow", "Hollow")
     panel = opened()
     panel.choose(*pair)
@@ -364,7 +364,7 @@ def test_an_empty_segment_is_a_sentence_and_no_numbers(opened, pair):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_deleted_node_takes_the_result_away(opened, pair, which):
+def test_deleted_node_hides_result(opened, pair, which):
     import slicer
 
     panel = opened()
@@ -378,7 +378,7 @@ def test_a_deleted_node_takes_the_result_away(opened, pair, which):
     assert not model().GetDisplayNode().GetVisibility()
 
 
-def test_a_deleted_segment_takes_the_result_away(opened, pair):
+def test_deleted_segment_hides_result(opened, pair):
     panel = opened()
     panel.choose(*pair)
     panel.compare()
@@ -391,7 +391,7 @@ def test_a_deleted_segment_takes_the_result_away(opened, pair):
     assert panel.ui.compareButton.enabled
 
 
-def test_an_unexpected_error_is_a_sentence_too(opened, pair, caplog):
+def test_unexpected_error_is_shown_and_logged(opened, pair, caplog):
     def fail():
         raise ZeroDivisionError("deep inside")
 
@@ -411,7 +411,7 @@ def test_an_unexpected_error_is_a_sentence_too(opened, pair, caplog):
 
 @pytest.fixture
 def bare(monkeypatch):
-    """Packages that are missing until the user says yes, and a Python in which they really are."""
+    """Packages that are missing until the user agrees, hidden from Python until then."""
     import importlib.util
 
     find_spec = importlib.util.find_spec
@@ -425,7 +425,7 @@ def bare(monkeypatch):
     return packages
 
 
-def test_who_agrees_gets_every_measure(opened, pair, bare):
+def test_install_accepted_computes_all_measures(opened, pair, bare):
     packages = bare(agrees=True)
     panel = opened(packages)
     panel.choose(*pair)
@@ -435,7 +435,7 @@ def test_who_agrees_gets_every_measure(opened, pair, bare):
     assert not panel.ui.installButton.visible
 
 
-def test_who_declines_is_asked_no_more_and_gets_the_others(opened, pair, bare):
+def test_install_declined_computes_other_measures_and_asks_once(opened, pair, bare):
     packages = bare(agrees=False)
     panel = opened(packages)
     panel.choose(*pair)
@@ -445,7 +445,7 @@ def test_who_declines_is_asked_no_more_and_gets_the_others(opened, pair, bare):
     assert packages.asked == 1
     assert all(panel.table[row] == "-" for row in SURFACE_ROWS)
     assert float(panel.table["Dice"]) > 0.5
-    assert "not installed: HD95 (mm), ASSD (mm)" in panel.ui.notesLabel.text
+    assert "not installed: HD95 (mm), ASSD (mm)" in panel.ui.remarksLabel.text
 
     packages._agrees = True
     panel.ui.installButton.click()
@@ -457,7 +457,7 @@ def test_who_declines_is_asked_no_more_and_gets_the_others(opened, pair, bare):
 # --- copy and save
 
 
-def test_copy_puts_the_table_on_the_clipboard(opened, pair):
+def test_copy_button_copies_table(opened, pair):
     import qt
 
     panel = opened()
@@ -473,7 +473,7 @@ def test_copy_puts_the_table_on_the_clipboard(opened, pair):
     assert panel.message == "Copied."
 
 
-def test_save_writes_two_files_and_names_them(opened, pair, tmp_path, monkeypatch):
+def test_save_button_writes_two_files(opened, pair, tmp_path, monkeypatch):
     import qt
 
     asked = []
@@ -492,7 +492,7 @@ def test_save_writes_two_files_and_names_them(opened, pair, tmp_path, monkeypatc
     assert all(name in panel.message for name in ("r.csv", "r_by_height.csv"))
 
 
-def test_a_folder_that_cannot_be_written_to_is_a_sentence(opened, pair, tmp_path, monkeypatch):
+def test_save_to_unwritable_path_shows_message(opened, pair, tmp_path, monkeypatch):
     import qt
 
     (tmp_path / "file").write_text("")
@@ -507,7 +507,7 @@ def test_a_folder_that_cannot_be_written_to_is_a_sentence(opened, pair, tmp_path
     assert panel.table
 
 
-def test_a_save_dialog_that_is_closed_writes_nothing(opened, pair, monkeypatch):
+def test_cancelled_save_dialog_writes_nothing(opened, pair, monkeypatch):
     import qt
 
     monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: "")
@@ -521,7 +521,7 @@ def test_a_save_dialog_that_is_closed_writes_nothing(opened, pair, monkeypatch):
 # --- scenes
 
 
-def test_a_scene_that_is_saved_and_loaded_shows_choices_and_results_again(slicer_app, pair, tmp_path):
+def test_choices_and_result_are_restored_from_saved_scene(slicer_app, pair, tmp_path):
     import slicer
 
     import standin
@@ -557,7 +557,7 @@ def test_a_scene_that_is_saved_and_loaded_shows_choices_and_results_again(slicer
     assert model().GetDisplayNode().GetVisibility()
 
 
-def test_closing_the_scene_clears_the_panel(opened, pair):
+def test_closing_scene_clears_panel(opened, pair):
     import slicer
 
     panel = opened()
@@ -571,7 +571,7 @@ def test_closing_the_scene_clears_the_panel(opened, pair):
     assert not panel.ui.compareButton.enabled
 
 
-def test_parameters_of_other_panels_bring_nothing_up_to_date(opened, pair):
+def test_parameters_of_other_panels_do_not_update_panel(opened, pair):
     panel, calls = opened(), []
     panel.choose(*pair)
     panel.panel.logic.showSurface = calls.append
