@@ -168,11 +168,11 @@ def describe_effect(effect: BorderEffect, border: Border) -> list[str]:
         return [_no_contour(effect)]
     if mean == effect.band_mm == 0:
         return [_hard(effect, border)]
-    sentences = [_shift(mean, p95, effect, border), _slope(effect, border)]
+    sentences = [_shift(mean, p95, effect, border), _band(effect, border)]
     if effect.tips_lost_ml >= 0.05:
         sentences.append(
-            f"{_rounded(effect.tips_lost_ml)} mL ({_counted(effect.tips_lost_parts, 'part')}), such as thin tips, fall "
-            "below 0.5 more than a voxel deep; training would take them for background, and "
+            f"{_rounded(effect.tips_lost_ml)} mL in {_counted(effect.tips_lost_parts, 'part')} deeper than one voxel, "
+            "such as thin tips, fall below 0.5, so training would treat them as background; "
             f"{_gentler(border)} keeps more of them."
         )
     return [*sentences, _volume(effect)]
@@ -180,56 +180,52 @@ def describe_effect(effect: BorderEffect, border: Border) -> list[str]:
 
 def _no_contour(effect: BorderEffect) -> str:
     if effect.soft_volume_ml:
-        return "The border of the label lies outside the image, so there is nothing to soften."
-    return "Nothing of the label reaches 0.5, so training would see no organ; choose a narrower border."
+        return "The border of the label is outside the image, so there is nothing to smooth."
+    return "The soft label does not reach 0.5, so training would see no organ; choose a narrower border."
 
 
 def _hard(effect: BorderEffect, border: Border) -> str:
     if border.kernel == "none" or not border.width:
-        return "The border stays hard: training would see the label as it was drawn."
-    return (
-        f"The border stays hard: voxels of {effect.voxel_mm:.3g} mm are too large for this width; choose a wider one."
-    )
+        return "The border stays hard: training would use the label as drawn."
+    return f"The border stays hard: the width is too small for voxels of {effect.voxel_mm:.3g} mm; choose a wider one."
 
 
 def _shift(mean: float, p95: float, effect: BorderEffect, border: Border) -> str:
     if mean >= effect.voxel_mm / 2:
         return (
-            f"The 0.5 contour moves by {_rounded(mean)} mm on average, half a voxel or more, so training would teach "
-            f"another shape than the one drawn; {_gentler(border)} keeps it."
+            f"The 0.5 contour moves by {_rounded(mean)} mm on average, half a voxel or more, so training would learn "
+            f"a different shape; {_gentler(border)} keeps the shape."
         )
+    within = "On average, the 0.5 contour stays within half a voxel of the border"
     if p95 >= effect.voxel_mm:
-        return (
-            "The 0.5 contour stays within half a voxel of the border on average, but moves by "
-            f"{_rounded(p95)} mm or more at the worst twentieth of it, mostly at edges and tips."
-        )
-    return "The 0.5 contour stays within half a voxel of the border on average, so the shape is kept."
+        return f"{within}, but 5 % of it moves by {_rounded(p95)} mm or more, mostly at edges and tips."
+    return f"{within}, so the shape is kept."
 
 
-def _slope(effect: BorderEffect, border: Border) -> str:
-    apart = f"the slices, {effect.slice_mm:.3g} mm apart"
+def _band(effect: BorderEffect, border: Border) -> str:
     if effect.band_mm is None:
-        return "Nothing of the label reaches 0.95: training would be sure of the organ nowhere."
+        return "The soft label does not reach 0.95, so training would be certain of the organ nowhere."
     if effect.band_mm == 0:
-        return "The slope is so steep that no voxel lies between 0.05 and 0.95."
-    slope = f"Training would be unsure over {_rounded(effect.band_mm)} mm, from 0.05 to 0.95 across the border"
+        return "The soft band is so narrow that no voxel is between 0.05 and 0.95."
+    band = f"The soft band, from 0.05 to 0.95, is {_rounded(effect.band_mm)} mm wide"
+    spacing = f"{effect.slice_mm:.3g} mm"
     if border.plane == "2d":
-        return f"{slope} within each slice; between {apart}, a 2D border does nothing."
+        return f"{band} in-plane; a 2D border does not smooth across slices, which are {spacing} apart."
     if effect.band_mm < effect.slice_mm:
-        return f"{slope}; that is less than the distance of {apart}, so little happens between them."
-    return f"{slope}, also between {apart}."
+        return f"{band}, less than the slice spacing of {spacing}, so there is little smoothing across slices."
+    return f"{band}, in-plane and across slices, which are {spacing} apart."
 
 
 def _volume(effect: BorderEffect) -> str:
     if abs(effect.volume_change_percent) < 1:
-        return "The volume stays the same to within 1 %."
+        return "The volume changes by less than 1 %."
     change = "grows" if effect.volume_change_ml > 0 else "shrinks"
     percent, ml = _rounded(abs(effect.volume_change_percent)), _rounded(abs(effect.volume_change_ml))
-    return f"The volume from 0.5 {change} by {percent} % ({ml} mL)."
+    return f"The volume inside the 0.5 contour {change} by {percent} % ({ml} mL)."
 
 
 def _gentler(border: Border) -> str:
-    return "a narrower or a 2D border" if border.plane == "3d" else "a narrower border"
+    return "a narrower or 2D border" if border.plane == "3d" else "a narrower border"
 
 
 def _rounded(number: float) -> str:

@@ -63,7 +63,7 @@ class Plane(enum.Enum):
     through_plane = "3d"
 
     def label(self) -> str:
-        return {Plane.in_plane: _("in-plane (2d)"), Plane.through_plane: _("in-plane and through-plane (3d)")}[self]
+        return {Plane.in_plane: _("In-plane (2d)"), Plane.through_plane: _("In-plane and through-plane (3d)")}[self]
 
 
 @parameterNodeWrapper

@@ -346,8 +346,8 @@ def test_describe_effect_returns_one_to_four_sentences(sample_label):
 
 def test_describe_effect_of_hard_border():
     label = image(ball(15))
-    assert description_of(label, "none") == "The border stays hard: training would see the label as it was drawn."
-    assert "voxels of 1 mm are too large" in description_of(label, "svls:0.4px")
+    assert description_of(label, "none") == "The border stays hard: training would use the label as drawn."
+    assert "too small for voxels of 1 mm" in description_of(label, "svls:0.4px")
 
 
 def test_describe_effect_of_contour_shift():
@@ -356,32 +356,32 @@ def test_describe_effect_of_contour_shift():
     moved = description_of(label, "gaussian:4px:3d")
     shift = float(re.search(r"moves by ([0-9.]+) mm on average", moved)[1])
     assert shift == pytest.approx(shrinkage(12, 4, 3), abs=0.25)
-    assert "another shape than the one drawn; a narrower or a 2D border keeps it" in moved
+    assert "learn a different shape; a narrower or 2D border keeps the shape" in moved
     assert "shrinks by" in moved
 
 
 def test_describe_effect_through_plane():
     label = image(ball(12), (0.8, 0.8, 5.0))
-    assert "between the slices, 5 mm apart, a 2D border does nothing" in description_of(label, "gaussian:2mm")
-    assert "less than the distance of the slices, 5 mm apart" in description_of(label, "gaussian:1mm:3d")
-    assert "also between the slices, 5 mm apart" in description_of(label, "gaussian:3mm:3d")
+    assert "a 2D border does not smooth across slices, which are 5 mm apart" in description_of(label, "gaussian:2mm")
+    assert "less than the slice spacing of 5 mm" in description_of(label, "gaussian:1mm:3d")
+    assert "in-plane and across slices, which are 5 mm apart" in description_of(label, "gaussian:3mm:3d")
 
 
 def test_describe_effect_of_lost_tips():
-    words = description_of(image(with_spikes(), (2.0, 2.0, 2.0)), "gaussian:3mm:3d")
-    assert "0.7 mL (2 parts)" in words  # 2 x 12 x 4 voxels of 8 mm3, minus the bases
-    assert "a narrower or a 2D border keeps more of them" in words
+    description = description_of(image(with_spikes(), (2.0, 2.0, 2.0)), "gaussian:3mm:3d")
+    assert "0.7 mL in 2 parts" in description  # 2 x 12 x 4 voxels of 8 mm3, minus the bases
+    assert "a narrower or 2D border keeps more of them" in description
 
 
 def test_describe_effect_of_levels_that_are_not_reached():
     thin = np.zeros((9, 41, 41), bool)
     thin[:, 5:36, 19:22] = True
-    assert description_of(image(thin), "gaussian:6px").startswith("Nothing of the label reaches 0.5")
-    assert "Nothing of the label reaches 0.95" in description_of(image(thin), "gaussian:1.7px")
+    assert description_of(image(thin), "gaussian:6px").startswith("The soft label does not reach 0.5")
+    assert "The soft label does not reach 0.95" in description_of(image(thin), "gaussian:1.7px")
 
 
 def test_describe_effect_of_label_that_fills_the_image():
     label = image(np.ones((5, 5, 5), bool))
     assert description_of(label, "gaussian:2px") == (
-        "The border of the label lies outside the image, so there is nothing to soften."
+        "The border of the label is outside the image, so there is nothing to smooth."
     )

@@ -497,7 +497,7 @@ def cubes(logic, labels):
     """The logic after comparing two cubes."""
     chosen = (
         labels.segment(box((-10, -10, -10), (10, 10, 10)), "One, two"),
-        labels.labelmap(box((-10, -10, -5), (10, 10, 10)), 'Said "truth"'),
+        labels.labelmap(box((-10, -10, -5), (10, 10, 10)), 'Quoted "truth"'),
     )
     compared(logic, *chosen)
     return logic
@@ -506,7 +506,7 @@ def cubes(logic, labels):
 def test_text_is_table_of_two_columns(cubes):
     rows = [line.split("\t") for line in cubes.result().asText().splitlines()]
     assert {len(row) for row in rows} == {2}
-    assert rows[:2] == [["Segment", "Spleen (One, two)"], ["Reference", 'Said "truth"']]
+    assert rows[:2] == [["Segment", "Spleen (One, two)"], ["Reference", 'Quoted "truth"']]
     table = dict(rows[2:])
     assert float(table["Precision"]) == pytest.approx(0.75)
     assert table["Volume of the segment (mL)"] == "8"
@@ -524,7 +524,7 @@ def test_csv_files_contain_all_measures_and_slices(cubes, tmp_path):
     assert written == (tmp_path / "mine.csv", tmp_path / "mine_by_height.csv")
     measures, slices = map(read, written)
     for row in measures + slices:
-        assert (row["segment"], row["reference"]) == ("Spleen (One, two)", 'Said "truth"')
+        assert (row["segment"], row["reference"]) == ("Spleen (One, two)", 'Quoted "truth"')
     assert {row["measure"]: row["unit"] for row in measures}["hd95_mm"] == "mm"
     assert {row["measure"]: float(row["value"]) for row in measures} == pytest.approx(values(cubes), rel=1e-5)
     assert [float(row["height_mm"]) for row in slices] == pytest.approx(list(range(15)))
