@@ -20,6 +20,8 @@ ROOT = REPOSITORY
 STUB = ROOT / "Testing" / "stub_slicer"
 MODULES = ["SpleenSmoothSeg", "SpleenSmoothSegTraining"]
 COMMAND_LINE_FOLDER = "CommandLine"
+# CMake reads the one; the other is a page of the repository, with links to what an installed extension does not have.
+NOT_INSTALLED = {"CMakeLists.txt", "README.md"}
 INSTALLED = "lib/Slicer-stub/qt-scripted-modules"
 ICONS = ["Resources/SpleenSmoothSeg.png", *(f"{module}/Resources/Icons/{module}.png" for module in MODULES)]
 PUBLISHED_FILES = "https://raw.githubusercontent.com/SpleenSmoothSeg/SpleenSmoothSeg/main/"
@@ -77,6 +79,7 @@ def build(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_extension_says_who_what_and_where(build):
     extension = description(build)
     assert extension["NAME"] == "SpleenSmoothSeg"
@@ -86,6 +89,7 @@ def test_the_extension_says_who_what_and_where(build):
     assert extension["modules"] == ";".join(MODULES)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["ICONURL", "SCREENSHOTURLS"])
 def test_the_pictures_that_the_catalogue_shows_are_in_the_repository(build, field):
     for url in description(build)[field].split():
@@ -93,16 +97,19 @@ def test_the_pictures_that_the_catalogue_shows_are_in_the_repository(build, fiel
         assert (ROOT / url.removeprefix(PUBLISHED_FILES)).is_file(), url
 
 
+@pytest.mark.slow
 def test_every_module_file_registers_its_test(build):
     expected = [f"{module}.py" for module in MODULES if (ROOT / module / f"{module}.py").exists()]
     assert description(build)["unittests"] == ";".join(expected)
 
 
+@pytest.mark.slow
 def test_the_installed_extension_has_every_file(build):
     expected = {file for module in MODULES for file in files_of(ROOT / module)}
     assert files_of(build / "installed" / INSTALLED) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", ["segment.py", "train.py"])
 def test_an_installed_command_line_finds_its_libraries(build, script):
     result = run_installed(build, script, "--help")
@@ -110,6 +117,7 @@ def test_an_installed_command_line_finds_its_libraries(build, script):
     assert "usage" in result.stdout.lower()
 
 
+@pytest.mark.slow
 def test_the_installed_extension_segments_with_the_model_that_it_brings(build):
     ct = ROOT / "SpleenSmoothSeg" / "Resources" / "SampleData" / "ct.nii.gz"
     result = run_installed(build, "segment.py", ct, "-o", "spleen.nii.gz", "--device", "cpu", "--no-overlay")
@@ -117,6 +125,7 @@ def test_the_installed_extension_segments_with_the_model_that_it_brings(build):
     assert (build / "spleen.nii.gz").is_file()
 
 
+@pytest.mark.slow
 def test_configuring_stops_at_a_listed_file_that_is_missing(tmp_path):
     copy = copy_of_repository(tmp_path / "repository")
     (copy / "SpleenSmoothSeg" / "SpleenSmoothSegLib" / "errors.py").unlink()
@@ -145,14 +154,14 @@ def cmake_lists(text: str) -> dict[str, list[str]]:
 
 
 def files_of(folder: Path) -> set[str]:
-    """The files under a folder that git has or would add (without git: all files), less CMakeLists.txt."""
+    """The files under a folder that git has or would add (without git: all files), less NOT_INSTALLED."""
     command = ["git", "-C", folder, "ls-files", "-z", "-co", "--exclude-standard"]
     git = subprocess.run(command, capture_output=True, encoding="utf-8")
     if git.returncode == 0:
         names = [name for name in git.stdout.split("\0") if name and (folder / name).exists()]
     else:
         names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
-    return {name for name in names if "__pycache__" not in name} - {"CMakeLists.txt"}
+    return {name for name in names if "__pycache__" not in name} - NOT_INSTALLED
 
 
 def copy_of_repository(folder: Path) -> Path:
