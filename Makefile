@@ -60,13 +60,15 @@ screenshots:  ## Make the pictures of README.md again
 	$(call ready,test)
 	@$(python) Testing/screenshots.py
 
-test:  ## Run the tests
+# Up to four processes, one core each: each loads PyTorch, about 1 GB. A file's tests share their fixtures.
+test:  ## Run the tests, in parallel; 2 minutes on two cores [TESTS=file-or-folder]
 	$(call ready,test)
-	@$(python) -m pytest
+	@OMP_NUM_THREADS=1 $(python) -m pytest -n auto --maxprocesses 4 --dist loadfile $${TESTS}
 
-test-slow:  ## Run the tests that take minutes
+# One after another: several of them keep two cores busy.
+test-slow:  ## Run the tests that start trainings, clusters, CMake and Python; 4 minutes [TESTS=file-or-folder]
 	$(call ready,test)
-	@$(python) -m pytest -m slow
+	@OMP_NUM_THREADS=1 $(python) -m pytest -m slow --durations 10 $${TESTS}
 
 lint:  ## Check the code's style and types
 	$(call ready,lint)

@@ -217,6 +217,7 @@ def test_the_clock_gives_each_stage_its_time(monkeypatch):
     assert clock.stop() == {"seconds": 7.0, "stages": {"Preparing": 5.0, "Network": 2.0}}
 
 
+@pytest.mark.slow
 def test_a_measurement_runs_in_a_process_of_its_own_with_the_threads_asked_for():
     pytest.importorskip("torch")
     found = measure.measured("roofline.machine", 1)
@@ -303,6 +304,7 @@ def test_only_a_gpu_that_is_there_is_measured(tmp_path):
     assert all(row.settings["device"] == "cuda" for row in with_one if row.name in on_gpu)
 
 
+@pytest.mark.slow
 def test_without_the_shared_data_everything_is_measured_on_the_sample_ct(tmp_path, monkeypatch):
     monkeypatch.setattr(cts, "SHARED", tmp_path / "not there")
     monkeypatch.setattr(cts, "TALL_SLICES", 127)  # 600 take seconds

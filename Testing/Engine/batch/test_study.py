@@ -80,6 +80,7 @@ def first(tmp_path_factory, pristine_model_folder):
     return SimpleNamespace(**locals())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
 class TestAStudyWithAKilledWorkerAndBadFiles:
     def test_every_good_ct_is_segmented_also_that_of_the_killed_worker(self, first):
@@ -315,6 +316,7 @@ def test_what_cannot_be_is_refused_before_any_work(run, tmp_path, monkeypatch, a
     assert everything_in(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_two_folders_of_cts_with_the_same_names_do_not_share_their_results(run, tmp_path):
     for folder in ("one", "two"):
         write(small_ct(), tmp_path / folder / "ct.nii.gz")
@@ -341,6 +343,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_study_with_one_sentence(run, tmp
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_a_person_is_told_of_each_ct_and_at_the_end_of_all(run, tmp_path):
     write(small_ct(), tmp_path / "cts" / "a.nii.gz")
     (tmp_path / "cts" / "b.nii.gz").touch()
@@ -365,6 +368,7 @@ def test_a_person_is_told_of_each_ct_and_at_the_end_of_all(run, tmp_path):
     assert [event["step"] for event in events if event["event"] == "progress"] == [f"{n} of 2 CTs" for n in range(3)]
 
 
+@pytest.mark.slow
 def test_a_cluster_whose_workers_started_elsewhere_does_the_study_too(run, tmp_path, address):
     write(small_ct(), tmp_path / "cts" / "a.nii.gz")
     code, out, err = run("cts", "-o", "out", "--no-overlay", "--scheduler", address)
@@ -372,6 +376,7 @@ def test_a_cluster_whose_workers_started_elsewhere_does_the_study_too(run, tmp_p
     assert everything_in(tmp_path / "out") == ["a_spleen.seg.nrrd", "results.csv"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_ctrl_c_leaves_what_is_done_in_the_table_and_the_next_start_goes_on(run, tmp_path, pristine_model_folder):
     for number in range(12):

@@ -20,6 +20,7 @@ def run(code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_ct_is_segmented_without_the_compiler():
     told = run(
         "import SimpleITK as sitk\nfrom SpleenSmoothSegLib.inference.ensemble import segment_image\n"
@@ -31,6 +32,7 @@ def test_a_ct_is_segmented_without_the_compiler():
     assert told.split() == ["False"]
 
 
+@pytest.mark.slow
 def test_the_compiler_can_be_loaded_afterwards_and_networks_learn():
     told = run(
         "import torch, SpleenSmoothSegLib.model.network as network\n"
@@ -61,12 +63,14 @@ network.without_compiler = whole
 """
 
 
+@pytest.mark.slow
 def test_libraries_that_want_more_of_the_compiler_get_it():
     """As another version of theirs might."""
     told = run(LESS + f"print(type(network.LinkNet({ENCODER!r})).__name__, 'torch._dynamo' in sys.modules)")
     assert told.split() == ["LinkNet", "True"]
 
 
+@pytest.mark.slow
 def test_where_it_is_loaded_already_it_stays():
     told = run(
         "import torch._dynamo\nbefore = torch._dynamo\nimport SpleenSmoothSegLib.model.network\n"
