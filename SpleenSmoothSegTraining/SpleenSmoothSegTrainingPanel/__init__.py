@@ -1,1 +1,1 @@
-"""What a person sees of training: a panel and its logic over train.py, which runs as a child process."""
+"""User interface of the training module: a panel, and its logic, which runs train.py as a child process."""

@@ -1,4 +1,4 @@
-"""Curves of a training in Slicer's own plot view: one chart of the validation Dice, one of the loss."""
+"""Training curves in Slicer's plot view: one chart of the validation Dice, one of the loss."""
 
 import math
 
@@ -6,17 +6,18 @@ import slicer
 from slicer.i18n import tr as _
 
 from SpleenSmoothSegPanels.shared.display import showChart, updateChart
+from SpleenSmoothSegTrainingLib.outfolder import CONTROL, SMOOTHED
 
-from .curves import PLAIN, SMOOTHED, Epoch, TrainingCurves
+from .curves import Epoch, TrainingCurves
 
 DICE, LOSS = "Training: validation Dice", "Training: loss"  # names of the chart nodes
-LEGEND_ROOM = 1.5  # as wide as the curves are
-# A color for each fold, which people of any color vision tell apart (Okabe and Ito).
+LEGEND_ROOM = 1.5  # width of the chart, relative to the curves
+# One color per fold, distinguishable with color vision deficiency (Okabe and Ito).
 FOLD_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def updateCharts(curves: TrainingCurves) -> None:
-    """Bring both charts up to date, or make them."""
+    """Update both charts, or create them."""
     _update(DICE, _("Validation Dice"), _("Dice"), curves, lambda epoch: epoch.dice)
     _update(LOSS, _("Training loss"), _("Loss"), curves, lambda epoch: epoch.loss)
 
@@ -36,7 +37,7 @@ def _update(name: str, title: str, yTitle: str, curves: TrainingCurves, measure)
     longest = max(map(len, folds.values()), default=0)
     series = {_title(*key): _padded(epochs, longest, measure) for key, epochs in folds.items()}
     chart = updateChart(name, title, _("Epoch of the fold"), yTitle, range(1, longest + 1), series)
-    if name == DICE:  # grows towards the legend, which needs a place beside it
+    if name == DICE:  # these curves rise toward the legend, which needs free space to the right
         chart.SetXAxisRangeAuto(False)
         chart.SetXAxisRange(0, math.ceil(LEGEND_ROOM * longest))
     styles = _styles([variant for variant, _fold in folds])
@@ -44,16 +45,16 @@ def _update(name: str, title: str, yTitle: str, curves: TrainingCurves, measure)
         curve = chart.GetNthPlotSeriesNode(index)
         curve.SetColor(*_rgb(FOLD_COLORS[fold % len(FOLD_COLORS)]))
         curve.SetLineStyle(styles[variant])
-        # One point makes no line.
+        # A single point is not visible as a line.
         curve.SetMarkerStyle(curve.MarkerStyleCircle if len(epochs) == 1 else curve.MarkerStyleNone)
 
 
 def _title(variant: str, fold: int) -> str:
-    """For the legend; folds are counted from 0, as in the results folder and in the report."""
+    """Text in the legend; folds are counted from 0, as in the results folder and the report."""
     if variant == SMOOTHED:
         return _("Fold {fold}").format(fold=fold)
-    if variant == PLAIN:
-        return _("Fold {fold}, plain").format(fold=fold)
+    if variant == CONTROL:
+        return _("Fold {fold}, control").format(fold=fold)
     return _("Fold {fold}, {border}").format(fold=fold, border=variant)
 
 
@@ -62,12 +63,12 @@ def _padded(epochs: list[Epoch], length: int, measure) -> list[float]:
 
 
 def _styles(variants: list[str]) -> dict[str, int]:
-    """Solid for the soft border, dashed for the control, others by turns."""
+    """Line styles: solid for the soft border, dashed for the control, alternating for the others."""
     node = slicer.vtkMRMLPlotSeriesNode
-    others = [variant for variant in dict.fromkeys(variants) if variant not in (SMOOTHED, PLAIN)]
-    turns = (node.LineStyleDot, node.LineStyleDashDot, node.LineStyleDashDotDot)
-    styles = {variant: turns[index % len(turns)] for index, variant in enumerate(others)}
-    return styles | {SMOOTHED: node.LineStyleSolid, PLAIN: node.LineStyleDash}
+    others = [variant for variant in dict.fromkeys(variants) if variant not in (SMOOTHED, CONTROL)]
+    otherStyles = (node.LineStyleDot, node.LineStyleDashDot, node.LineStyleDashDotDot)
+    styles = {variant: otherStyles[index % len(otherStyles)] for index, variant in enumerate(others)}
+    return styles | {SMOOTHED: node.LineStyleSolid, CONTROL: node.LineStyleDash}
 
 
 def _rgb(color: str) -> tuple[float, ...]:

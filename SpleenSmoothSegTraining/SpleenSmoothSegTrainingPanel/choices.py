@@ -1,4 +1,4 @@
-"""What a person chose in the panel, as the command line of train.py."""
+"""The user's choices in the panel, as the command line of train.py."""
 
 import re
 import shlex
@@ -8,25 +8,26 @@ from pathlib import Path
 from slicer.i18n import tr as _
 
 from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegTrainingLib.outfolder import OutFolder
+from SpleenSmoothSegTrainingLib.recipe.tomlfile import read_toml
 
-from .recipefile import STARTER, borderOf
-from .resultsfolder import ResultsFolder
-
-PUBLISHED_RECIPE, STARTER_RECIPE, OWN_RECIPE = "published", "starter", "own"
+PUBLISHED_RECIPE, STARTER_RECIPE, CUSTOM_RECIPE = "published", "starter", "custom"
+PUBLISHED_BORDER = "gaussian:1.5mm"  # default of recipe.Recipe, which imports SimpleITK
+STARTER_FILE = Path(__file__).resolve().parents[1] / "Resources" / "Recipes" / "starter.toml"
 
 
 @dataclass(frozen=True)
 class TrainingChoices:
     """Attributes:
     dataset: folder of labeled CTs.
-    out: folder for the results; where it holds a training, that one goes on, by its own recipe and border.
-    recipe: "published", "starter" or "own".
-    recipeFile: the TOML file of one's own.
-    border: of the training labels, as ``Border.parse`` reads it; "" is that of the recipe.
-    isCompared: whether a control without border smoothing is trained, too.
+    out: folder for the results; a training in it is resumed with its own recipe and border.
+    recipe: "published", "starter" or "custom".
+    recipeFile: the TOML file of the custom recipe.
+    border: of the training labels, as text for ``Border.parse``; "" is that of the recipe.
+    isCompared: whether to also train a control without border smoothing.
     device: "auto", "cpu", "cuda" or "mps".
-    epochs: of the two phases, as "100,20"; "" is the recipe's.
-    folds: to train now, as "0,1"; "" is all.
+    epochs: of the two phases, such as "100,20"; "" is the recipe's.
+    folds: to train now, such as "0,1"; "" is all.
     options: further options of train.py, as in a shell.
     """
 
@@ -42,26 +43,26 @@ class TrainingChoices:
     options: str = ""
 
     def isResumed(self) -> bool:
-        return bool(self.out) and ResultsFolder(self.out).holdsTraining()
+        return bool(self.out) and OutFolder(self.out).has_training()
 
     def recipePath(self) -> Path | None:
-        """The recipe file that is used; None where train.py knows the recipe by itself."""
+        """The recipe file in use; None for the published recipe, which is the default of train.py."""
         if self.isResumed():
-            return ResultsFolder(self.out).recipe
-        if self.recipe == OWN_RECIPE:
+            return OutFolder(self.out).recipe
+        if self.recipe == CUSTOM_RECIPE:
             return Path(self.recipeFile).expanduser()
-        return STARTER if self.recipe == STARTER_RECIPE else None
+        return STARTER_FILE if self.recipe == STARTER_RECIPE else None
 
     def recipeBorder(self) -> str | None:
-        """The soft border of the recipe, without the one that was chosen beside it; None where nobody can tell."""
-        return borderOf(self.recipePath())
+        """The border of the recipe, regardless of the chosen one; None if the recipe cannot be read."""
+        return readBorder(self.recipePath())
 
     def borderText(self) -> str:
-        """The border that was chosen; one that the soft border preview has copied begins with the option's name."""
+        """The chosen border, without the option name that the soft border preview copies along with it."""
         return self.border.strip().removeprefix("--border").strip()
 
     def arguments(self) -> list[str]:
-        """For train.py; DATASET, OUT and FILE stand for what is not chosen yet."""
+        """Arguments for train.py; DATASET, OUT and FILE are placeholders for missing choices."""
         words = [_path(self.dataset) or "DATASET", _path(self.out) or "OUT"]
         if self.isResumed():
             words += ["--resume"]
@@ -69,44 +70,45 @@ class TrainingChoices:
             path = self.recipePath()
             words += ["--recipe", str(path) if path != Path() else "FILE"] if path else []
             words += _option("--border", self.borderText()) + _option("--epochs", self.epochs)
-        words += _option("--folds", self.folds or ("all" if self.isResumed() else ""))  # by itself: those of before
+        # --resume alone would continue only the folds that were requested before.
+        words += _option("--folds", self.folds or ("all" if self.isResumed() else ""))
         words += ["--compare"] if self.isCompared else []
-        if self.isResumed() and not self.isCompared and ResultsFolder(self.out).hasControl():
-            words += ["--no-compare"]  # train.py by itself goes on with the control, too
+        if self.isResumed() and not self.isCompared and OutFolder(self.out).has_control():
+            words += ["--no-compare"]  # --resume continues the control by default
         words += ["--device", self.device] if self.device != "auto" else []
         return words + _split(self.options)
 
     def check(self) -> None:
-        """Raise UserError for what is wrong at first sight; train.py checks the rest."""
+        """Raise UserError for obvious mistakes; train.py checks the rest."""
         if not self.dataset or not _isDir(self.dataset):
             raise UserError(
-                _('The folder of labeled CTs "{path}" is not there; choose another.').format(path=self.dataset)
+                _('The folder of labeled CTs "{path}" does not exist; choose another.').format(path=self.dataset)
             )
         if not self.out:
-            raise UserError(_("There is no folder for the results; choose a new one."))
+            raise UserError(_("No results folder is selected; choose one."))
         try:
             shlex.split(self.options)
         except ValueError as error:
             raise UserError(_("A quotation mark is missing in More options; add it.")) from error
         if not re.fullmatch(r"(\d+(\s*,\s*\d+)*)?", self.folds.strip()):
-            raise UserError(_('"{folds}" are no folds; write numbers, as in 0,1.').format(folds=self.folds))
+            raise UserError(_('"{folds}" is not a list of folds; enter numbers such as 0,1.').format(folds=self.folds))
         if not self.isResumed():
             self._checkRecipe()
 
     def _checkRecipe(self) -> None:
         from SpleenSmoothSegLib.border.kernels import Border
 
-        if self.recipe == OWN_RECIPE and not self.recipePath().is_file():
-            raise UserError(_('The recipe file "{path}" is not there; choose one.').format(path=self.recipeFile))
+        if self.recipe == CUSTOM_RECIPE and not self.recipePath().is_file():
+            raise UserError(_('The recipe file "{path}" does not exist; choose another.').format(path=self.recipeFile))
         if not re.fullmatch(r"(\d+\s*,\s*\d+)?", self.epochs.strip()):
-            raise UserError(_('"{epochs}" are no epochs; write two numbers, as in 100,20.').format(epochs=self.epochs))
+            raise UserError(
+                _('Epochs "{epochs}" is invalid; enter two numbers such as 100,20.').format(epochs=self.epochs)
+            )
         text = self.borderText() or self.recipeBorder()
-        if text is None:  # train.py will say what is wrong with the recipe
+        if text is None:  # train.py reports what is wrong with the recipe
             return
         if Border.parse(text) == Border("none") and self.isCompared:
-            raise UserError(
-                _("There is nothing to compare, for the border is none; choose a soft border, or do not compare.")
-            )
+            raise UserError(_("A comparison needs border smoothing; choose a soft border or uncheck the control."))
 
 
 def _option(name: str, text: str) -> list[str]:
@@ -121,7 +123,7 @@ def _path(text: str) -> str:
 def _split(text: str) -> list[str]:
     try:
         return shlex.split(text)
-    except ValueError:  # it is being written
+    except ValueError:  # the user is still typing
         return text.split()
 
 
@@ -130,3 +132,13 @@ def _isDir(path: str) -> bool:
         return Path(path).expanduser().is_dir()
     except (OSError, ValueError):
         return False
+
+
+def readBorder(recipeFile: Path | None) -> str | None:
+    """The border in a recipe file, or the published one; None if the file cannot be read."""
+    if recipeFile is None:
+        return PUBLISHED_BORDER
+    try:
+        return str(read_toml(recipeFile).get("border", PUBLISHED_BORDER))
+    except UserError:
+        return None

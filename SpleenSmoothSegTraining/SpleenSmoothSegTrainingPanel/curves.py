@@ -1,20 +1,18 @@
-"""Loss and validation Dice of each epoch, from the events of train.py and from the history.csv that it keeps."""
+"""Loss and validation Dice of each epoch, from the events of train.py and its history.csv files."""
 
 import csv
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .recipefile import borderOf
-from .resultsfolder import ResultsFolder
+from SpleenSmoothSegTrainingLib.outfolder import CONTROL, SMOOTHED, OutFolder
 
-SMOOTHED, PLAIN = "smoothed", "plain"
+from .choices import readBorder
 
 
 @dataclass(frozen=True)
 class Epoch:
     """Attributes:
-    variant: "smoothed", "plain" (the control without border smoothing) or the name of a point of a sweep.
+    variant: "smoothed", "control" or the name of a border of a sweep.
     fold: from 0.
     phase: "adam" or "sgd".
     epoch: from 0 within its phase.
@@ -30,7 +28,7 @@ class Epoch:
 
     @classmethod
     def fromValues(cls, values: dict) -> "Epoch | None":
-        """What an event or a line of history.csv says; None where it is damaged."""
+        """The epoch of an event or a row of history.csv; None if it is damaged."""
         try:
             return cls(
                 str(values["variant"]),
@@ -45,18 +43,17 @@ class Epoch:
 
 
 class TrainingCurves:
-    """The epochs of all folds of a training, in the order in which they were trained."""
+    """The epochs of all folds of a training, in training order."""
 
     def __init__(self):
         self._folds: dict[tuple[str, int], dict[tuple[str, int], Epoch]] = {}
 
     @classmethod
     def read(cls, out: str | Path) -> "TrainingCurves":
-        """Those of an earlier training in the results folder; none where there was none."""
-        curves, folder = cls(), ResultsFolder(out)
-        for variant, part in _variants(folder):
-            for path in _histories(part):
-                number = int(path.parent.name.removeprefix("fold_"))
+        """The curves of the training in a results folder; empty if there is none."""
+        curves = cls()
+        for variant, folder in _variants(OutFolder(out)):
+            for number, path in folder.histories().items():
                 for row in _rows(path):
                     epoch = Epoch.fromValues(row | {"variant": variant, "fold": number})
                     if epoch:
@@ -64,7 +61,7 @@ class TrainingCurves:
         return curves
 
     def add(self, epoch: Epoch) -> int:
-        """Take up an epoch, in place of an earlier one of that number; which one it is of its fold, from 1."""
+        """Add an epoch or replace the one of that number; returns its position in its fold, from 1."""
         epochs = self._folds.setdefault((epoch.variant, epoch.fold), {})
         key = epoch.phase, epoch.epoch
         epochs[key] = epoch
@@ -80,30 +77,18 @@ class TrainingCurves:
 
 def _smoothedFirst(item) -> tuple:
     (variant, fold), _epochs = item
-    return (variant != SMOOTHED, variant != PLAIN, variant, fold)
+    return (variant != SMOOTHED, variant != CONTROL, variant, fold)
 
 
-def _variants(folder: ResultsFolder) -> list[tuple[str, Path]]:
-    """The trainings in a results folder: its own, that of the control, those of a sweep."""
-    own = PLAIN if folder.holdsTraining() and borderOf(folder.recipe) == "none" else SMOOTHED
-    try:
-        sweep = sorted(part for part in (folder.path / "sweep").iterdir() if part.is_dir())
-    except (OSError, ValueError):  # there is none, or the path cannot be one
-        sweep = []
-    return [(own, folder.path), (PLAIN, folder.path / "plain"), *((part.name, part) for part in sweep)]
-
-
-def _histories(part: Path) -> list[Path]:
-    try:
-        found = [path for path in part.glob("fold_*/history.csv") if re.fullmatch(r"fold_\d+", path.parent.name)]
-    except (OSError, ValueError):
-        return []
-    return sorted(found, key=lambda path: int(path.parent.name.removeprefix("fold_")))
+def _variants(folder: OutFolder) -> list[tuple[str, OutFolder]]:
+    """The trainings in a results folder: its own, the control, the sweep."""
+    own = CONTROL if folder.has_training() and readBorder(folder.recipe) == "none" else SMOOTHED
+    return [(own, folder), (CONTROL, folder.control), *folder.sweep_points().items()]
 
 
 def _rows(path: Path) -> list[dict]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error):  # it is written just now, or damaged: the training itself will say so
+    except (OSError, ValueError, csv.Error):  # damaged; train.py reports it
         return []

@@ -1,6 +1,5 @@
-"""Runs train.py as a child process, so that Slicer stays usable, and keeps what it tells."""
+"""Runs train.py as a child process, so that Slicer stays responsive, and collects its events."""
 
-import logging
 import os
 import shlex
 import subprocess
@@ -15,19 +14,19 @@ from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegPanels.shared.childprocess import COMMAND_LINE, PYTHON, ChildProcess
 from SpleenSmoothSegPanels.shared.device import DeviceQuery
 from SpleenSmoothSegPanels.shared.models import Models
+from SpleenSmoothSegTrainingLib.outfolder import CONTROL, SMOOTHED, OutFolder
 
 from .choices import TrainingChoices
-from .curves import PLAIN, SMOOTHED, Epoch, TrainingCurves
+from .curves import Epoch, TrainingCurves
 from .packages import forTraining
-from .resultsfolder import ResultsFolder
 
 TRAIN_SCRIPT = Path(__file__).resolve().parents[1] / "CommandLine" / "train.py"
-GRACE_MS = 900  # for train.py to take away what it has half written
+GRACE_MS = 900  # for train.py to delete unfinished files
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training that came to its end has made, and which folds the model still lacks."""
+    """Results of a completed training, and the folds that the model still lacks."""
 
     model: Path | None
     report: Path | None
@@ -36,30 +35,30 @@ class Trained:
 
 @dataclass
 class _Run:
-    """One press of the button, until it is done."""
+    """One running training."""
 
     choices: TrainingChoices
     onProgress: Callable[[float, str, float | None], None]
     onEpoch: Callable[[], None]
     onWarning: Callable[[str], None]
     onEnd: Callable[[Trained | None, str], None]
-    last: str = ""  # where the newest epoch was, in words
+    last: str = ""  # the latest epoch, as text
     result: dict | None = None
     error: str = ""
 
 
 class TrainingLogic:
-    """Runs one training at a time. It belongs to no scene: closing one does not end it.
+    """Runs one training at a time, independent of the scene: closing the scene does not stop it.
 
     Args:
-        script: ``train.py``, or another script that speaks as it does.
-        python: the program that runs it, on the PATH.
-        neededPackages: what the script needs, which ``start`` makes sure of.
-        deviceScript: says what PyTorch can compute on, as ``segment.py --devices`` does.
+        script: ``train.py``, or another script with the same interface.
+        python: the Python executable, on the PATH.
+        neededPackages: packages that ``start`` installs.
+        deviceScript: lists devices like ``segment.py --devices``.
 
     Attributes:
-        curves: of the training that runs, or ran last.
-        log: what the one that ended last said besides; nothing of one that was stopped.
+        curves: of the running or the latest training.
+        log: stderr of the latest training; empty if it was stopped.
     """
 
     def __init__(
@@ -80,7 +79,7 @@ class TrainingLogic:
 
     @property
     def running(self) -> TrainingChoices | None:
-        """What the training that runs was started with."""
+        """The choices of the running training."""
         return self._run.choices if self._run else None
 
     def isRunning(self) -> bool:
@@ -91,23 +90,23 @@ class TrainingLogic:
         choices: TrainingChoices,
         onProgress=lambda fraction, step, remaining_s: None,
         onEpoch=lambda: None,
-        onWarning=lambda sentence: None,
-        onEnd=lambda trained, sentence: None,
+        onWarning=lambda message: None,
+        onEnd=lambda trained, message: None,
     ) -> None:
-        """Begin to train, or go on with what the results folder holds, and return while it runs.
+        """Start a training, or resume the one in the results folder, and return while it runs.
 
         Args:
-            choices: what to train on, where to, and how.
+            choices: of the user.
             onProgress: called with the fraction done, 0 to 1, the name of the step, and the seconds left or None.
-            onEpoch: called when ``curves`` has one more.
-            onWarning: called with a sentence that the user should see.
-            onEnd: called once, with (Trained, "") or (None, one sentence that says why).
+            onEpoch: called after an epoch is added to ``curves``.
+            onWarning: called with a message for the user.
+            onEnd: called once, with (Trained, "") or (None, error message).
 
         Raises:
-            UserError: it cannot begin, in one sentence (``packages.NotInstalled`` with a log). ``onEnd`` is not called.
+            UserError: it cannot start (``packages.NotInstalled`` with a log). ``onEnd`` is not called.
         """
         if self.isRunning():
-            raise UserError(_("A training runs already; stop it or wait for its end."))
+            raise UserError(_("A training is already running; stop it or wait until it ends."))
         self.log = ""
         choices.check()
         self.packages.ensure()
@@ -119,38 +118,38 @@ class TrainingLogic:
         slicer.app.connect("aboutToQuit()", self.stop)
 
     def stop(self) -> None:
-        """End the run within a second, with all that the child has started; what was trained stays."""
+        """Stop the child process and its own children within a second; completed epochs are kept."""
         if self._run is not None:
             self._child.stop(GRACE_MS)
-            self._endRun(None, self._whereStopped(), log="")
+            self._endRun(None, self._stopMessage(), log="")
 
     def close(self) -> None:
-        """Leave nothing behind that runs."""
+        """Stop all child processes."""
         self.stop()
         self._deviceQuery.stop()
 
     def askDevices(self, onDevices: Callable[[list[dict]], None]) -> None:
-        """Ask, without waiting, what PyTorch can compute on (``DeviceQuery.start``)."""
+        """Query the devices that PyTorch can use, without blocking (``DeviceQuery.start``)."""
         if not self.isRunning() and not self.packages.missing():
             self._deviceQuery.start(onDevices)
 
     def readCurves(self, out: str) -> TrainingCurves:
-        """The curves of what the results folder holds, which become those of this logic."""
+        """Read ``curves`` from the results folder, unless a training is running."""
         if not self.isRunning():
             self.curves = TrainingCurves.read(out) if out else TrainingCurves()
         return self.curves
 
     def command(self, choices: TrainingChoices) -> str:
-        """The command line that does the same, here or on a cluster, without a window."""
+        """The equivalent command line, for a terminal or a cluster."""
         launcher = slicer.app.launcherExecutableFilePath
-        return joined([launcher, "--no-main-window", "--python-script", str(self._script), *choices.arguments()])
+        return joinCommand([launcher, "--no-main-window", "--python-script", str(self._script), *choices.arguments()])
 
     def useModel(self, out: str) -> str:
-        """Let Segment Spleen use the trained model; its name. Raises UserError where there is none that can be used."""
+        """Select the trained model in Segment Spleen and return its name; raises UserError if it is not usable."""
         from SpleenSmoothSeg import SpleenSmoothSegLogic
         from SpleenSmoothSegPanels.segment.panel import SegmentParameters
 
-        entry = self.models.add(ResultsFolder(out).model)
+        entry = self.models.add(OutFolder(out).model)
         SegmentParameters(SpleenSmoothSegLogic().getParameterNode()).segmentModel = str(entry.folder)
         return entry.name
 
@@ -161,7 +160,7 @@ class TrainingLogic:
             fraction = min(max(event["fraction"], 0.0), 1.0)
             run.onProgress(fraction, str(event.get("step", "")), left if _isNumber(left) else None)
         elif kind == "epoch" and (epoch := Epoch.fromValues(event)):
-            run.last = _inWords(epoch, self.curves.add(epoch))
+            run.last = _describe(epoch, self.curves.add(epoch))
             run.onEpoch()
         elif kind == "warning" and message:
             run.onWarning(str(message))
@@ -171,52 +170,43 @@ class TrainingLogic:
             run.result = event
 
     def _onChildEnd(self) -> None:
-        run, trained, sentence = self._run, None, ""
+        run, trained, message = self._run, None, ""
         if not self._child.wasStarted:
-            sentence = _("Slicer's own Python could not be started; restart Slicer, or install it again.")
+            message = _("Slicer's Python could not be started; restart or reinstall Slicer.")
         elif run.result is None:
-            early = _(
-                "The training ended before it was done; click Resume, with other programs closed if memory is short."
-            )
-            sentence = run.error or early
+            early = _("The training ended unexpectedly; click Resume, and close other programs if memory is low.")
+            message = run.error or early
         else:
-            made = [_file(run.result.get(name)) for name in ("model", "report")]
-            trained = Trained(*made, tuple(run.result.get("missing_folds") or ()))
-        self._endRun(trained, sentence, self._child.log)
+            files = [_file(run.result.get(name)) for name in ("model", "report")]
+            trained = Trained(*files, tuple(run.result.get("missing_folds") or ()))
+        self._endRun(trained, message, self._child.log)
 
-    def _endRun(self, trained: Trained | None, sentence: str, log: str) -> None:
+    def _endRun(self, trained: Trained | None, message: str, log: str) -> None:
         run, self._run = self._run, None
         slicer.app.disconnect("aboutToQuit()", self.stop)
         self.log = log
-        run.onEnd(trained, sentence)
+        run.onEnd(trained, message)
 
-    def _whereStopped(self) -> str:
+    def _stopMessage(self) -> str:
         if not self._run.choices.isResumed():
-            return _("Stopped before anything was trained.")
+            return _("Stopped before the first epoch was completed.")
         if not self._run.last:
-            return _("Stopped before another epoch was done; Resume goes on from the last one.")
-        return _("Stopped after {where}; Resume goes on from there.").format(where=self._run.last)
+            return _("Stopped before another epoch was completed; Resume continues from the last one.")
+        return _("Stopped after {epoch}; Resume continues from there.").format(epoch=self._run.last)
 
 
-def joined(words: list[str]) -> str:
-    """A command line for the shell of this system."""
+def joinCommand(words: list[str]) -> str:
+    """A command line, quoted for the shell of this system."""
     return subprocess.list2cmdline(words) if os.name == "nt" else shlex.join(words)
 
 
-def unexpected(error: Exception) -> str:
-    """One sentence for an error that should not have been possible; Slicer's log gets the rest."""
-    logging.error("Training", exc_info=error)
-    what = f"{type(error).__name__}: {error}".splitlines()[0]
-    return _("Something went wrong that should not ({what}); please report it with Slicer's log.").format(what=what)
-
-
-def _inWords(epoch: Epoch, number: int) -> str:
-    where = _("fold {fold}, epoch {epoch}").format(fold=epoch.fold, epoch=number)
+def _describe(epoch: Epoch, number: int) -> str:
+    text = _("fold {fold}, epoch {epoch}").format(fold=epoch.fold, epoch=number)
     if epoch.variant == SMOOTHED:
-        return where
-    if epoch.variant == PLAIN:
-        return _("{where} of the control").format(where=where)
-    return _("{where} with {border}").format(where=where, border=epoch.variant)
+        return text
+    if epoch.variant == CONTROL:
+        return _("{epoch} of the control").format(epoch=text)
+    return _("{epoch} with {border}").format(epoch=text, border=epoch.variant)
 
 
 def _file(path) -> Path | None:

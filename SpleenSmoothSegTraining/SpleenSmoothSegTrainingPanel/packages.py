@@ -1,4 +1,4 @@
-"""The Python packages that training needs, asked for on first use as those of Segment Spleen are."""
+"""The Python packages that training needs, installed on first use after confirmation."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ REQUIREMENTS = Path(__file__).resolve().parents[1] / "Resources" / "requirements
 
 
 def forTraining() -> Packages:
-    # Measured beside what forSegmenting() measured, Linux: 110 MB of wheels, of which OpenCV is 61; 0.28 GB installed.
+    # Measured on Linux, in addition to forSegmenting(): 110 MB of wheels, 61 MB of them OpenCV; 0.28 GB installed.
     size = _(
-        "About 0.4 GB are downloaded and take 1.3 GB on the disk, or about 3 GB and 6 GB where PyTorch finds an NVIDIA "
-        "graphics card. Where Segment Spleen has installed PyTorch already it is about 0.1 GB, and 0.3 GB on the disk. "
-        "PyTorch (torch, torchvision) computes; the others hold the network, vary the slices that it learns from, "
-        "read labels, measure and draw what came out."
+        "The download is about 0.4 GB and takes 1.3 GB on disk, or about 3 GB and 6 GB with an NVIDIA graphics card. "
+        "If Segment Spleen has already installed PyTorch, it is about 0.1 GB, and 0.3 GB on disk. "
+        "PyTorch (torch, torchvision) runs the network; the other packages provide the network, augmentation, label "
+        "readers, metrics and figures."
     )
     return Packages(_("Training"), REQUIREMENTS, size, torch=True)

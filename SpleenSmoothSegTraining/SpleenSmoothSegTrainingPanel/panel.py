@@ -1,6 +1,7 @@
-"""The panel of the training module: what to train on, start and stop, curves, and what came out."""
+"""The panel of the training module: choices, start and stop, curves, and results."""
 
 import enum
+import logging
 import time
 
 import qt
@@ -10,14 +11,14 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.util import VTKObservationMixin
 
-from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.errors import UserError, explain
 from SpleenSmoothSegPanels.shared.device import Device, DeviceChoice
 from SpleenSmoothSegPanels.shared.widgets import Message, formatRemaining
+from SpleenSmoothSegTrainingLib.outfolder import OutFolder
 
 from . import charts
 from .choices import TrainingChoices
-from .logic import joined, unexpected
-from .resultsfolder import ResultsFolder
+from .logic import joinCommand
 
 TICK_MS = 1000
 BORDERS = (
@@ -32,24 +33,24 @@ BORDERS = (
 
 
 class Recipe(enum.Enum):
-    """Where the numbers of the training come from, by the names of ``TrainingChoices``."""
+    """Source of the training settings; names as in ``TrainingChoices.recipe``."""
 
     published = 0
     starter = 1
-    own = 2
+    custom = 2
 
     def label(self) -> str:
         return {
             Recipe.published: _("Published recipe"),
             Recipe.starter: _("Starter recipe"),
-            Recipe.own: _("A recipe file of your own"),
+            Recipe.custom: _("Custom recipe file"),
         }[self]
 
     def explanation(self) -> str:
         return {
-            Recipe.published: _("The recipe of the paper in full length; it wants a graphics card."),
-            Recipe.starter: _("The recipe of the model that ships with the extension: small enough for a CPU."),
-            Recipe.own: _("A TOML file with options of train.py, such as the recipe.toml of an earlier training."),
+            Recipe.published: _("The recipe of the paper, with all epochs; needs a graphics card."),
+            Recipe.starter: _("The recipe of the included Starter model, which trains on a CPU."),
+            Recipe.custom: _("A TOML file with options of train.py, such as the recipe.toml of an earlier training."),
         }[self]
 
 
@@ -67,9 +68,9 @@ class TrainingParameters:
     trainingOptions: str = ""
 
 
-# connectGui ties no path and no editable list to a text; these are tied here.
+# connectGui supports neither path widgets nor editable combo boxes; they are connected here.
 PATHS = {"datasetPath": "trainingDataset", "outPath": "trainingOut", "recipePath": "trainingRecipeFile"}
-RECIPE_WIDGETS = ("recipeComboBox", "recipePath", "borderComboBox", "epochsText")  # rest where a training goes on
+RECIPE_WIDGETS = ("recipeComboBox", "recipePath", "borderComboBox", "epochsText")  # disabled when resuming
 OTHER_WIDGETS = ("datasetPath", "outPath", "compareCheckBox", "deviceComboBox", "foldsText", "optionsText")
 
 
@@ -78,7 +79,7 @@ class TrainingPanel(VTKObservationMixin):
 
     Args:
         widget: the widget of SpleenSmoothSegTraining.ui.
-        logic: does the work.
+        logic: runs the training.
     """
 
     def __init__(self, widget, logic):
@@ -86,7 +87,7 @@ class TrainingPanel(VTKObservationMixin):
         self.ui = ui = slicer.util.childWidgetVariables(widget)
         self.logic = logic
         self.devices = DeviceChoice(ui.deviceComboBox, ui.deviceLabel)
-        self._say = Message(ui).show
+        self._showMessage = Message(ui).show
         self.parameters, self._gui, self._isStarting, self._isOpen = None, None, False, False
         self._isShowing, self._warnings = False, []
         self._step, self._end, self._hasShownCurves = "", None, False
@@ -97,7 +98,7 @@ class TrainingPanel(VTKObservationMixin):
         ui.borderComboBox.setCurrentIndex(-1)
         for name in PATHS:
             getattr(ui, name).connect("currentPathChanged(QString)", self._onTyped)
-            getattr(ui, name).connect("validInputChanged(bool)", self._onTyped)  # all that an emptied one says
+            getattr(ui, name).connect("validInputChanged(bool)", self._onTyped)  # the only signal of a cleared path
         ui.borderComboBox.connect("currentTextChanged(QString)", self._onTyped)
         ui.copyButton.connect("clicked()", self.onCopy)
         ui.trainButton.connect("clicked()", self.onTrainClicked)
@@ -110,9 +111,9 @@ class TrainingPanel(VTKObservationMixin):
     # What the module widget calls
 
     def setModuleNode(self, node) -> None:
-        """Keep in ``node`` what the user chooses, and show what it holds; None: the scene is closing.
+        """Connect the panel to the parameter node; None while the scene is closing.
 
-        A training that runs goes on: it belongs to no scene. The next one is told what was chosen for it.
+        A running training continues, and its choices are copied to the node of the next scene.
         """
         if self.parameters is not None:
             self.parameters.disconnectGui(self._gui)
@@ -120,7 +121,7 @@ class TrainingPanel(VTKObservationMixin):
         self.parameters = TrainingParameters(node) if node else None
         if node:
             if self.logic.isRunning():
-                self._keep(self.logic.running)
+                self._store(self.logic.running)
             self._gui = self.parameters.connectGui(self.ui)
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._show)
         self._show()
@@ -131,7 +132,7 @@ class TrainingPanel(VTKObservationMixin):
         self._show()
 
     def exit(self) -> None:
-        """A training that runs goes on."""
+        """A running training continues."""
         self._isOpen = False
 
     def cleanup(self) -> None:
@@ -146,8 +147,8 @@ class TrainingPanel(VTKObservationMixin):
             self.logic.stop()
             return
         self._warnings, self._isStarting = [], True
-        self._say("")
-        self._show()  # clicks get through while packages are installed
+        self._showMessage("")
+        self._show()  # clicks are processed while packages are being installed
         qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
         try:
             self.logic.start(self._choices(), self.onProgress, self.onEpoch, self.onWarning, self.onEnd)
@@ -158,9 +159,9 @@ class TrainingPanel(VTKObservationMixin):
             if self.logic.curves:
                 self.onEpoch()
         except UserError as error:
-            self._say(str(error), getattr(error, "log", ""))
+            self._showMessage(str(error), getattr(error, "log", ""))
         except Exception as error:
-            self._say(unexpected(error))
+            self._showMessage(_explain(error))
         finally:
             self._isStarting = False
             qt.QApplication.restoreOverrideCursor()
@@ -173,7 +174,7 @@ class TrainingPanel(VTKObservationMixin):
         self._tick()
 
     def onEpoch(self) -> None:
-        """Draw what was trained; the plot view is opened once, and only for somebody who looks at this module."""
+        """Update the charts; show the plot view once, and only while this module is open."""
         if self.parameters is None or slicer.mrmlScene.IsBatchProcessing():
             return
         if self._isOpen and not self._hasShownCurves:
@@ -183,19 +184,19 @@ class TrainingPanel(VTKObservationMixin):
         else:
             charts.updateCharts(self.logic.curves)
 
-    def onWarning(self, sentence: str) -> None:
-        self._warnings.append(sentence)
-        self._sayWithWarnings("", "")
+    def onWarning(self, message: str) -> None:
+        self._warnings.append(message)
+        self._showMessageWithWarnings("", "")
 
-    def onEnd(self, trained, sentence: str) -> None:
+    def onEnd(self, trained, message: str) -> None:
         self._clock.stop()
         if trained is None:
-            self._sayWithWarnings(sentence, self.logic.log)
+            self._showMessageWithWarnings(message, self.logic.log)
         else:
-            self._sayWithWarnings(_whatCameOut(trained), "")
+            self._showMessageWithWarnings(_resultMessage(trained), "")
             if trained.report and self._isOpen:
                 _open(trained.report)
-            self._askDevices()  # now that its packages are there
+            self._askDevices()  # its packages are installed now
         self._show()
 
     def _tick(self) -> None:
@@ -210,7 +211,7 @@ class TrainingPanel(VTKObservationMixin):
 
     def onCopy(self) -> None:
         qt.QApplication.clipboard().setText(self.logic.command(self._choices()))
-        self._say(_("The command is copied: paste it into a terminal, or into the script of a cluster."))
+        self._showMessage(_("Command copied. Paste it into a terminal or a cluster script."))
 
     def onDice(self) -> None:
         charts.showCurves(charts.DICE, self.logic.readCurves(self.parameters.trainingOut))
@@ -219,22 +220,22 @@ class TrainingPanel(VTKObservationMixin):
         charts.showCurves(charts.LOSS, self.logic.readCurves(self.parameters.trainingOut))
 
     def onReport(self) -> None:
-        report = ResultsFolder(self.parameters.trainingOut).report
+        report = OutFolder(self.parameters.trainingOut).report
         if not report.is_file() or not _open(report):
-            self._say(_('The report "{path}" cannot be opened; look for it there.').format(path=report))
+            self._showMessage(_('The report "{path}" cannot be opened; open it in a web browser.').format(path=report))
 
     def onUse(self) -> None:
         out = self.parameters.trainingOut
         try:
             name = self.logic.useModel(out)
         except UserError as error:
-            self._say(str(error))
+            self._showMessage(str(error))
             return
         except Exception as error:
-            self._say(unexpected(error))
+            self._showMessage(_explain(error))
             return
-        done = _('Segment Spleen uses the model "{name}" from now on; it stays in "{folder}", so keep that folder.')
-        self._say(done.format(name=name, folder=ResultsFolder(out).model))
+        text = _('Segment Spleen now uses the model "{name}". Keep its folder "{folder}".')
+        self._showMessage(text.format(name=name, folder=OutFolder(out).model))
 
     def _onTyped(self, _value=None) -> None:
         if self.parameters is None or self._isShowing:
@@ -246,8 +247,8 @@ class TrainingPanel(VTKObservationMixin):
         for parameter, value in values.items():
             if self.parameters.getValue(parameter) != value:
                 self.parameters.setValue(parameter, value)
-        if self.parameters.trainingOut != wasOut and ResultsFolder(self.parameters.trainingOut).hasControl():
-            self.parameters.trainingCompare = True  # so that its control goes on, too
+        if self.parameters.trainingOut != wasOut and OutFolder(self.parameters.trainingOut).has_control():
+            self.parameters.trainingCompare = True  # so that the control is resumed as well
 
     def _choices(self) -> TrainingChoices:
         chosen = self.parameters
@@ -266,7 +267,7 @@ class TrainingPanel(VTKObservationMixin):
             options=chosen.trainingOptions,
         )
 
-    def _keep(self, choices: TrainingChoices) -> None:
+    def _store(self, choices: TrainingChoices) -> None:
         with slicer.util.NodeModify(self.parameters):
             self.parameters.trainingDataset, self.parameters.trainingOut = choices.dataset, choices.out
             self.parameters.trainingRecipe = Recipe[choices.recipe]
@@ -279,9 +280,9 @@ class TrainingPanel(VTKObservationMixin):
     # What is shown
 
     def _show(self, _caller=None, _event=None) -> None:
-        """Bring what depends on several choices up to date with them."""
+        """Update everything that depends on several choices."""
         ui, choices, isRunning = self.ui, self._choices(), self.logic.isRunning()
-        folder = ResultsFolder(choices.out)
+        folder = OutFolder(choices.out)
         isResumed = choices.isResumed()
         self._showTyped(choices, hidesBorder=isResumed and not isRunning)
         self._showButton(choices, isResumed)
@@ -290,33 +291,33 @@ class TrainingPanel(VTKObservationMixin):
             getattr(ui, name).enabled = isFree
         for name in RECIPE_WIDGETS:
             getattr(ui, name).enabled = isFree and not isResumed
-        isOwn = choices.recipe == Recipe.own.name
-        ui.recipePath.setVisible(isOwn)
+        isCustom = choices.recipe == Recipe.custom.name
+        ui.recipePath.setVisible(isCustom)
         ui.recipeComboBox.toolTip = Recipe[choices.recipe].explanation()
         ui.stateLabel.text = _state(folder) if isResumed and not isRunning else ""
         ui.stateLabel.setVisible(bool(ui.stateLabel.text))
         border = choices.recipeBorder()
-        inWords = _("As in the recipe: {border}").format(border=border) if border else _("As in the recipe")
-        ui.borderComboBox.lineEdit().placeholderText = inWords
-        if not isRunning:  # what runs stays to be seen
-            ui.commandText.text = joined(["train.py", *choices.arguments()])
+        placeholder = _("From the recipe: {border}").format(border=border) if border else _("From the recipe")
+        ui.borderComboBox.lineEdit().placeholderText = placeholder
+        if not isRunning:  # keep showing the command that is running
+            ui.commandText.text = joinCommand(["train.py", *choices.arguments()])
             ui.commandText.cursorPosition = 0
         ui.copyButton.enabled = not isRunning
         ui.progressBar.setVisible(isRunning)
         ui.stepLabel.setVisible(isRunning)
         hasCurves = isResumed or (isRunning and bool(self.logic.curves))
         ui.diceButton.enabled = ui.lossButton.enabled = self.parameters is not None and hasCurves
-        ui.reportButton.enabled = self.parameters is not None and folder.hasReport()
-        ui.useButton.enabled = self.parameters is not None and folder.hasModel()
+        ui.reportButton.enabled = self.parameters is not None and folder.has_report()
+        ui.useButton.enabled = self.parameters is not None and folder.has_model()
         self.devices.show()
 
     def _showTyped(self, choices: TrainingChoices, hidesBorder: bool) -> None:
-        self._isShowing = True  # while some still show what was chosen before
+        self._isShowing = True  # ignore signals while only some widgets are updated
         shown = {"datasetPath": choices.dataset, "outPath": choices.out, "recipePath": choices.recipeFile}
         for name, path in shown.items():
             if getattr(self.ui, name).currentPath != path:
                 getattr(self.ui, name).currentPath = path
-        border = "" if hidesBorder else choices.border  # a training that goes on has its own
+        border = "" if hidesBorder else choices.border  # a resumed training has its own
         if self.ui.borderComboBox.currentText != border:
             self.ui.borderComboBox.setEditText(border)
         self._isShowing = False
@@ -327,37 +328,43 @@ class TrainingPanel(VTKObservationMixin):
         button.enabled = isReady or isRunning
         if isRunning:
             button.text = _("Stop")
-            button.toolTip = _("Stop it. What was trained stays; Resume goes on from the last epoch.")
+            button.toolTip = _("Stop the training. Completed epochs are kept; Resume continues from the last one.")
             return
         button.text = _("Resume training") if isResumed else _("Start training")
         if isReady:
-            button.toolTip = _("Train beside Slicer, which stays usable. Quitting Slicer stops it.")
+            button.toolTip = _("Train in the background. Exiting Slicer stops the training.")
         else:
-            button.toolTip = _("Choose the folder of labeled CTs and a folder for the results first.")
+            button.toolTip = _("First choose the folder of labeled CTs and a folder for the results.")
 
-    def _sayWithWarnings(self, sentence: str, log: str) -> None:
-        """One warning stands beside the sentence; many, as of a large dataset, are counted there and in the log."""
+    def _showMessageWithWarnings(self, message: str, log: str) -> None:
+        """A single warning is appended to the message; several are counted there and listed in the log."""
         warnings = self._warnings
         if len(warnings) > 1:
             log = "\n".join([*warnings, log])
-            warnings = [_("There are {count} warnings; the log lists them.").format(count=len(warnings))]
-        self._say(" ".join(filter(None, [sentence, *warnings])), log)
+            warnings = [_("There were {count} warnings; see the log.").format(count=len(warnings))]
+        self._showMessage(" ".join(filter(None, [message, *warnings])), log)
 
 
-def _state(folder: ResultsFolder) -> str:
-    if folder.isTrained():
-        return _("This folder holds a training that is done.")
-    return _("This folder holds a training; Resume goes on with it, by its own recipe and border.")
+def _state(folder: OutFolder) -> str:
+    if folder.is_complete():
+        return _("This folder contains a completed training.")
+    return _("This folder contains a training; Resume continues it with its own recipe and border.")
 
 
-def _whatCameOut(trained) -> str:
+def _resultMessage(trained) -> str:
     if missing := ", ".join(map(str, trained.missingFolds)):
         return _(
-            "These folds are trained and can be tried; to train fold {missing}, too, empty Folds and click Resume."
+            "The requested folds are trained. To train the missing folds ({missing}), clear Folds and click Resume."
         ).format(missing=missing)
-    return _("The model is trained; read the report, then let Segment Spleen use the model.")
+    return _("Training is complete. Read the report, then click Use this model.")
 
 
 def _open(report) -> bool:
-    """Show a page in the user's browser; whether there is one."""
+    """Open a page in the user's browser; returns whether that worked."""
     return bool(qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(report))))
+
+
+def _explain(error: Exception) -> str:
+    """One sentence for the panel; Slicer's log gets the traceback."""
+    logging.error("Training", exc_info=error)
+    return explain(error)

@@ -29,7 +29,7 @@ from SpleenSmoothSegLib.inference.devices import (
 from SpleenSmoothSegLib.model.folder import load_model, read_card
 from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
 from SpleenSmoothSegTrainingLib.measuring.evaluation import splits_of_model
-from SpleenSmoothSegTrainingLib.outfolder import MODEL_NAME, holds_training
+from SpleenSmoothSegTrainingLib.outfolder import OutFolder
 from SpleenSmoothSegTrainingLib.run.options import make_parser, read_run
 
 RECIPES = REPOSITORY / "SpleenSmoothSegTraining" / "Resources" / "Recipes"
@@ -67,9 +67,9 @@ def train_with(change: str, dataset: str, out: Path, folds: str, epochs: str) ->
     from SpleenSmoothSegTrainingLib.run.training import train
 
     folder = out / (FULL if change == FLIPPED else change)
-    model = folder / MODEL_NAME
+    model = OutFolder(folder).model
     if not model.is_dir() or not set(map(int, folds.split(","))) <= set(read_card(model)["training"]["folds"]):
-        begun = ("--resume",) if holds_training(folder) else ()
+        begun = ("--resume",) if OutFolder(folder).has_training() else ()
         arguments = (dataset, str(folder), *begun, "--recipe", str(RECIPES / "starter.toml"), "--folds", folds)
         splits = ("--splits", str(RECIPES / "starter-splits.json"), "--epochs", epochs, *CHANGES[change])
         train(read_run(make_parser(""), [*arguments, *splits]))

@@ -23,12 +23,11 @@ sys.path[:0] = [str(REPOSITORY / name) for name in ("SpleenSmoothSeg", "SpleenSm
 
 import torch
 
-from SpleenSmoothSegLib.border.kernels import Border
 from SpleenSmoothSegLib.inference.devices import choose_device, keep_freed_memory
 from SpleenSmoothSegLib.io.decathlon import Case
 from SpleenSmoothSegTrainingLib.data.prepare import slice_format
 from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache
-from SpleenSmoothSegTrainingLib.learning.fold import ComputeConfig, FoldTraining
+from SpleenSmoothSegTrainingLib.learning.fold import ComputeConfig, FoldData, FoldTraining
 from SpleenSmoothSegTrainingLib.learning.loss import dice_and_cross_entropy
 from SpleenSmoothSegTrainingLib.learning.phases import phases
 from SpleenSmoothSegTrainingLib.learning.precision import autocast
@@ -45,9 +44,10 @@ STEP = "--step"
 def training_on_sample(recipe: Recipe, folder: Path, workers: int = 0) -> FoldTraining:
     """A fold that learns from the sample CT's slices with spleen and as many without, and validates on some."""
     case = Case("sample", SAMPLE / "ct.nii.gz", SAMPLE / "spleen.nii.gz")
-    slices = SliceCache(folder / "cache").slices(case, slice_format(recipe), Border.parse(recipe.border))
+    slices = SliceCache(folder / "cache").slices(case, slice_format(recipe), recipe.border)
     part = [(slices, range(len(slices.ct)))]
-    return FoldTraining(recipe, 0, part, [(slices, range(16))], folder, ComputeConfig(choose_device("auto"), workers))
+    data = FoldData(0, training=part, validation=[(slices, range(16))])
+    return FoldTraining(recipe, data, folder, ComputeConfig(choose_device("auto"), workers))
 
 
 def wait(device: torch.device) -> None:

@@ -90,7 +90,7 @@ def write_out(
     folder.mkdir(parents=True, exist_ok=True)
     write_training(folder, smoothed, folds=range(len(folds)), name=name)
     if plain:
-        write_training(folder / "plain", plain, border="none", folds=range(len(folds)), name=name)
+        write_training(folder / "control", plain, border="none", folds=range(len(folds)), name=name)
     spleen_slices = {case: len(HEIGHTS) for part in (*folds, test) for case in part}
     splits = {
         "split_by": "volume", "seed": 3, "test": list(test), "folds": [list(part) for part in folds],

@@ -1,13 +1,13 @@
-"""Short programs in place of train.py, which say and write what it does, to try what a child process may do."""
+"""Short programs that replace train.py: they emit its events and write its files."""
 
-SAYS = """
+EMITS = """
 import csv, json, os, sys, threading, time
 from pathlib import Path
 
 words = [word for word in sys.argv[1:] if word != "--child"]
 out = Path(words[1])
 
-def say(event, **values):
+def emit(event, **values):
     print(json.dumps({"event": event, **values}), flush=True)
 
 def end_with_stdin():
@@ -15,18 +15,18 @@ def end_with_stdin():
     os._exit(130)
 
 os.setpgid(0, 0)
-say("started", pid=os.getpid())
+emit("started", pid=os.getpid())
 threading.Thread(target=end_with_stdin, daemon=True).start()
 (out.parent / "arguments.json").write_text(json.dumps(words))
 """
 
-# Busy with something else: it does not hear that stdin has ended.
-DEAF = (
-    SAYS.replace("threading.Thread(target=end_with_stdin, daemon=True).start()", "")
-    + 'say("progress", fraction=0.2, step="Busy", remaining_s=None)\ntime.sleep(1000)\n'
+# Busy: does not notice that stdin has been closed.
+IGNORES_STDIN = (
+    EMITS.replace("threading.Thread(target=end_with_stdin, daemon=True).start()", "")
+    + 'emit("progress", fraction=0.2, step="Busy", remaining_s=None)\ntime.sleep(1000)\n'
 )
 
-TRAINS = """
+TRAINING_FUNCTIONS = """
 def begin(folder=out, border="gaussian:1.5mm"):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "splits.json").write_text("{}")
@@ -43,30 +43,30 @@ def epoch(fold, number, folder=out, variant="smoothed", phase="adam"):
         if isNew:
             writer.writeheader()
         writer.writerow(row)
-    say("epoch", variant=variant, fold=fold, **row)
+    emit("epoch", variant=variant, fold=fold, **row)
 
 def wait():
     while True:
         time.sleep(0.05)
 """
 
-WAITS = (
-    SAYS
-    + TRAINS
+RUNS_FOREVER = (
+    EMITS
+    + TRAINING_FUNCTIONS
     + """
 begin()
 done = len(list(out.glob("fold_0/history.csv")))
 for number in range(2 * done, 2 * done + 2):
     epoch(0, number)
-say("progress", fraction=0.25, step="Smoothed fold 0, epoch 2 of 8 in all", remaining_s=7500.0)
+emit("progress", fraction=0.25, step="Fold 0 of smoothed, epoch 2 of 8", remaining_s=7500.0)
 wait()
 """
 )
 
-# The child process copies a model folder from where MODEL says.
-ENDS = (
-    SAYS
-    + TRAINS
+# Copies the model folder MODEL.
+COMPLETES = (
+    EMITS
+    + TRAINING_FUNCTIONS
     + """
 import shutil
 begin()
@@ -75,17 +75,17 @@ for fold in range(2):
         epoch(fold, number)
     epoch(fold, 0, phase="sgd")
 if "--compare" in words:
-    begin(out / "plain", "none")
+    begin(out / "control", "none")
     for number in range(2):
-        epoch(0, number, out / "plain", "plain")
+        epoch(0, number, out / "control", "control")
 shutil.copytree(MODEL, out / "model")
 (out / "report.html").write_text("<h1>Report</h1>")
-say("progress", fraction=1.0, step="Writing the report", remaining_s=None)
-say("result", out=str(out), model=str(out / "model"), report=str(out / "report.html"))
+emit("progress", fraction=1.0, step="Writing the report", remaining_s=None)
+emit("result", out=str(out), model=str(out / "model"), report=str(out / "report.html"))
 """
 )
 
 
-def ends_with(model) -> str:
-    """A training that comes to its end, with a copy of this model folder."""
-    return f"MODEL = {str(model)!r}\n" + ENDS
+def completes_with(model) -> str:
+    """A training that completes with a copy of this model folder."""
+    return f"MODEL = {str(model)!r}\n" + COMPLETES

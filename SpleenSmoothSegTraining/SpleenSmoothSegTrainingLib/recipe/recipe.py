@@ -33,7 +33,9 @@ class Recipe:
     """
 
     # Network. Published: LinkNet with an se_resnext50 backbone.
-    encoder: str = _option("se_resnext50_32x4d", "encoder of the network, published; any of segmentation-models-pytorch")
+    encoder: str = _option(
+        "se_resnext50_32x4d", "encoder of the network, published; any of segmentation-models-pytorch"
+    )
     encoder_weights: str = _option(
         "none",
         "initial encoder weights: none (random), imagenet (downloaded by segmentation-models-pytorch), or a file of "
@@ -43,8 +45,12 @@ class Recipe:
 
     # Slices. Not stated in the paper.
     image_size: int = _number(256, "rows and columns of a slice", 64, 1024)
-    spacing: float = _number(1.5, "pixel size in mm; 256 pixels of 1.5 mm cover 384 mm, enough for the organs of the trunk", 0.1, 20)
-    window: tuple[float, float] = _option((-150.0, 250.0), "CT window: lowest and highest HU; the default is for soft tissue")
+    spacing: float = _number(
+        1.5, "pixel size in mm; 256 pixels of 1.5 mm cover 384 mm, enough for the organs of the trunk", 0.1, 20
+    )
+    window: tuple[float, float] = _option(
+        (-150.0, 250.0), "CT window: lowest and highest HU; the default is for soft tissue"
+    )
     channels: int = _number(1, "slices per network input: 1, or an odd number to add neighbors below and above", 1, 31)
     channel_spacing: float = _number(5.0, "distance in mm between the slices of an input", 0.1, 100)
 
@@ -59,12 +65,14 @@ class Recipe:
     # Split. Published: train : test = 9 : 1, the train part in 5 folds; whether by slice or by volume is not stated.
     split_by: str = _choice(
         "volume",
-        "volume: all slices of a patient stay on one side of a split; slice: they may be on both, as perhaps in the paper",
+        "volume: a patient is on one side of a split only; slice: may be on both sides, as perhaps in the paper",
         "volume",
         "slice",
     )
     fold_count: int = _number(5, "number of folds in the ensemble, published", 2, 100)
-    test_part: float = _number(0.1, "fraction of the data kept for the test, published; use --test to name the cases instead", 0, 0.9)
+    test_part: float = _number(
+        0.1, "fraction of the data kept for the test, published; use --test to name the cases instead", 0, 0.9
+    )
 
     augmentation: str = _option(
         "published",
@@ -77,7 +85,9 @@ class Recipe:
     # Phases, published: Adam with ReduceLROnPlateau, then SGD with a cyclic learning rate.
     epochs: tuple[int, int] = _option((100, 20), "epochs of the two phases, Adam and SGD, published")
     adam_rate: float = _number(1e-4, "initial learning rate of phase 1, published", 1e-12, 1)
-    plateau_patience: int = _number(10, "epochs without a better validation Dice before the learning rate is reduced", 0, 100_000)
+    plateau_patience: int = _number(
+        10, "epochs without a better validation Dice before the learning rate is reduced", 0, 100_000
+    )
     plateau_factor: float = _number(0.5, "factor of that reduction", 1e-6, 0.9999)
     sgd_base_rate: float = _number(5e-7, "lowest learning rate of phase 2, published", 1e-12, 1)
     sgd_max_rate: float = _number(1e-3, "highest learning rate of phase 2, published", 1e-12, 1)
@@ -110,7 +120,9 @@ class Recipe:
         for field in fields(self):
             _check(field, getattr(self, field.name))
         if min(self.epochs) < 0 or max(self.epochs) > 100_000 or sum(self.epochs) == 0:
-            raise UserError(f"The recipe's epochs are {list(self.epochs)}; give the lengths of two phases, such as 100,20.")
+            raise UserError(
+                f"The recipe's epochs are {list(self.epochs)}; give the lengths of two phases, such as 100,20."
+            )
         if self.sgd_base_rate > self.sgd_max_rate:
             raise UserError("The recipe's sgd_base_rate is above its sgd_max_rate; swap them.")
         if not -100_000 <= self.window[0] < self.window[1] <= 100_000:  # also False for NaN

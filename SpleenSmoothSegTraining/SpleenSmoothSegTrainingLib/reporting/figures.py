@@ -1,6 +1,6 @@
-"""The report's figures as small PNGs: learning curves, errors over height, the sweep, and example slices.
+"""The report's figures as small PNGs: learning curves, errors by height, sweep and example slices.
 
-Colors are told apart with every kind of color vision (Okabe and Ito); lines differ in their dashes, too.
+The colors (Okabe and Ito) suit all kinds of color vision; lines also differ in their dashes.
 """
 
 import io
@@ -20,8 +20,8 @@ BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
 )  # fmt: skip
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("-", "--", "-.", ":")
-OF_ARM = {"plain": (BLUE, "--", "o"), "smoothed": (VERMILION, "-", "s")}
-ON_CT = {"label": ("#F0E442", "-"), "smoothed": ("#FF7F2A", "-"), "plain": (SKY, "--")}  # the last one on top
+STYLES = {"control": (BLUE, "--", "o"), "smoothed": (VERMILION, "-", "s")}
+CONTOURS = {"label": ("#F0E442", "-"), "smoothed": ("#FF7F2A", "-"), "control": (SKY, "--")}  # the last is drawn on top
 GRAY = "#777777"
 DOTS_PER_INCH, COLORS, GRAYS = 100, 96, 32
 
@@ -29,21 +29,21 @@ Histories = Mapping[int, Sequence[Mapping]]
 
 
 def draw_curve(history: Sequence[Mapping], path: Path) -> None:
-    """Loss and validation Dice of one fold over its epochs; rows as in history.csv, numbers or their text."""
+    """Loss and validation Dice of one fold by epoch; rows as in history.csv, as numbers or text."""
     draw_curves({"": {0: history}}, path)
 
 
 def draw_curves(arms: Mapping[str, Histories], path: Path) -> None:
-    """Loss and validation Dice of all folds of one or two variants over the epochs.
+    """Loss and validation Dice of all folds of one or two variants by epoch.
 
-    Two variants have a color each, with thin lines for the folds and a thick one for their mean; the folds of a single
-    one have their own.
+    Two variants have a color each, with thin lines for the folds and a thick line for their mean; the folds of a single
+    variant have a color each.
     """
     figure = _figure(9.0, 3.4)
     panels = figure.subplots(1, 2)
     for axes, column, name in zip(panels, ("loss", "validation_dice"), ("loss", "validation Dice"), strict=True):
         for arm, histories in arms.items():
-            _draw_arm(axes, arm, histories, column, is_alone=len(arms) == 1)
+            _draw_arm(axes, arm, histories, column, is_single=len(arms) == 1)
         _mark_phases(axes, [rows for histories in arms.values() for rows in histories.values()])
         axes.set(xlabel="epoch", ylabel=name)
     if panels[1].get_legend_handles_labels()[0]:
@@ -52,7 +52,7 @@ def draw_curves(arms: Mapping[str, Histories], path: Path) -> None:
 
 
 def draw_by_height(arms: Mapping[str, Profile], path: Path) -> None:
-    """What is missed, what is too much, and the slices' Dice, from the bottom tip of the spleen to its top."""
+    """False negatives, false positives and Dice of slices, from the inferior to the superior tip of the spleen."""
     figure = _figure(9.0, 3.4)
     missed, extra, dice = figure.subplots(1, 3)
     for arm, profile in arms.items():
@@ -66,11 +66,11 @@ def draw_by_height(arms: Mapping[str, Profile], path: Path) -> None:
         )
         dice.plot(profile.height, profile.dice, **line)
     part = f"mL in {_part_name(len(profile.height))} of the height"
-    missed.set(title="missed (false negatives)", ylabel=part, ylim=(0, None))
-    extra.set(title="too much (false positives)", ylabel=part, ylim=(0, None))
-    dice.set(title="Dice of the slices", ylabel="Dice", ylim=(None, 1.0))
+    missed.set(title="false negatives", ylabel=part, ylim=(0, None))
+    extra.set(title="false positives", ylabel=part, ylim=(0, None))
+    dice.set(title="Dice of slices", ylabel="Dice", ylim=(None, 1.0))
     for axes in (missed, extra, dice):
-        axes.set(xticks=[0, 0.25, 0.5, 0.75, 1], xlim=(-0.17, 1.17), xlabel="relative height (0 bottom, 1 top)")
+        axes.set(xticks=[0, 0.25, 0.5, 0.75, 1], xlim=(-0.17, 1.17), xlabel="relative height (0 inferior, 1 superior)")
         axes.set_xticklabels(["0", "¼", "½", "¾", "1"])
     extra.axvspan(-0.17, 0, color=GRAY, alpha=0.12, linewidth=0)
     extra.axvspan(1, 1.17, color=GRAY, alpha=0.12, linewidth=0)
@@ -81,7 +81,7 @@ def draw_by_height(arms: Mapping[str, Profile], path: Path) -> None:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """A border of the sweep and the mean Dice it led to, with its interval where there is one."""
+    """A border of the sweep, its mean Dice, and the interval if there is one."""
 
     kernel: str
     width: float
@@ -92,7 +92,7 @@ class SweepPoint:
 
 
 def draw_sweep(points: Sequence[SweepPoint], path: Path) -> None:
-    """Mean Dice over the width of the border, a line a kernel; without a border it is a line across."""
+    """Mean Dice by width of the border, a line per kernel; the control is a horizontal line."""
     figure = _figure(7.0, 3.6)
     axes = figure.subplots()
     lines: dict[str, list[SweepPoint]] = {}
@@ -102,7 +102,7 @@ def draw_sweep(points: Sequence[SweepPoint], path: Path) -> None:
     widest = max((point.width for point in points), default=0.0)
     for number, name in enumerate(kernels):
         along = sorted(lines[name], key=lambda point: point.width)
-        shift = 0.012 * widest * (number - (len(kernels) - 1) / 2)  # so that intervals do not hide each other
+        shift = 0.012 * widest * (number - (len(kernels) - 1) / 2)  # so that intervals do not overlap
         dice = [point.dice for point in along]
         spread = np.transpose([_spread(point) for point in along])
         axes.errorbar(
@@ -119,16 +119,16 @@ def draw_sweep(points: Sequence[SweepPoint], path: Path) -> None:
             label=_text(name),
         )
     for point in (point for point in points if point.kernel == "none"):
-        axes.axhline(point.dice, color=BLACK, linestyle=":", linewidth=1.4, label="no border smoothing")
+        axes.axhline(point.dice, color=BLACK, linestyle=":", linewidth=1.4, label="control")
     units = sorted({point.unit for point in points if point.kernel != "none"})
-    axes.set(xlabel=f"width of the border, {' or '.join(units) or 'mm'}", ylabel="mean Dice", xlim=(0, None))
+    axes.set(xlabel=f"border width, {' or '.join(units) or 'mm'}", ylabel="mean Dice", xlim=(0, None))
     axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     _save(figure, path)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One axial slice: the CT in HU (row, column), masks by name, pixel (row, column) in mm, and what to say of it."""
+    """One axial slice: title, CT in HU (row, column), masks by name, and pixel size (row, column) in mm."""
 
     title: str
     ct: np.ndarray
@@ -137,15 +137,15 @@ class Example:
 
 
 def draw_examples(examples: Sequence[Example], path: Path) -> None:
-    """The slices side by side, cut to what is drawn on them and what is near; the patient's right is at the left."""
+    """The slices side by side, cropped to the contours and a margin; the patient's right is on the left."""
     from matplotlib.lines import Line2D
 
     figure = _figure(2.8 * len(examples), 3.5, layout=None)
     figure.subplots_adjust(left=0.005, right=0.995, bottom=0.09, top=0.87, wspace=0.02)
     for axes, example in zip(figure.subplots(1, len(examples), squeeze=False)[0], examples, strict=True):
         _draw_example(axes, example)
-    names = [name for name in ON_CT if any(name in example.masks for example in examples)]
-    handles = [Line2D([], [], color=ON_CT[name][0], linestyle=ON_CT[name][1], linewidth=1.6) for name in names]
+    names = [name for name in CONTOURS if any(name in example.masks for example in examples)]
+    handles = [Line2D([], [], color=CONTOURS[name][0], linestyle=CONTOURS[name][1], linewidth=1.6) for name in names]
     figure.legend(
         handles, names, loc="lower center", ncols=len(names), fontsize=9, facecolor="black", labelcolor="white",
         borderaxespad=0.3,
@@ -153,37 +153,37 @@ def draw_examples(examples: Sequence[Example], path: Path) -> None:
     _save(figure, path, on_ct=True)
 
 
-def _draw_arm(axes, arm: str, histories: Histories, column: str, is_alone: bool) -> None:
+def _draw_arm(axes, arm: str, histories: Histories, column: str, is_single: bool) -> None:
     curves = [_curve(rows, column) for rows in histories.values()]
     color, dash, _ = _style(arm)
     for place, (number, (epochs, values)) in enumerate(zip(histories, curves, strict=True)):
-        if is_alone:
+        if is_single:
             label = f"fold {number}" if len(curves) > 1 else None
             style = {"color": CYCLE[place % len(CYCLE)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.3}
             axes.plot(epochs, values, label=label, marker=_dot(values), **style)
         else:
-            label = _text(f"{arm}, a fold") if place == 0 and len(curves) > 1 else None
+            label = _text(f"{arm}, one fold") if place == 0 and len(curves) > 1 else None
             axes.plot(epochs, values, color=color, alpha=0.35, linewidth=0.8, label=label)
-    if not is_alone and curves:
+    if not is_single and curves:
         label = _text(f"{arm}, mean of {len(curves)} folds" if len(curves) > 1 else arm)
         epochs, values = _mean_curve(curves)
         axes.plot(epochs, values, color=color, linestyle=dash, linewidth=2.0, label=label, marker=_dot(values))
 
 
 def _curve(rows: Sequence[Mapping], column: str) -> tuple[np.ndarray, np.ndarray]:
-    """Epochs from 1 on, through both phases, and the values of a column."""
+    """Epochs of both phases, from 1, and the values of a column."""
     return np.arange(len(rows)) + 1, np.array([float(row[column]) for row in rows])
 
 
 def _mean_curve(curves: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    """The mean over all curves, as far as the shortest goes."""
+    """The mean over all curves, up to the end of the shortest."""
     values = [values for _, values in curves]
     shortest = min(map(len, values))
-    return np.arange(shortest) + 1, np.mean([one[:shortest] for one in values], axis=0)
+    return np.arange(shortest) + 1, np.mean([each[:shortest] for each in values], axis=0)
 
 
 def _dot(values: np.ndarray) -> str | None:
-    """A marker for what is too short to be a line."""
+    """A marker for curves that are too short for a line."""
     return "o" if len(values) < 3 else None
 
 
@@ -210,19 +210,19 @@ def _draw_example(axes, example: Example) -> None:
     )
     axes.imshow(example.ct[rows, columns], cmap="gray", vmin=-160, vmax=240, extent=extent, interpolation="bilinear")
     x, y = width * np.arange(columns.stop - columns.start), height * np.arange(rows.stop - rows.start)
-    for name, (color, dash) in ON_CT.items():
-        if name in example.masks and (there := example.masks[name][rows, columns].astype(float)).any():
-            axes.contour(x, y, there, levels=[0.5], colors=[color], linestyles=[dash], linewidths=1.3)
+    for name, (color, dash) in CONTOURS.items():
+        if name in example.masks and (mask := example.masks[name][rows, columns].astype(float)).any():
+            axes.contour(x, y, mask, levels=[0.5], colors=[color], linestyles=[dash], linewidths=1.3)
     axes.set_axis_off()
     axes.set_title(example.title, color="white", fontsize=8.5, parse_math=False)
     axes.figure.set_facecolor("black")
 
 
-def _frame(drawn: np.ndarray, pixel: tuple[float, float], margin_mm: float = 25.0, least_mm: float = 130.0):
-    """Slices of rows and columns of a square, as far as the picture goes, around what is drawn."""
+def _frame(drawn: np.ndarray, pixel: tuple[float, float], margin_mm: float = 25.0, min_side_mm: float = 130.0):
+    """Slices of rows and columns of a square around the contours, within the picture."""
     places = np.argwhere(drawn)
     low, high = (places.min(axis=0), places.max(axis=0) + 1) if len(places) else (np.zeros(2), np.array(drawn.shape))
-    side_mm = max(least_mm, *((high - low) * pixel + 2 * margin_mm))
+    side_mm = max(min_side_mm, *((high - low) * pixel + 2 * margin_mm))
     start = np.round((low + high - side_mm / np.array(pixel)) / 2).astype(int)
     size = np.round(side_mm / np.array(pixel)).astype(int)
     start = np.clip(start, 0, np.maximum(np.array(drawn.shape) - size, 0))
@@ -231,7 +231,7 @@ def _frame(drawn: np.ndarray, pixel: tuple[float, float], margin_mm: float = 25.
 
 
 def _style(arm: str) -> tuple[str, str, str]:
-    return OF_ARM.get(arm, (BLUE, "-", "o"))
+    return STYLES.get(arm, (BLUE, "-", "o"))
 
 
 def _spread(point: SweepPoint) -> tuple[float, float]:
@@ -245,7 +245,7 @@ def _part_name(parts: int) -> str:
 
 
 def _text(name: str) -> str:
-    """A name as it is, without mathematics and without the underscore that hides a label."""
+    """A name without math text and without a leading underscore, which would hide it from the legend."""
     return name.replace("$", r"\$").lstrip("_")
 
 
@@ -259,7 +259,7 @@ def _figure(width: float, height: float, layout: str | None = "constrained"):
 
 
 def _save(figure, path: Path, on_ct: bool = False) -> None:
-    """As PNG of a palette, a third as large as one of all colors."""
+    """Save as PNG with a palette, a third of the size of RGB."""
     from PIL import Image
 
     for axes in figure.axes:
@@ -267,24 +267,24 @@ def _save(figure, path: Path, on_ct: bool = False) -> None:
         axes.title.set_fontsize(min(axes.title.get_fontsize(), 10))
     picture = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the font lacks a letter of a name: it shows a box
+        warnings.simplefilter("ignore", UserWarning)  # the font lacks a character and shows a box
         figure.savefig(picture, format="png", facecolor=figure.get_facecolor())
-    every_color = Image.open(picture).convert("RGB")
+    rgb = Image.open(picture).convert("RGB")
     if on_ct:
         palette = Image.new("P", (1, 1))
-        palette.putpalette(_colors_on_ct().astype(np.uint8).ravel().tolist())
-        small = every_color.quantize(palette=palette, dither=Image.Dither.NONE)
+        palette.putpalette(_palette().astype(np.uint8).ravel().tolist())
+        small = rgb.quantize(palette=palette, dither=Image.Dither.NONE)
     else:
-        small = every_color.quantize(COLORS)
+        small = rgb.quantize(COLORS)
     with atomic_write(path) as aside:
         small.save(aside, format="PNG", optimize=True)
 
 
-def _colors_on_ct() -> np.ndarray:
-    """Grays, and each contour's color, blended into dark and bright gray as its edges are; RGB (color, 3)."""
+def _palette() -> np.ndarray:
+    """Grays and the contours' colors, also blended with grays as in antialiased edges; RGB (color, 3)."""
     from matplotlib.colors import to_rgb
 
-    contours = 255 * np.array([to_rgb(color) for color, _ in ON_CT.values()])
+    contours = 255 * np.array([to_rgb(color) for color, _ in CONTOURS.values()])
     shares = np.array([0.4, 0.7, 1.0])[:, None, None, None]
     blended = shares * contours + (1 - shares) * np.array([20, 110, 180])[:, None, None]
     return np.concatenate([np.repeat(np.linspace(0, 255, GRAYS)[:, None], 3, axis=1), blended.reshape(-1, 3)])

@@ -1,4 +1,4 @@
-"""The results folder OUT of a training, read for its report: recipe, splits, histories and metrics, of each variant."""
+"""The contents of the results folder OUT for the report: recipe, splits, histories and metrics of each variant."""
 
 import csv
 import json
@@ -10,28 +10,26 @@ from SpleenSmoothSegLib.errors import UserError
 
 from ..data.splits import Splits
 from ..measuring.metricsfile import Metrics, read_metrics
-from ..outfolder import PLAIN_NAME, RECIPE_NAME, SPLITS_NAME, SWEEP_NAME
-
-HISTORY_NAME, CARD_NAME = "history.csv", "model.json"
-SMOOTHED = "smoothed"
+from ..outfolder import CONTROL, SMOOTHED, OutFolder
+from ..recipe.tomlfile import read_toml
 
 
 @dataclass(frozen=True)
 class Training:
-    """One variant: the training with a border, the plain one, or a point of a sweep.
+    """One variant: the training with a border, its control, or a point of a sweep.
 
     Attributes:
-        folder: of its results.
-        recipe: every number of it.
-        words: [card] of the recipe.
-        card: of the model folder; empty while there is none.
-        histories: for each fold that was begun a row an epoch, "phase", "epoch", "loss", "validation_dice", ...
-        metrics: empty while nothing is measured.
+        folder: of the training.
+        recipe: all hyperparameters.
+        card_text: the [card] of the recipe.
+        card: of the model folder; empty if there is none yet.
+        histories: for each started fold a row per epoch: "phase", "epoch", "loss", "validation_dice", ...
+        metrics: empty if nothing is measured yet.
     """
 
     folder: Path
     recipe: Mapping
-    words: Mapping
+    card_text: Mapping
     card: Mapping
     histories: Mapping[int, list[dict]]
     metrics: Metrics
@@ -43,9 +41,9 @@ class Training:
 
 @dataclass(frozen=True)
 class Results:
-    """All of OUT. `arms` are the variants to compare by name: "plain" and "smoothed", or the only one there is.
+    """All of OUT. `arms` are the variants to compare by name: "control" and "smoothed", or the only one there is.
 
-    The plain one is the control of --compare, or else the point of a sweep that has no border.
+    The control is that of --compare, or else the point of a sweep without a border.
     """
 
     arms: Mapping[str, Training]
@@ -65,32 +63,32 @@ class Results:
 
 
 def read_results(out: Path) -> Results:
-    """What a training has left in its folder so far; raises UserError where there is none or a file is damaged."""
-    out = Path(out)
-    main = _read_training(out)
-    plain = [folder for folder in (out / PLAIN_NAME, out / SWEEP_NAME / "none") if (folder / RECIPE_NAME).is_file()]
-    arms = {PLAIN_NAME: _read_training(plain[0])} if plain and main.border != "none" else {}
-    arms[PLAIN_NAME if main.border == "none" else SMOOTHED] = main
-    points = sorted(path.parent for path in (out / SWEEP_NAME).glob(f"*/{RECIPE_NAME}"))
-    return Results(arms, main, _read_splits(out / SPLITS_NAME), {point.name: _read_training(point) for point in points})
+    """Read the results of a training so far; raises UserError if there is none or a file is damaged."""
+    folder = OutFolder(out)
+    main = _read_training(folder)
+    controls = [each for each in (folder.control, folder.sweep_point("none")) if each.has_training()]
+    arms = {CONTROL: _read_training(controls[0])} if controls and main.border != "none" else {}
+    arms[CONTROL if main.border == "none" else SMOOTHED] = main
+    points = {name: _read_training(point) for name, point in folder.sweep_points().items()}
+    return Results(arms, main, _read_splits(folder.splits), points)
 
 
-def _read_training(folder: Path) -> Training:
-    recipe = _read_toml(folder / RECIPE_NAME)
-    words = recipe.pop("card", {})
-    card = folder / "model" / CARD_NAME
-    histories = {
-        int(path.parent.name.removeprefix("fold_")): _read_history(path)
-        for path in folder.glob(f"fold_*/{HISTORY_NAME}")
-        if path.parent.name.removeprefix("fold_").isdigit()
-    }
+def _read_training(folder: OutFolder) -> Training:
+    if not folder.recipe.exists():
+        raise UserError(f'"{folder.path}" contains no training; give the results folder of train.py.')
+    try:
+        recipe = read_toml(folder.recipe)
+    except UserError as error:
+        raise _damaged(folder.recipe) from error
+    card_text = recipe.pop("card", {})
+    histories = {number: _read_history(path) for number, path in folder.histories().items()}
     return Training(
-        folder,
+        folder.path,
         recipe,
-        words if isinstance(words, dict) else {},
-        _read_json(card) if card.is_file() else {},
-        {number: rows for number, rows in sorted(histories.items()) if rows},
-        read_metrics(folder),
+        card_text if isinstance(card_text, dict) else {},
+        _read_json(folder.model_card) if folder.has_model() else {},
+        {number: rows for number, rows in histories.items() if rows},
+        read_metrics(folder.path),
     )
 
 
@@ -124,18 +122,5 @@ def _read_json(path: Path) -> dict:
         raise _damaged(path) from error
 
 
-def _read_toml(path: Path) -> dict:
-    try:
-        import tomllib
-    except ImportError:  # Python 3.10
-        import tomli as tomllib
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f'"{path.parent}" holds no training; give the folder that train.py filled.') from error
-    except (OSError, ValueError) as error:
-        raise _damaged(path) from error
-
-
 def _damaged(path: Path) -> UserError:
-    return UserError(f'"{path}" is damaged and cannot be read; restore it, or train again.')
+    return UserError(f'"{path}" is damaged; restore it, or train again.')

@@ -11,17 +11,17 @@ PACKAGES = ("torch", "segmentation-models-pytorch", "timm", "albumentations", "S
 
 
 def model_card(
-    recipe: Recipe, dataset: Dataset, splits: Splits, words: dict, folds: list[int], devices: list[str]
+    recipe: Recipe, dataset: Dataset, splits: Splits, text: dict, folds: list[int], devices: list[str]
 ) -> dict:
-    """What a person, and a program that loads the model, must know of it.
+    """Metadata of a model for users and for programs that load it.
 
     Args:
         recipe: of the training.
-        dataset: that it learned from.
-        splits: what each fold held out and what none has seen.
-        words: "name", "description", "data_license" and "command" (that began the training), as far as given.
-        folds: numbers of the folds that are trained.
-        devices: names of those on which they were.
+        dataset: the training data.
+        splits: what each fold held out, and the test part.
+        text: "name", "description", "data_license" and "command" (which started the training), each optional.
+        folds: numbers of the trained folds.
+        devices: names of the devices that trained them.
     """
     some = (
         f"{recipe.fold_count} folds"
@@ -29,8 +29,8 @@ def model_card(
         else f"{len(folds)} of {recipe.fold_count} folds"
     )
     return {
-        "name": words.get("name", f"{dataset.name} ensemble"),
-        "description": words.get("description", f"Ensemble of {some} trained on {dataset.name}."),
+        "name": text.get("name", f"{dataset.name} ensemble"),
+        "description": text.get("description", f"Ensemble of {some} trained on {dataset.name}."),
         "architecture": {
             "name": "linknet",
             "encoder": recipe.encoder,
@@ -45,7 +45,7 @@ def model_card(
             "channel_spacing_mm": recipe.channel_spacing,
         },
         "threshold": recipe.threshold,
-        "border_smoothing": recipe.border,
+        "border_smoothing": str(recipe.border),
         "training": {
             "recipe": recipe.as_dict(),
             "splits": splits.to_json(),
@@ -53,10 +53,10 @@ def model_card(
             "data": {
                 "name": dataset.name,
                 "description": dataset.description,
-                "license": words.get("data_license", dataset.license or "not stated"),
+                "license": text.get("data_license", dataset.license or "not stated"),
             },
             "device": ", ".join(devices),
-            "command": words.get("command", ""),
+            "command": text.get("command", ""),
             "versions": {"python": platform.python_version(), **{package: _version(package) for package in PACKAGES}},
         },
     }

@@ -1,4 +1,4 @@
-"""The folder of one training: whose it is, and that a resumed run goes on with the same recipe and the same splits."""
+"""Starting and resuming in OUT: a resumed training has the same recipe and splits, and foreign files stay untouched."""
 
 import contextlib
 import json
@@ -9,116 +9,114 @@ from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.io.atomic import atomic_write, check_writable, nearest_existing
 
 from ..data.splits import Splits, load_splits
-from ..learning.state import is_begun
-from ..outfolder import MODEL_NAME, RECIPE_NAME, SPLITS_NAME, claimed_folds, fold_folder, holds_training
+from ..learning.state import is_started
+from ..outfolder import RECIPE_NAME, OutFolder
 from ..recipe.file import read_recipe, write_recipe_file
 from ..recipe.recipe import Recipe
 
-RESULTS = (MODEL_NAME, "report.md", "report.html", "metrics.csv", "metrics_by_slice.csv", "predictions")
-
 
 def check_free(out: Path, recipe: Recipe, resume: bool) -> None:
-    """Raise UserError where a training by `recipe` cannot begin in `out`, or go on with what it holds."""
-    _check_place(out)
-    if holds_training(out):
+    """Raise UserError if a training with `recipe` can neither start in `out` nor resume what is there."""
+    folder = OutFolder(out)
+    _check_location(out)
+    if folder.has_training():
         if not resume:
             raise UserError(
-                f'"{out}" already holds a training; add --resume to go on with it or choose another folder.'
+                f'"{out}" already contains a training; add --resume to continue it or choose another folder.'
             )
-        _check_recipe(out, recipe)
-        claimed_splits(out)
+        _check_recipe(folder, recipe)
+        read_claimed_splits(out)
         return
-    if any(is_begun(folder) for folder in out.glob("fold_*")):
-        raise UserError(f'"{out}" holds folds but no {RECIPE_NAME} that tells how they came; choose another folder.')
-    if others := [name for name in RESULTS if (out / name).exists()]:
-        raise _foreign(out / others[0])
-    if (out / SPLITS_NAME).exists():  # of a power failure before the recipe was written, or of somebody else
+    if any(is_started(folder.fold(number)) for number in folder.folds()):
+        raise UserError(f'"{out}" contains trained folds but no {RECIPE_NAME}; choose another folder.')
+    if results := folder.existing_results():
+        raise _foreign(results[0])
+    if folder.splits.exists():  # after a power failure before the recipe was written, or foreign
         try:
-            claimed_splits(out)
+            read_claimed_splits(out)
         except UserError as error:
-            raise _foreign(out / SPLITS_NAME) from error
+            raise _foreign(folder.splits) from error
 
 
 def claim(
     out: Path, recipe: Recipe, card: dict, splits: Splits, folds: Sequence[int] = (), segment: str | None = None
 ) -> None:
-    """Write the recipe, with the segment of the labels, and the splits, or check that they are those already in `out`.
+    """Write the splits and the recipe with the labels' segment, or check that they equal those already in `out`.
 
-    Each of `folds` gets its folder, so that --resume knows which were asked for.
+    Creates the folder of each of `folds`, so that --resume knows which were requested.
 
     Raises:
-        UserError: `out` holds a training of another recipe or other splits, or it cannot be read or written.
+        UserError: `out` has another recipe or other splits, or cannot be read or written.
     """
-    if holds_training(out):
-        _check_recipe(out, recipe)
-        if claimed_splits(out) != splits:
-            raise UserError(
-                f'"{out / SPLITS_NAME}" holds other splits; leave --splits and --test out or choose another folder.'
-            )
+    folder = OutFolder(out)
+    if folder.has_training():
+        _check_recipe(folder, recipe)
+        if read_claimed_splits(out) != splits:
+            raise UserError(f'"{folder.splits}" has other splits; remove --splits and --test or choose another folder.')
     else:
-        if (out / SPLITS_NAME).exists() and claimed_splits(out) != splits:
-            raise _foreign(out / SPLITS_NAME)
-        with atomic_write(out / SPLITS_NAME) as aside:
+        if folder.splits.exists() and read_claimed_splits(out) != splits:
+            raise _foreign(folder.splits)
+        with atomic_write(folder.splits) as aside:
             aside.write_text(json.dumps(splits.to_json(), indent=2) + "\n", encoding="utf-8")
-        write_recipe_file(out / RECIPE_NAME, recipe, card, segment)
+        write_recipe_file(folder.recipe, recipe, card, segment)
     for number in folds:
-        check_writable(fold_folder(out, number))
+        check_writable(folder.fold(number))
 
 
 @contextlib.contextmanager
 def rollback_unless_started(folders: Sequence[Path], folds: Sequence[int]) -> Iterator[None]:
-    """What `claim` wrote is taken away where the trainings end before any of `folds` has been through an epoch.
+    """Remove what `claim` wrote if the block raises before any of `folds` has completed an epoch.
 
-    So the next start is free to differ. What holds folds of somebody else, who trains at the same time, stays.
+    The next start may then use other options. Folders with folds that another process is training are kept.
     """
     try:
         yield
     except BaseException:
-        own = [fold_folder(folder, number) for folder in folders for number in folds]
-        if not any(map(is_begun, own)):
-            for folder in own:
+        outs = [OutFolder(folder) for folder in folders]
+        fold_folders = [out.fold(number) for out in outs for number in folds]
+        if not any(map(is_started, fold_folders)):
+            for folder in fold_folders:
                 _remove_if_empty(folder)
-            for folder in reversed(folders):
-                if not claimed_folds(folder):
-                    for name in (RECIPE_NAME, SPLITS_NAME):
-                        (folder / name).unlink(missing_ok=True)
-                    if folder != folders[0]:
-                        _remove_if_empty(folder)
-                        _remove_if_empty(folder.parent)
+            for out in reversed(outs):
+                if not out.folds():
+                    out.recipe.unlink(missing_ok=True)
+                    out.splits.unlink(missing_ok=True)
+                    if out is not outs[0]:
+                        _remove_if_empty(out.path)
+                        _remove_if_empty(out.path.parent)
         raise
 
 
-def claimed_splits(out: Path) -> Splits:
-    """The splits of the training in `out`; raises UserError where they cannot be read."""
-    path = out / SPLITS_NAME
+def read_claimed_splits(out: Path) -> Splits:
+    """The splits of the training in `out`; raises UserError if they cannot be read."""
+    path = OutFolder(out).splits
     try:
         return load_splits(path)
     except UserError as error:
         raise UserError(f'"{path}" is damaged and cannot be read; choose another folder.') from error
 
 
-def _check_place(out: Path) -> None:
-    """Raise UserError where no files can be put into `out`, which may not be there yet."""
-    there = nearest_existing(out)
-    if not there.is_dir():
-        raise UserError(f'"{there}" is a file; choose a folder for the results.')
-    check_writable(there)
+def _check_location(out: Path) -> None:
+    """Raise UserError if files cannot be created in `out`, which may not exist yet."""
+    existing = nearest_existing(out)
+    if not existing.is_dir():
+        raise UserError(f'"{existing}" is a file; choose a folder for the results.')
+    check_writable(existing)
 
 
-def _check_recipe(out: Path, recipe: Recipe) -> None:
-    old = read_recipe(out / RECIPE_NAME)[0]
-    if old != recipe:
-        name = next(name for name, value in recipe.as_dict().items() if getattr(old, name) != value)
+def _check_recipe(folder: OutFolder, recipe: Recipe) -> None:
+    old, new = read_recipe(folder.recipe)[0].as_dict(), recipe.as_dict()
+    if changed := [name for name in new if old[name] != new[name]]:
         raise UserError(
-            f'"{out / RECIPE_NAME}" holds another recipe ({name} is {getattr(old, name)}); '
-            "leave that option out or choose another folder."
+            f'"{folder.recipe}" has another recipe ({changed[0]} is {old[changed[0]]}); '
+            "remove that option or choose another folder."
         )
 
 
 def _foreign(path: Path) -> UserError:
-    return UserError(f'"{path}" is of no training and would be overwritten; choose another folder.')
+    return UserError(f'"{path}" does not belong to a training and would be overwritten; choose another folder.')
 
 
 def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # it is not
+    with contextlib.suppress(OSError):  # not empty
         folder.rmdir()

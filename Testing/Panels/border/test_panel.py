@@ -192,7 +192,7 @@ def test_hide_button_restores_views_and_clears_numbers(preview, ct, wait):
     assert preview.ui.previewButton.text == "Show preview"
     wait(lambda: overlay() is None)
     assert {volume for volume, _ in foregrounds()} == {None}
-    assert preview.ui.bandValue.text == "-"
+    assert preview.ui.bandValue.text == "–"
     assert not preview.ui.profileButton.enabled
 
 

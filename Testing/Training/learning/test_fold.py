@@ -1,4 +1,4 @@
-"""One fold in training: what it learns from, that it learns, and that it goes on where it was stopped."""
+"""Training of one fold: data, progress, reproducibility and resuming."""
 
 import signal
 
@@ -11,7 +11,7 @@ from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
 from SpleenSmoothSegTrainingLib.data.prepare import slice_format
 from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache
-from SpleenSmoothSegTrainingLib.learning.fold import ComputeConfig, FoldTraining
+from SpleenSmoothSegTrainingLib.learning.fold import ComputeConfig, FoldData, FoldTraining
 from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
 from training_data import write_dataset
 
@@ -23,7 +23,7 @@ SMALL = Recipe(
     epochs=(2, 1),
     adam_rate=1e-3,
     batch_size=4,
-    border="gaussian:6mm",
+    border=Border("gaussian", 6),
 )
 
 
@@ -31,15 +31,15 @@ SMALL = Recipe(
 def slices(tmp_path_factory):
     dataset = open_dataset(write_dataset(tmp_path_factory.mktemp("data") / "Task"))
     cache = SliceCache(tmp_path_factory.mktemp("cache"))
-    return [cache.slices(case, slice_format(SMALL), Border.parse(SMALL.border)) for case in dataset.cases]
+    return [cache.slices(case, slice_format(SMALL), SMALL.border) for case in dataset.cases]
 
 
 CPU = ComputeConfig()
 
 
-def fold(recipe, slices, folder, report=lambda row: None, means=CPU):
+def fold(recipe, slices, folder, on_epoch=lambda row: None, config=CPU):
     first, *rest = [(case, range(len(case.ct))) for case in slices]
-    return FoldTraining(recipe, 0, rest, [first], folder, means, report)
+    return FoldTraining(recipe, FoldData(0, rest, [first]), folder, config, on_epoch)
 
 
 def same(first, second):
@@ -47,7 +47,7 @@ def same(first, second):
     return all(torch.equal(one, other) for one, other in pairs)
 
 
-def test_only_labels_to_learn_from_are_smoothed(slices, tmp_path):
+def test_only_training_labels_are_smoothed(slices, tmp_path):
     training = fold(SMALL, slices, tmp_path)
     _, label = training.samples[training.samples.draw(0)[0]]
     soft = torch.cat([training.samples[draw][1] for draw in training.samples.draw(0)])
@@ -56,27 +56,27 @@ def test_only_labels_to_learn_from_are_smoothed(slices, tmp_path):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_fold_learns(slices, tmp_path, channels):
+def test_loss_decreases(slices, tmp_path, channels):
     rows = []
     recipe = SMALL.with_changes(epochs=(8, 0), adam_rate=3e-3, augmentation="none", channels=channels)
     fold(recipe, slices, tmp_path, rows.append).run()
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
 
 
-def test_a_seed_fixes_the_training(slices, tmp_path):
+def test_same_seed_gives_the_same_weights(slices, tmp_path):
     first = fold(SMALL, slices, tmp_path / "1").run()
     assert same(first, fold(SMALL, slices, tmp_path / "2").run())
     assert not same(first, fold(SMALL.with_changes(seed=1), slices, tmp_path / "3").run())
 
 
-def test_workers_that_make_the_batches_do_not_change_the_training(slices, tmp_path):
+def test_workers_do_not_change_the_weights(slices, tmp_path):
     alone = fold(SMALL, slices, tmp_path / "alone").run()
-    assert same(alone, fold(SMALL, slices, tmp_path / "helped", means=ComputeConfig(workers=2)).run())
+    assert same(alone, fold(SMALL, slices, tmp_path / "helped", config=ComputeConfig(workers=2)).run())
 
 
 @pytest.mark.parametrize("averaging", [0.0, 0.9])
 @pytest.mark.parametrize("epochs_done", [1, 2, 3])
-def test_a_fold_stopped_after_any_epoch_resumes_to_the_same_weights(slices, tmp_path, epochs_done, averaging):
+def test_fold_stopped_after_any_epoch_resumes_to_the_same_weights(slices, tmp_path, epochs_done, averaging):
     recipe = SMALL.with_changes(averaging=averaging, epochs=(2, 2))
     rows = []
     whole = fold(recipe, slices, tmp_path / "whole", rows.append).run()
@@ -102,15 +102,15 @@ def _without_seconds(row):
     return {name: value for name, value in row.items() if name != "seconds"}
 
 
-def test_the_best_state_is_kept(slices, tmp_path):
+def test_best_dice_of_all_epochs_is_kept(slices, tmp_path):
     rows = []
     fold(SMALL.with_changes(epochs=(4, 1)), slices, tmp_path, rows.append).run()
     state = torch.load(tmp_path / "last.pt", weights_only=True)
     assert state["best_dice"] == max(row["validation_dice"] for row in rows)
 
 
-def test_a_clipped_gradient_changes_the_weights_and_a_generous_one_does_not(slices, tmp_path):
-    # SGD: Adam hardly minds the length of a gradient.
+def test_gradient_clipping_applies_only_below_the_norm(slices, tmp_path):
+    # SGD, because Adam is almost invariant to the norm of the gradient.
     free, generous, short = (
         fold(SMALL.with_changes(epochs=(0, 1), clip_gradient=norm), slices, tmp_path / str(norm)).run()
         for norm in (0.0, 1e6, 1e-3)
@@ -118,33 +118,33 @@ def test_a_clipped_gradient_changes_the_weights_and_a_generous_one_does_not(slic
     assert same(free, generous) and not same(free, short)
 
 
-def test_a_loss_that_is_no_number_ends_the_fold_with_a_sentence_and_its_last_state(slices, tmp_path):
+def test_nan_loss_raises_an_error_and_keeps_the_last_state(slices, tmp_path):
     training = fold(SMALL, slices, tmp_path)
 
     def spoil(row):
         with torch.no_grad():
             training.network.head.bias.fill_(float("nan"))
 
-    training.report = spoil
+    training.on_epoch = spoil
     with pytest.raises(UserError, match="lower learning rate"):
         training.run()
     assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 0
 
 
-def test_a_fold_without_spleen_to_learn_from_is_refused(slices, tmp_path):
+def test_fold_without_spleen_raises_an_error(slices, tmp_path):
     empty = [(case, np.flatnonzero(~case.with_spleen)) for case in slices[1:]]
-    with pytest.raises(UserError, match="holds spleen"):
-        FoldTraining(SMALL, 0, empty, [(slices[0], range(8))], tmp_path)
+    with pytest.raises(UserError, match="no training slice with spleen"):
+        FoldTraining(SMALL, FoldData(0, empty, [(slices[0], range(8))]), tmp_path)
 
 
-def test_a_damaged_state_is_told_in_one_sentence(slices, tmp_path):
+def test_damaged_state_raises_an_error(slices, tmp_path):
     (tmp_path / "last.pt").write_bytes(b"not a state")
     with pytest.raises(UserError, match="damaged") as caught:
         fold(SMALL, slices, tmp_path).run(resume=True)
     assert "\n" not in str(caught.value)
 
 
-def test_a_full_disk_keeps_the_state_of_the_epoch_before(slices, tmp_path):
+def test_full_disk_keeps_the_previous_state(slices, tmp_path):
     resource = pytest.importorskip("resource", reason="Windows cannot limit the size of files")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""What the training module hands to train.py and hears from it, without a panel: real child processes, a real scene."""
+"""The training logic without its panel: arguments and events of train.py, in real child processes."""
 
 import json
 import re
@@ -16,8 +16,9 @@ import slicer
 
 from locations import TRAINING_MODULE
 from segment_children import Packages, gone, processes, python_slicer, script
+from SpleenSmoothSegLib.border.kernels import Border
 from SpleenSmoothSegLib.errors import UserError
-from training_children import DEAF, SAYS, WAITS, ends_with
+from training_children import EMITS, IGNORES_STDIN, RUNS_FOREVER, completes_with
 
 pytestmark = [
     pytest.mark.slicer,
@@ -26,8 +27,8 @@ pytestmark = [
 TRAINING = TRAINING_MODULE
 
 
-class Heard:
-    """A logic, and all that it has said."""
+class Recorder:
+    """A logic, and all its callbacks."""
 
     def __init__(self, logic):
         self.logic = logic
@@ -44,8 +45,8 @@ class Heard:
         [end] = self.ends
         return end
 
-    def onProgress(self, *told):
-        self.progress.append(told)
+    def onProgress(self, *values):
+        self.progress.append(values)
 
     def onEpoch(self):
         self.epochs += 1
@@ -70,11 +71,11 @@ def child(slicer_app, tmp_path):
 
     made, before = [], processes()
 
-    def make(program: str | Path) -> Heard:
+    def make(program: str | Path) -> Recorder:
         path = program if isinstance(program, Path) else script(tmp_path, program)
         logic = TrainingLogic(path, str(python_slicer(tmp_path)), Packages())
         made.append(logic)
-        return Heard(logic)
+        return Recorder(logic)
 
     yield make
     for logic in made:
@@ -96,16 +97,16 @@ def with_changes(choices, **changes):
 # The command line
 
 
-def test_the_published_recipe_needs_no_options(choices):
+def test_arguments_published_recipe_has_no_options(choices):
     assert choices.arguments() == [choices.dataset, choices.out]
 
 
-def test_all_that_was_chosen_becomes_an_option(choices, tmp_path):
+def test_arguments_contain_every_choice(choices, tmp_path):
     recipe = tmp_path / "mine.toml"
     recipe.write_text('border = "box:3px"\n')
     chosen = with_changes(
         choices,
-        recipe="own",
+        recipe="custom",
         recipeFile=str(recipe),
         border="svls:1px",
         isCompared=True,
@@ -120,26 +121,26 @@ def test_all_that_was_chosen_becomes_an_option(choices, tmp_path):
     )
 
 
-def test_train_py_understands_every_option_that_the_panel_gives(choices, tmp_path):
+def test_read_run_accepts_every_argument_of_the_panel(choices, tmp_path):
     from SpleenSmoothSegTrainingLib.run.options import make_parser, read_run
 
     chosen = with_changes(
         choices, border="svls:1px", isCompared=True, device="cpu", epochs="10,2", folds="0,1", options="--seed 3"
     )
     run = read_run(make_parser(""), ["--child", *chosen.arguments()])
-    assert (run.recipe.border, run.recipe.epochs, run.recipe.seed) == ("svls:1px", (10, 2), 3)
+    assert (str(run.recipe.border), run.recipe.epochs, run.recipe.seed) == ("svls:1px", (10, 2), 3)
     assert (run.folds, run.compare, run.device) == ((0, 1), True, "cpu")
     assert read_run(make_parser(""), with_changes(choices, recipe="starter").arguments()).recipe.image_size == 192
 
 
-def test_a_training_goes_on_by_its_own_recipe_and_splits_whatever_the_panel_says(choices):
+def test_arguments_resume_ignores_the_recipe_chosen_in_the_panel(choices):
     from SpleenSmoothSegTrainingLib.recipe.file import write_recipe_file
     from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
     from SpleenSmoothSegTrainingLib.run.options import make_parser, read_run
 
     out = Path(choices.out)
     out.mkdir()
-    recipe = Recipe(encoder="resnet18", border="box:3px", epochs=(3, 1))
+    recipe = Recipe(encoder="resnet18", border=Border.parse("box:3px"), epochs=(3, 1))
     write_recipe_file(out / "recipe.toml", recipe, {"name": "Mine"})
     chosen = with_changes(choices, recipe="starter", border="none", epochs="7,7", isCompared=True)
     chosen.check()
@@ -150,7 +151,7 @@ def test_a_training_goes_on_by_its_own_recipe_and_splits_whatever_the_panel_says
     assert run.splits is None and run.compare, "the splits of the folder are the training's own"
 
 
-def test_empty_folds_are_all_also_of_a_training_of_which_only_some_were_asked_for(choices):
+def test_arguments_resume_with_empty_folds_trains_all(choices):
     from SpleenSmoothSegTrainingLib.recipe.file import write_recipe_file
     from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
     from SpleenSmoothSegTrainingLib.run.options import make_parser, read_run
@@ -162,8 +163,8 @@ def test_empty_folds_are_all_also_of_a_training_of_which_only_some_were_asked_fo
     assert read_run(make_parser(""), with_changes(choices, folds="0,1").arguments()).folds == (0, 1)
 
 
-def test_a_training_lacks_the_folds_that_its_model_lacks(choices):
-    from SpleenSmoothSegTrainingPanel.resultsfolder import ResultsFolder
+def test_missing_folds_are_read_from_the_model_card(choices):
+    from SpleenSmoothSegTrainingLib.outfolder import OutFolder
 
     out = Path(choices.out)
     (out / "model").mkdir(parents=True)
@@ -171,40 +172,40 @@ def test_a_training_lacks_the_folds_that_its_model_lacks(choices):
     for folds, missing in (([0], [1, 2]), ([0, 1, 2], [])):
         card = {"training": {"recipe": {"fold_count": 3}, "folds": folds}}
         (out / "model" / "model.json").write_text(json.dumps(card))
-        folder = ResultsFolder(out)
-        assert folder.missingFolds() == missing and folder.isTrained() == (not missing)
+        folder = OutFolder(out)
+        assert folder.missing_folds() == missing and folder.is_complete() == (not missing)
 
 
-def test_a_control_that_is_not_asked_for_does_not_go_on(choices):
+def test_arguments_resume_without_compare_skips_the_control(choices):
     from SpleenSmoothSegTrainingLib.recipe.file import write_recipe_file
     from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
     from SpleenSmoothSegTrainingLib.run.options import make_parser, read_run
 
     out = Path(choices.out)
     write_recipe_file(out / "recipe.toml", Recipe(), {})
-    write_recipe_file(out / "plain" / "recipe.toml", Recipe(border="none"), {})
+    write_recipe_file(out / "control" / "recipe.toml", Recipe(border=Border("none")), {})
     for isCompared in (False, True):
         run = read_run(make_parser(""), with_changes(choices, isCompared=isCompared).arguments())
         assert run.resume and run.compare == isCompared
 
 
-def test_the_border_that_the_panel_shows_is_that_of_the_recipe(choices, tmp_path):
+def test_recipeBorder_is_that_of_the_recipe_file(choices, tmp_path):
     from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
 
     mine = tmp_path / "mine.toml"
     mine.write_text('border = "box:3px"\n')
     damaged = tmp_path / "damaged.toml"
     damaged.write_text("border = \n")
-    assert choices.recipeBorder() == Recipe().border
-    assert with_changes(choices, recipe="own", recipeFile=str(mine)).recipeBorder() == "box:3px"
-    assert with_changes(choices, recipe="own", recipeFile=str(damaged)).recipeBorder() is None
-    assert with_changes(choices, recipe="own", recipeFile=str(tmp_path / "no.toml")).recipeBorder() is None
+    assert choices.recipeBorder() == str(Recipe().border)
+    assert with_changes(choices, recipe="custom", recipeFile=str(mine)).recipeBorder() == "box:3px"
+    assert with_changes(choices, recipe="custom", recipeFile=str(damaged)).recipeBorder() is None
+    assert with_changes(choices, recipe="custom", recipeFile=str(tmp_path / "no.toml")).recipeBorder() is None
     Path(choices.out).mkdir()
     (Path(choices.out) / "recipe.toml").write_text('border = "svls:1px"\n')
-    assert with_changes(choices, recipe="own", recipeFile=str(mine)).recipeBorder() == "svls:1px"
+    assert with_changes(choices, recipe="custom", recipeFile=str(mine)).recipeBorder() == "svls:1px"
 
 
-def test_a_border_copied_from_the_soft_border_preview_is_taken(choices):
+def test_border_copied_from_the_preview_is_accepted(choices):
     chosen = with_changes(choices, border="--border gaussian:3mm")
     chosen.check()
     assert chosen.arguments()[2:] == ["--border", "gaussian:3mm"]
@@ -219,26 +220,26 @@ def test_a_border_copied_from_the_soft_border_preview_is_taken(choices):
         ({"out": ""}, "results"),
         ({"border": "velvet:3mm"}, "velvet"),
         ({"border": "gaussian"}, "width"),
-        ({"border": "none", "isCompared": True}, "nothing to compare"),
+        ({"border": "none", "isCompared": True}, "border smoothing"),
         ({"epochs": "100"}, "100,20"),
         ({"folds": "first"}, "0,1"),
         ({"options": '--cache "a'}, "quotation mark"),
-        ({"recipe": "own", "recipeFile": "no.toml"}, "no.toml"),
-        ({"recipe": "own", "recipeFile": ""}, "recipe file"),
+        ({"recipe": "custom", "recipeFile": "no.toml"}, "no.toml"),
+        ({"recipe": "custom", "recipeFile": ""}, "recipe file"),
     ],
 )
-def test_what_is_wrong_at_first_sight_is_said_before_anything_starts(child, choices, tmp_path, changes, words):
-    heard = child(WAITS)
+def test_start_invalid_choice_raises_user_error_and_starts_nothing(child, choices, tmp_path, changes, words):
+    recorder = child(RUNS_FOREVER)
     with pytest.raises(UserError, match=words) as refusal:
-        heard.start(with_changes(choices, **changes))
+        recorder.start(with_changes(choices, **changes))
     assert str(refusal.value).endswith(".") and "\n" not in str(refusal.value)
-    assert not heard.logic.isRunning()
+    assert not recorder.logic.isRunning()
     assert not (tmp_path / "arguments.json").exists()
 
 
-def test_the_command_to_copy_does_the_same_in_a_terminal(child, choices):
+def test_command_has_the_arguments_of_the_run(child, choices):
     chosen = with_changes(choices, out=choices.out + " of May", border="box:3px")
-    words = shlex.split(child(WAITS).logic.command(chosen))
+    words = shlex.split(child(RUNS_FOREVER).logic.command(chosen))
     assert words[1:3] == ["--no-main-window", "--python-script"]
     assert words[4:] == chosen.arguments()
 
@@ -246,68 +247,68 @@ def test_the_command_to_copy_does_the_same_in_a_terminal(child, choices):
 # A run
 
 
-def test_a_training_tells_how_far_it_is_and_what_came_out(child, choices, model_folder, tmp_path):
-    heard = child(ends_with(model_folder))
-    trained, sentence = heard.run(choices)
+def test_run_reports_progress_and_results(child, choices, model_folder, tmp_path):
+    recorder = child(completes_with(model_folder))
+    trained, message = recorder.run(choices)
 
-    assert sentence == ""
+    assert message == ""
     assert trained.model == Path(choices.out) / "model" and trained.report.is_file()
-    assert heard.progress == [(1.0, "Writing the report", None)]
-    assert heard.epochs == 6
-    assert [len(epochs) for epochs in heard.logic.curves.folds().values()] == [3, 3]
+    assert recorder.progress == [(1.0, "Writing the report", None)]
+    assert recorder.epochs == 6
+    assert [len(epochs) for epochs in recorder.logic.curves.folds().values()] == [3, 3]
     assert arguments(tmp_path) == [choices.dataset, choices.out]
 
 
-def test_stop_ends_it_at_once_and_says_where_it_goes_on(child, choices):
+def test_stop_is_immediate_and_reports_the_last_epoch(child, choices):
     import standin
 
-    heard = child(WAITS)
-    heard.start(choices)
-    standin.waitUntil(lambda: heard.progress)
+    recorder = child(RUNS_FOREVER)
+    recorder.start(choices)
+    standin.waitUntil(lambda: recorder.progress)
     started = processes()
 
-    heard.logic.stop()
+    recorder.logic.stop()
 
     assert started and gone(started, 0)
-    assert heard.ends == [(None, "Stopped after fold 0, epoch 2; Resume goes on from there.")]
+    assert recorder.ends == [(None, "Stopped after fold 0, epoch 2; Resume continues from there.")]
 
 
-def test_stop_ends_a_child_that_does_not_listen(child, choices):
+def test_stop_kills_a_child_that_ignores_stdin(child, choices):
     import standin
 
-    heard = child(DEAF)
-    heard.start(choices)
-    standin.waitUntil(lambda: heard.progress)
+    recorder = child(IGNORES_STDIN)
+    recorder.start(choices)
+    standin.waitUntil(lambda: recorder.progress)
     started = processes()
 
-    heard.logic.stop()
+    recorder.logic.stop()
 
     assert started and gone(started)
-    assert heard.ends == [(None, "Stopped before anything was trained.")]
+    assert recorder.ends == [(None, "Stopped before the first epoch was completed.")]
 
 
-def test_a_child_that_is_stopped_may_tidy_up(child, choices, tmp_path):
-    tidies = SAYS.replace("os._exit(130)", "(out.parent / 'tidy').write_text('yes'); os._exit(130)")
+def test_stop_lets_the_child_clean_up(child, choices, tmp_path):
+    tidies = EMITS.replace("os._exit(130)", "(out.parent / 'tidy').write_text('yes'); os._exit(130)")
     import standin
 
-    heard = child(tidies + 'say("progress", fraction=0.1, step="Reading", remaining_s=None)\ntime.sleep(1000)\n')
-    heard.start(choices)
-    standin.waitUntil(lambda: heard.progress)
+    recorder = child(tidies + 'emit("progress", fraction=0.1, step="Reading", remaining_s=None)\ntime.sleep(1000)\n')
+    recorder.start(choices)
+    standin.waitUntil(lambda: recorder.progress)
 
-    heard.logic.stop()
+    recorder.logic.stop()
 
     assert (tmp_path / "tidy").exists()
 
 
-def test_going_on_shows_the_earlier_epochs_too(child, choices, tmp_path):
+def test_resume_includes_earlier_epochs(child, choices, tmp_path):
     import standin
 
-    first = child(WAITS)
+    first = child(RUNS_FOREVER)
     first.start(choices)
     standin.waitUntil(lambda: first.progress)
     first.logic.stop()
 
-    second = child(WAITS)
+    second = child(RUNS_FOREVER)
     second.start(choices)
     assert [epoch.epoch for epoch in second.logic.curves.folds()["smoothed", 0]] == [0, 1]
     standin.waitUntil(lambda: second.progress)
@@ -315,36 +316,36 @@ def test_going_on_shows_the_earlier_epochs_too(child, choices, tmp_path):
     assert "--resume" in arguments(tmp_path)
     assert [epoch.epoch for epoch in second.logic.curves.folds()["smoothed", 0]] == [0, 1, 2, 3]
     second.logic.stop()
-    assert second.ends[0][1] == "Stopped after fold 0, epoch 4; Resume goes on from there."
+    assert second.ends[0][1] == "Stopped after fold 0, epoch 4; Resume continues from there."
 
 
-def test_an_error_is_one_sentence_and_what_else_was_said_is_the_log(child, choices):
+def test_error_event_becomes_the_message_and_stderr_the_log(child, choices):
     error = "The label of spleen_3 holds no spleen; correct it."
-    heard = child(SAYS + f'say("error", message="{error}")\nsys.exit("Traceback of something")')
-    assert heard.run(choices) == (None, error)
-    assert "Traceback of something" in heard.logic.log
+    recorder = child(EMITS + f'emit("error", message="{error}")\nsys.exit("Traceback of something")')
+    assert recorder.run(choices) == (None, error)
+    assert "Traceback of something" in recorder.logic.log
 
 
-def test_a_killed_child_leaves_a_sentence(child, choices):
+def test_killed_child_ends_with_a_message(child, choices):
     import standin
 
-    heard = child(WAITS)
-    heard.start(choices)
-    standin.waitUntil(lambda: heard.progress)
+    recorder = child(RUNS_FOREVER)
+    recorder.start(choices)
+    standin.waitUntil(lambda: recorder.progress)
     for process in processes():
         process.send_signal(signal.SIGKILL)
-    standin.waitUntil(lambda: not heard.logic.isRunning())
+    standin.waitUntil(lambda: not recorder.logic.isRunning())
 
-    [(trained, sentence)] = heard.ends
-    assert trained is None and "ended before it was done" in sentence and "Resume" in sentence
+    [(trained, message)] = recorder.ends
+    assert trained is None and "ended unexpectedly" in message and "Resume" in message
 
 
-def test_slicer_that_quits_ends_it(child, choices):
+def test_quitting_slicer_stops_the_child(child, choices):
     import standin
 
-    heard = child(WAITS)
-    heard.start(choices)
-    standin.waitUntil(lambda: heard.progress)
+    recorder = child(RUNS_FOREVER)
+    recorder.start(choices)
+    standin.waitUntil(lambda: recorder.progress)
     started = processes()
 
     slicer.app.aboutToQuit.emit()
@@ -352,11 +353,11 @@ def test_slicer_that_quits_ends_it(child, choices):
     assert started and gone(started)
 
 
-def test_a_second_training_is_refused(child, choices):
-    heard = child(WAITS)
-    heard.start(choices)
-    with pytest.raises(UserError, match="runs already"):
-        heard.start(choices)
+def test_start_while_running_raises_user_error(child, choices):
+    recorder = child(RUNS_FOREVER)
+    recorder.start(choices)
+    with pytest.raises(UserError, match="already running"):
+        recorder.start(choices)
 
 
 NONSENSE = """
@@ -364,23 +365,23 @@ for line in ("[]", "{", '{"event": "progress"}', '{"event": "progress", "fractio
              '{"event": "epoch"}', '{"event": "epoch", "variant": "smoothed", "fold": "x"}', '{"event": "warning"}',
              '{"event": "error"}', '{"event": "measured"}', '{"event": 3}', "x" * 100_000):
     print(line, flush=True)
-say("progress", fraction=7, step="", remaining_s="long")
-say("result", model=3, report=None)
+emit("progress", fraction=7, step="", remaining_s="long")
+emit("result", model=3, report=None)
 """
 
 
-def test_nonsense_from_the_child_harms_nobody(child, choices):
-    heard = child(SAYS + NONSENSE)
-    trained, sentence = heard.run(choices)
-    assert (trained.model, trained.report, sentence) == (None, None, "")
-    assert heard.progress == [(1.0, "", None)] and heard.epochs == 0
+def test_malformed_events_are_ignored(child, choices):
+    recorder = child(EMITS + NONSENSE)
+    trained, message = recorder.run(choices)
+    assert (trained.model, trained.report, message) == (None, None, "")
+    assert recorder.progress == [(1.0, "", None)] and recorder.epochs == 0
 
 
 # Curves on the disk
 
 
-def test_the_curves_of_all_variants_are_read_from_the_results_folder(child, choices, model_folder):
-    child(ends_with(model_folder)).run(with_changes(choices, isCompared=True))
+def test_curves_are_read_for_all_variants(child, choices, model_folder):
+    child(completes_with(model_folder)).run(with_changes(choices, isCompared=True))
     out = Path(choices.out)
     sweep = out / "sweep" / "box_3px" / "fold_1"
     sweep.mkdir(parents=True)
@@ -391,12 +392,12 @@ def test_the_curves_of_all_variants_are_read_from_the_results_folder(child, choi
     from SpleenSmoothSegTrainingPanel.curves import TrainingCurves
 
     folds = TrainingCurves.read(out).folds()
-    assert list(folds) == [("smoothed", 0), ("smoothed", 1), ("plain", 0), ("box_3px", 1)]
+    assert list(folds) == [("smoothed", 0), ("smoothed", 1), ("control", 0), ("box_3px", 1)]
     assert [(epoch.phase, epoch.epoch) for epoch in folds["smoothed", 1]] == [("adam", 0), ("adam", 1), ("sgd", 0)]
     assert folds["smoothed", 1][1].dice == 0.5 and folds["smoothed", 1][1].loss == 0.45
 
 
-def test_a_training_without_a_soft_border_is_the_plain_one(tmp_path, slicer_app):
+def test_curves_of_a_training_without_smoothing_are_named_control(tmp_path, slicer_app):
     from SpleenSmoothSegTrainingPanel.curves import TrainingCurves
 
     (tmp_path / "recipe.toml").write_text('border = "none"\n')
@@ -406,10 +407,10 @@ def test_a_training_without_a_soft_border_is_the_plain_one(tmp_path, slicer_app)
     )
     folds = TrainingCurves.read(tmp_path).folds()
     assert [len(epochs) for epochs in folds.values()] == [1]  # the damaged lines are left out
-    assert list(folds) == [("plain", 0)]
+    assert list(folds) == [("control", 0)]
 
 
-def test_an_epoch_that_was_lost_and_trained_again_is_there_once(slicer_app):
+def test_repeated_epoch_replaces_the_earlier_one(slicer_app):
     from SpleenSmoothSegTrainingPanel.curves import Epoch, TrainingCurves
 
     curves = TrainingCurves()
@@ -420,19 +421,19 @@ def test_an_epoch_that_was_lost_and_trained_again_is_there_once(slicer_app):
 
 
 @pytest.mark.parametrize("path", ["", "no such folder", "a\0b"])
-def test_a_folder_that_is_not_there_has_no_curves(slicer_app, path):
+def test_missing_folder_has_no_curves_and_no_training(slicer_app, path):
+    from SpleenSmoothSegTrainingLib.outfolder import OutFolder
     from SpleenSmoothSegTrainingPanel.curves import TrainingCurves
-    from SpleenSmoothSegTrainingPanel.resultsfolder import ResultsFolder
 
     assert not TrainingCurves.read(path)
-    folder = ResultsFolder(path)
-    assert not (folder.holdsTraining() or folder.hasModel() or folder.hasReport() or folder.hasControl())
+    folder = OutFolder(path)
+    assert not (folder.has_training() or folder.has_model() or folder.has_report() or folder.has_control())
 
 
 # What it needs
 
 
-def test_what_training_asks_to_install_is_what_the_project_asks_for(slicer_app):
+def test_requirements_match_pyproject(slicer_app):
     tomllib = pytest.importorskip("tomllib")
 
     from SpleenSmoothSegTrainingPanel.packages import REQUIREMENTS
@@ -447,7 +448,7 @@ def test_what_training_asks_to_install_is_what_the_project_asks_for(slicer_app):
     assert not any("==" in line for line in lines)  # the index of extensions wants no pins
 
 
-def test_the_packages_are_asked_for_once_with_their_size(slicer_app, monkeypatch):
+def test_package_installation_asks_once_with_the_size(slicer_app, monkeypatch):
     from SpleenSmoothSegPanels.shared.packages import NotInstalled
     from SpleenSmoothSegTrainingPanel.packages import forTraining
 
@@ -463,11 +464,16 @@ def test_the_packages_are_asked_for_once_with_their_size(slicer_app, monkeypatch
     assert "albumentations" in question and "0.1 GB" in question and "not changed" in question
 
 
-def test_nothing_of_training_is_imported_by_the_panel(slicer_app):
+def test_panel_imports_only_standard_library_files_of_the_training(slicer_app):
+    light = {"SpleenSmoothSegTrainingLib.outfolder", "SpleenSmoothSegTrainingLib.recipe.tomlfile"}
     for path in (TRAINING / "SpleenSmoothSegTrainingPanel").glob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert "import torch" not in text and "import SpleenSmoothSegTrainingLib" not in text
-        assert "from SpleenSmoothSegTrainingLib" not in text
+        assert set(re.findall(r"from (SpleenSmoothSegTrainingLib\S*)", text)) <= light
+    for name in light:
+        text = (TRAINING / f"{name.replace('.', '/')}.py").read_text(encoding="utf-8")
+        imports = set(re.findall(r"^\s*(?:from|import) (\S+)", text, re.MULTILINE))
+        assert imports <= {"json", "re", "pathlib", "tomllib", "tomli", "SpleenSmoothSegLib.errors"}
 
 
 # The real train.py
@@ -495,8 +501,8 @@ def test_the_real_train_py_is_started_stopped_and_goes_on(child, choices, tmp_pa
     assert "Resume goes on" in first.ends[0][1]
 
     second = child(trainScript())
-    trained, sentence = second.run(chosen, 240)
+    trained, message = second.run(chosen, 240)
 
-    assert sentence == "" and trained.report.is_file()
+    assert message == "" and trained.report.is_file()
     assert (trained.model / "model.json").is_file()
     assert [len(epochs) for epochs in second.logic.curves.folds().values()] == [2, 2]

@@ -1,4 +1,4 @@
-"""The training panel as a person uses it: clicks in the stand-in, on short programs in place of train.py."""
+"""The training panel: clicks in the stand-in, with short programs in place of train.py."""
 
 import json
 import shlex
@@ -17,7 +17,7 @@ import slicer
 
 from locations import REPOSITORY
 from segment_children import Packages, gone, processes, python_slicer, script
-from training_children import SAYS, TRAINS, WAITS, ends_with
+from training_children import EMITS, RUNS_FOREVER, TRAINING_FUNCTIONS, completes_with
 
 pytestmark = [
     pytest.mark.slicer,
@@ -57,7 +57,7 @@ class Opened:
         standin.waitUntil(lambda: not self.logic.isRunning(), seconds)
 
     def start(self):
-        """Click, and wait until the first epochs are there."""
+        """Click, and wait for the first progress event."""
         import standin
 
         self.ui.trainButton.click()
@@ -67,7 +67,7 @@ class Opened:
 
 @pytest.fixture
 def pages(monkeypatch, slicer_app):
-    """The pages that the user's browser was told to open."""
+    """The pages opened in the user's browser."""
     import qt
 
     opened = []
@@ -90,7 +90,7 @@ def out(tmp_path):
 
 @pytest.fixture
 def open_panel(settings, pages, tmp_path):
-    """Opens the module on a short program in place of train.py; in the end nothing may run."""
+    """Opens the module with a short program in place of train.py; no process may be left at the end."""
     import standin
     from SpleenSmoothSegTrainingPanel.logic import TrainingLogic
 
@@ -108,8 +108,8 @@ def open_panel(settings, pages, tmp_path):
 
 @pytest.fixture
 def waiting(open_panel, dataset, out):
-    """The panel while a training runs that nobody but the test ends."""
-    opened = open_panel(WAITS)
+    """The panel while a training runs that only the test stops."""
+    opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
     opened.start()
     return opened
@@ -117,8 +117,8 @@ def waiting(open_panel, dataset, out):
 
 @pytest.fixture
 def trained(open_panel, dataset, out, model_folder):
-    """The panel after a training with its control that came to its end."""
-    opened = open_panel(ends_with(model_folder))
+    """The panel after a completed training with a control."""
+    opened = open_panel(completes_with(model_folder))
     opened.choose(dataset, out)
     opened.ui.compareCheckBox.checked = True
     opened.train()
@@ -151,9 +151,9 @@ def shown_chart() -> str | None:
 
 
 def test_the_button_waits_for_the_two_folders(open_panel, dataset, out):
-    opened = open_panel(WAITS)
+    opened = open_panel(RUNS_FOREVER)
     assert not opened.ui.trainButton.enabled
-    assert "Choose the folder of labeled CTs" in opened.ui.trainButton.toolTip
+    assert "choose the folder of labeled CTs" in opened.ui.trainButton.toolTip
     assert opened.ui.commandText.text == "train.py DATASET OUT"
 
     opened.choose(dataset, out)
@@ -165,7 +165,7 @@ def test_the_button_waits_for_the_two_folders(open_panel, dataset, out):
 
 
 def test_what_is_clicked_is_what_runs(open_panel, dataset, out, tmp_path):
-    opened = open_panel(SAYS)
+    opened = open_panel(EMITS)
     opened.choose(dataset, out)
     opened.ui.recipeComboBox.setCurrentIndex(1)
     opened.ui.borderComboBox.setCurrentIndex(opened.ui.borderComboBox.findText("box:3px"))
@@ -187,7 +187,7 @@ def test_what_is_clicked_is_what_runs(open_panel, dataset, out, tmp_path):
 def test_the_command_is_copied_whole(open_panel, dataset, out):
     import qt
 
-    opened = open_panel(WAITS)
+    opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
     opened.ui.copyButton.click()
 
@@ -197,22 +197,22 @@ def test_the_command_is_copied_whole(open_panel, dataset, out):
 
 
 def test_a_recipe_of_ones_own_brings_its_border_along(open_panel, tmp_path):
-    opened = open_panel(WAITS)
+    opened = open_panel(RUNS_FOREVER)
     recipe = tmp_path / "mine.toml"
     recipe.write_text('border = "box:3px"\n')
-    assert opened.ui.borderComboBox.lineEdit().placeholderText == "As in the recipe: gaussian:1.5mm"
+    assert opened.ui.borderComboBox.lineEdit().placeholderText == "From the recipe: gaussian:1.5mm"
     assert not opened.ui.recipePath.visible
 
     opened.ui.recipeComboBox.setCurrentIndex(2)
     opened.ui.recipePath.currentPath = str(recipe)
 
     assert opened.ui.recipePath.visible
-    assert opened.ui.borderComboBox.lineEdit().placeholderText == "As in the recipe: box:3px"
+    assert opened.ui.borderComboBox.lineEdit().placeholderText == "From the recipe: box:3px"
     assert opened.ui.borderComboBox.currentText == "" and opened.chosen.trainingBorder == ""
 
 
 def test_what_is_wrong_is_said_in_the_panel(open_panel, dataset, out):
-    opened = open_panel(WAITS)
+    opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
     opened.ui.borderComboBox.setEditText("velvet:3mm")
 
@@ -225,7 +225,7 @@ def test_what_is_wrong_is_said_in_the_panel(open_panel, dataset, out):
 
 @pytest.mark.parametrize("trouble", [MemoryError(), KeyError("a\nb"), OSError(28, "No space left on device")])
 def test_whatever_keeps_it_from_starting_is_one_sentence(open_panel, dataset, out, trouble):
-    opened = open_panel(WAITS)
+    opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
     opened.logic.packages.error = trouble
 
@@ -238,7 +238,7 @@ def test_whatever_keeps_it_from_starting_is_one_sentence(open_panel, dataset, ou
 def test_missing_packages_are_said_with_the_log_one_click_away(open_panel, dataset, out):
     from SpleenSmoothSegPanels.shared.packages import NotInstalled
 
-    opened = open_panel(WAITS)
+    opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
     opened.logic.packages.error = NotInstalled("albumentations could not be installed.", "no network")
     opened.ui.trainButton.click()
@@ -250,7 +250,7 @@ def test_missing_packages_are_said_with_the_log_one_click_away(open_panel, datas
 
 
 def test_a_second_click_while_packages_are_installed_does_nothing(open_panel, dataset, out):
-    opened = open_panel(SAYS)
+    opened = open_panel(EMITS)
     opened.choose(dataset, out)
     clicks = []
 
@@ -274,7 +274,7 @@ print(json.dumps({"event": "devices", "devices": devices}))
 def test_only_devices_that_work_can_be_chosen(open_panel):
     import standin
 
-    opened = open_panel(WAITS, DEVICES)
+    opened = open_panel(RUNS_FOREVER, DEVICES)
     standin.waitUntil(lambda: "no driver" in opened.ui.deviceLabel.text)
     model = opened.ui.deviceComboBox.model()
     assert [model.item(index).isEnabled() for index in range(4)] == [True, True, False, False]
@@ -287,14 +287,14 @@ def test_while_it_runs_the_button_stops_and_the_choices_rest(waiting):
     assert waiting.ui.trainButton.text == "Stop" and waiting.ui.trainButton.enabled
     assert not waiting.ui.datasetPath.enabled and not waiting.ui.epochsText.enabled
     assert waiting.ui.progressBar.value == 25
-    assert waiting.ui.stepLabel.text == "Smoothed fold 0, epoch 2 of 8 in all: about 2 h 5 min left"
+    assert waiting.ui.stepLabel.text == "Fold 0 of smoothed, epoch 2 of 8: about 2 h 5 min left"
 
     waiting.ui.trainButton.click()
 
     assert gone(waiting.processes)
-    assert waiting.message == "Stopped after fold 0, epoch 2; Resume goes on from there."
+    assert waiting.message == "Stopped after fold 0, epoch 2; Resume continues from there."
     assert waiting.ui.trainButton.text == "Resume training" and waiting.ui.trainButton.enabled
-    assert "goes on with it, by its own recipe" in waiting.ui.stateLabel.text
+    assert "continues it with its own recipe" in waiting.ui.stateLabel.text
     assert waiting.ui.datasetPath.enabled and not waiting.ui.recipeComboBox.enabled
     assert not waiting.ui.stepLabel.visible and not waiting.ui.logButton.visible
 
@@ -323,7 +323,7 @@ def test_somebody_in_another_module_keeps_the_layout_until_she_comes_back(open_p
     import standin
 
     opened = open_panel(
-        SAYS + TRAINS + "begin()\nfor number in range(10_000):\n    epoch(0, number)\n    time.sleep(0.02)"
+        EMITS + TRAINING_FUNCTIONS + "begin()\nfor number in range(10_000):\n    epoch(0, number)\n    time.sleep(0.02)"
     )
     opened.choose(dataset, out)
     layout = slicer.app.layoutManager().layout
@@ -349,7 +349,7 @@ def test_closing_the_scene_lets_it_run_on_and_the_panel_shows_what_runs(waiting,
     waiting.ui.diceButton.click()
     assert curves(charts()["Training: validation Dice"]) == {"Fold 0": [0, 0.5]}
     waiting.ui.trainButton.click()
-    assert gone(waiting.processes) and "Resume goes on" in waiting.message
+    assert gone(waiting.processes) and "Resume continues" in waiting.message
 
 
 def test_leaving_the_module_lets_it_run_on(waiting):
@@ -380,7 +380,7 @@ def test_a_killed_child_leaves_a_sentence_and_the_button_ready(waiting):
         process.send_signal(signal.SIGKILL)
     standin.waitUntil(lambda: not waiting.logic.isRunning())
 
-    assert "ended before it was done" in waiting.message
+    assert "ended unexpectedly" in waiting.message
     assert waiting.ui.trainButton.text == "Resume training" and waiting.ui.trainButton.enabled
 
 
@@ -389,14 +389,14 @@ def test_deleting_the_results_folder_meanwhile_harms_nobody(waiting, out):
     waiting.ui.diceButton.click()
     waiting.ui.trainButton.click()
 
-    assert waiting.message == "Stopped before anything was trained."
+    assert waiting.message == "Stopped before the first epoch was completed."
     assert waiting.ui.trainButton.text == "Start training" and waiting.ui.trainButton.enabled
     assert not waiting.ui.diceButton.enabled and not waiting.ui.useButton.enabled
 
 
 def test_an_error_is_said_with_warnings_and_the_log_one_click_away(open_panel, dataset, out):
-    program = 'say("warning", message="Two CTs are alike.")\nsay("error", message="The disk is full; free space.")\n'
-    opened = open_panel(SAYS + program + 'sys.exit("No space left on device")')
+    program = 'emit("warning", message="Two CTs are alike.")\nemit("error", message="The disk is full; free space.")\n'
+    opened = open_panel(EMITS + program + 'sys.exit("No space left on device")')
     opened.choose(dataset, out)
 
     opened.train()
@@ -407,14 +407,14 @@ def test_an_error_is_said_with_warnings_and_the_log_one_click_away(open_panel, d
 
 
 def test_many_warnings_are_counted_and_listed_in_the_log(open_panel, dataset, out, model_folder):
-    warns = "".join(f'say("warning", message="CT {number} is small.")\n' for number in range(30))
-    opened = open_panel(ends_with(model_folder).replace("begin()\n", f"begin()\n{warns}", 1))
+    warns = "".join(f'emit("warning", message="CT {number} is small.")\n' for number in range(30))
+    opened = open_panel(completes_with(model_folder).replace("begin()\n", f"begin()\n{warns}", 1))
     opened.choose(dataset, out)
 
     opened.train()
 
-    assert opened.message.startswith("The model is trained")
-    assert opened.message.endswith("There are 30 warnings; the log lists them.")
+    assert opened.message.startswith("Training is complete")
+    assert opened.message.endswith("There were 30 warnings; see the log.")
     opened.ui.logButton.click()
     assert opened.ui.logText.plainText.splitlines()[29] == "CT 29 is small."
 
@@ -423,9 +423,9 @@ def test_many_warnings_are_counted_and_listed_in_the_log(open_panel, dataset, ou
 
 
 def test_at_the_end_the_report_opens_and_the_model_can_be_used(trained, out, pages):
-    assert trained.message == "The model is trained; read the report, then let Segment Spleen use the model."
+    assert trained.message == "Training is complete. Read the report, then click Use this model."
     assert pages == [out / "report.html"]
-    assert trained.ui.stateLabel.text == "This folder holds a training that is done."
+    assert trained.ui.stateLabel.text == "This folder contains a completed training."
     assert trained.ui.reportButton.enabled and trained.ui.useButton.enabled
 
     trained.ui.reportButton.click()
@@ -434,17 +434,17 @@ def test_at_the_end_the_report_opens_and_the_model_can_be_used(trained, out, pag
 
 
 def test_folds_that_were_left_out_are_told(open_panel, dataset, out, model_folder):
-    lacks = ends_with(model_folder).replace('say("result",', 'say("result", missing_folds=[2, 3],')
+    lacks = completes_with(model_folder).replace('emit("result",', 'emit("result", missing_folds=[2, 3],')
     opened = open_panel(lacks)
     opened.choose(dataset, out)
 
     opened.train()
 
-    assert "to train fold 2, 3, too, empty Folds and click Resume." in opened.message
+    assert "To train the missing folds (2, 3), clear Folds and click Resume." in opened.message
 
 
 def test_nobody_who_works_elsewhere_is_disturbed_by_the_report(open_panel, dataset, out, model_folder, pages):
-    opened = open_panel(ends_with(model_folder))
+    opened = open_panel(completes_with(model_folder))
     opened.choose(dataset, out)
     opened.panel.exit()
 
@@ -456,14 +456,14 @@ def test_nobody_who_works_elsewhere_is_disturbed_by_the_report(open_panel, datas
 def test_the_control_is_dashed_in_the_color_of_its_fold(trained):
     for chart in charts().values():
         series = {node.GetName(): node for node in (chart.GetNthPlotSeriesNode(index) for index in range(3))}
-        assert list(series) == ["Fold 0", "Fold 1", "Fold 0, plain"]
+        assert list(series) == ["Fold 0", "Fold 1", "Fold 0, control"]
         assert (
             series["Fold 0"].GetLineStyle()
             == series["Fold 1"].GetLineStyle()
             == slicer.vtkMRMLPlotSeriesNode.LineStyleSolid
         )
-        assert series["Fold 0, plain"].GetLineStyle() == slicer.vtkMRMLPlotSeriesNode.LineStyleDash
-        assert series["Fold 0, plain"].GetColor() == series["Fold 0"].GetColor() != series["Fold 1"].GetColor()
+        assert series["Fold 0, control"].GetLineStyle() == slicer.vtkMRMLPlotSeriesNode.LineStyleDash
+        assert series["Fold 0, control"].GetColor() == series["Fold 0"].GetColor() != series["Fold 1"].GetColor()
 
 
 def test_use_this_model_lets_segment_spleen_use_it(trained, out):
@@ -471,7 +471,7 @@ def test_use_this_model_lets_segment_spleen_use_it(trained, out):
 
     trained.ui.useButton.click()
 
-    assert trained.message.startswith('Segment Spleen uses the model "Small" from now on')
+    assert trained.message.startswith('Segment Spleen now uses the model "Small"')
     assert str(out / "model") in trained.message
     segment = standin.openModule(ROOT / "SpleenSmoothSeg" / "SpleenSmoothSeg.py").panels[0]
     assert segment.ui.modelComboBox.currentText == "Small"
@@ -509,20 +509,20 @@ def test_a_report_that_is_gone_is_said(trained, out, pages):
 
 
 def test_a_folder_that_holds_a_training_is_found_by_a_fresh_panel(trained, open_panel, dataset, out):
-    opened = open_panel(WAITS)
+    opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
 
     assert opened.ui.trainButton.text == "Resume training"
     assert opened.ui.compareCheckBox.checked  # its control goes on, too
     assert opened.ui.reportButton.enabled and opened.ui.useButton.enabled
     opened.ui.diceButton.click()
-    assert set(curves(charts()["Training: validation Dice"])) == {"Fold 0", "Fold 1", "Fold 0, plain"}
+    assert set(curves(charts()["Training: validation Dice"])) == {"Fold 0", "Fold 1", "Fold 0, control"}
 
 
 def test_what_was_chosen_survives_a_saved_scene(open_panel, dataset, out, tmp_path):
     import standin
 
-    opened = open_panel(WAITS)
+    opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
     opened.ui.borderComboBox.setEditText("box:5px:3d")
     opened.ui.recipeComboBox.setCurrentIndex(1)

@@ -1,4 +1,4 @@
-"""The recipe holds the published numbers, refuses what cannot be, and is the same when it is read again."""
+"""The recipe: published defaults, validation, and the round trip through its file."""
 
 import dataclasses
 import json
@@ -37,7 +37,7 @@ OFF = {"averaging": 0.0, "clip_gradient": 0.0, "channels": 1, "encoder_weights":
 
 
 def refusal(make, *arguments, **options) -> str:
-    """The one sentence with which something is refused."""
+    """The error message, which must be one sentence."""
     with pytest.raises(UserError) as caught:
         make(*arguments, **options)
     sentence = str(caught.value)
@@ -55,30 +55,30 @@ def test_the_default_recipe_holds_every_published_number():
     assert Border.parse(recipe["border"]).kernel != "none", "labels are smoothed, which is the paper's idea"
 
 
-def test_what_goes_beyond_the_paper_is_off_by_default():
+def test_options_beyond_the_paper_are_off_by_default():
     recipe = Recipe().as_dict()
     assert {name: recipe[name] for name in OFF} == OFF
 
 
-def test_by_default_no_patient_is_on_both_sides():
+def test_default_split_keeps_each_patient_on_one_side():
     assert Recipe().split_by == "volume"
 
 
 @pytest.mark.parametrize("field", dataclasses.fields(Recipe), ids=lambda field: field.name)
-def test_every_number_is_explained_and_what_is_published_says_so(field):
-    words = field.metadata["words"]
+def test_every_field_has_help_that_marks_published_values(field):
+    words = field.metadata["help"]
     assert words and "\n" not in words
     assert ("published" in words) == (field.name in PUBLISHED)
 
 
-def test_the_slices_are_those_of_the_recipe():
+def test_slice_format_has_the_values_of_the_recipe():
     recipe = Recipe(image_size=192, spacing=2.0, window=(-100.0, 200.0), channels=3, channel_spacing=4.0)
     cut = slice_format(recipe)
     assert (cut.size, cut.spacing, cut.window, cut.channels, cut.channel_spacing) == (192, 2.0, (-100.0, 200.0), 3, 4.0)
 
 
-def test_changes_that_are_none_change_nothing():
-    assert Recipe().with_changes(seed=None, border="box:3px") == Recipe(border="box:3px")
+def test_with_changes_ignores_none():
+    assert Recipe().with_changes(seed=None, border=Border.parse("box:3px")) == Recipe(border=Border.parse("box:3px"))
 
 
 # The two phases.
@@ -115,14 +115,14 @@ def test_phase_2_is_sgd_whose_rate_cycles_between_the_published_bounds():
     assert rates[20] == pytest.approx(1e-3)
 
 
-# What no training can have.
+# Validation.
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"border": "gaussian"},
-        {"border": "mexican_hat:1mm"},
+        {"border": "gaussian:1mm"},
+        {"border": 3},
         {"border_probability": 1.1},
         {"batch_size": 0},
         {"batch_size": 1},
@@ -160,13 +160,13 @@ def test_phase_2_is_sgd_whose_rate_cycles_between_the_published_bounds():
     ],
     ids=str,
 )
-def test_a_value_that_no_training_can_have_is_refused_in_one_sentence(changes):
+def test_recipe_invalid_value_raises_user_error(changes):
     assert next(iter(changes)).split("_")[0] in refusal(Recipe().with_changes, **changes)
 
 
 @settings(max_examples=100, deadline=None)
 @given(low=st.floats(), high=st.floats())
-def test_a_window_of_a_recipe_is_one_that_slices_can_have(low, high):
+def test_every_valid_window_is_accepted_by_slice_format(low, high):
     try:
         recipe = Recipe(window=(low, high))
     except UserError:
@@ -174,11 +174,16 @@ def test_a_window_of_a_recipe_is_one_that_slices_can_have(low, high):
     assert slice_format(recipe).window == (low, high)
 
 
-def test_a_name_that_is_none_is_told():
+def test_from_dict_unknown_key_raises_user_error():
     assert '"encodr"' in refusal(Recipe.from_dict, {"encodr": "resnet18"})
 
 
-# Written and read again.
+@pytest.mark.parametrize("border", ["gaussian", "mexican_hat:1mm"])
+def test_from_dict_invalid_border_raises_user_error(border):
+    assert border.split(":")[0] in refusal(Recipe.from_dict, {"border": border})
+
+
+# The recipe file.
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
@@ -189,7 +194,7 @@ recipes = st.builds(
     spacing=st.floats(0.1, 20) | st.integers(1, 20),
     window=st.tuples(st.floats(-1000, 0), st.floats(1, 3000)),
     channels=st.sampled_from([1, 3, 31]),
-    border=st.sampled_from(["none", "gaussian:1.5mm", "box:3px:3d"]),
+    border=st.sampled_from(["none", "gaussian:1.5mm", "box:3px:3d"]).map(Border.parse),
     split_by=st.sampled_from(["volume", "slice"]),
     epochs=st.tuples(st.integers(0, 100_000), st.integers(1, 100_000)),
     adam_rate=st.floats(1e-12, 1),
@@ -199,14 +204,14 @@ recipes = st.builds(
 
 @settings(max_examples=100, deadline=None)
 @given(recipe=recipes, words=texts)
-def test_a_written_recipe_is_the_same_when_it_is_read_again(tmp_path_factory, recipe, words):
+def test_written_recipe_equals_the_recipe_read_again(tmp_path_factory, recipe, words):
     path = tmp_path_factory.mktemp("recipe") / "recipe.toml"
     card = {"name": words, "data_license": "CC BY"} if words else {}
     write_recipe_file(path, recipe, card)
     assert read_recipe(path) == (recipe, card)
 
 
-def test_the_written_recipe_holds_every_number_by_its_name(tmp_path):
+def test_written_recipe_contains_every_field(tmp_path):
     path = tmp_path / "recipe.toml"
     write_recipe_file(path, Recipe(), {})
     values, card = read_recipe_file(path)
@@ -214,18 +219,18 @@ def test_the_written_recipe_holds_every_number_by_its_name(tmp_path):
     assert [each.name for each in tmp_path.iterdir()] == ["recipe.toml"]
 
 
-def test_a_recipe_survives_its_dictionary():
-    recipe = Recipe(border="box:3px", empty_slices=1000.0, window=(-100.0, 200.0))
+def test_from_dict_inverts_as_dict():
+    recipe = Recipe(border=Border.parse("box:3px"), empty_slices=1000.0, window=(-100.0, 200.0))
     assert Recipe.from_dict(recipe.as_dict()) == recipe
 
 
-def test_keys_are_written_as_on_the_command_line_or_as_in_python(tmp_path):
+def test_read_recipe_file_accepts_hyphens_and_underscores(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text("image-size = 128\nbatch_size = 4\n[card]\nname = 'Ours'\n")
     assert read_recipe_file(path) == ({"image_size": 128, "batch_size": 4}, {"name": "Ours"})
 
 
-def test_a_file_of_windows_notepad_is_read(tmp_path):
+def test_read_recipe_file_accepts_byte_order_mark_and_crlf(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text("image_size = 128\r\n[card]\r\nname = 'Größe'\r\n", encoding="utf-8-sig")
     assert read_recipe_file(path) == ({"image_size": 128}, {"name": "Größe"})
@@ -234,17 +239,17 @@ def test_a_file_of_windows_notepad_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"[recipe", "no valid TOML"),
-        (b"encoder = resnet18", "no valid TOML"),
-        (b"seed = 1\nseed = 2", "no valid TOML"),
-        (b"name = '\xff'", "no valid TOML"),
-        (b"[card]\ntitle = 'x'", r"\[card\] .* is not understood; it holds texts named name, description"),
+        (b"[recipe", "not valid TOML"),
+        (b"encoder = resnet18", "not valid TOML"),
+        (b"seed = 1\nseed = 2", "not valid TOML"),
+        (b"name = '\xff'", "not valid TOML"),
+        (b"[card]\ntitle = 'x'", r"\[card\] .* is invalid; it may hold the texts name, description"),
         (b"[card]\nname = 5", r"\[card\]"),
         (b"card = 'x'", r"\[card\]"),
         (None, "cannot be read; check the path"),
     ],
 )
-def test_a_recipe_file_that_is_missing_or_wrong_is_refused_in_one_sentence(tmp_path, text, words):
+def test_read_recipe_file_missing_or_invalid_raises_user_error(tmp_path, text, words):
     path = tmp_path / "recipe.toml"
     if text is not None:
         path.write_bytes(text)
@@ -253,7 +258,7 @@ def test_a_recipe_file_that_is_missing_or_wrong_is_refused_in_one_sentence(tmp_p
 
 
 @pytest.mark.parametrize("text", ["encodr = 'resnet18'", "[recipe]\nseed = 1", "seed = '1'", "test = ['a']"])
-def test_a_written_recipe_that_was_changed_into_none_is_refused_in_one_sentence(tmp_path, text):
+def test_read_recipe_damaged_file_raises_user_error(tmp_path, text):
     (tmp_path / "recipe.toml").write_text(text)
     refusal(read_recipe, tmp_path / "recipe.toml")
 
@@ -261,9 +266,9 @@ def test_a_written_recipe_that_was_changed_into_none_is_refused_in_one_sentence(
 # The recipe of the shipped starter.
 
 
-def test_the_starter_recipe_is_valid_and_says_what_the_starter_is():
-    of_others = read_run(make_parser(""), ["data", "out", "--recipe", str(STARTER)])
-    assert of_others.card == {}, "a model that somebody else trains by this recipe is not our starter"
+def test_starter_recipe_card_and_splits_are_valid():
+    without_card = read_run(make_parser(""), ["data", "out", "--recipe", str(STARTER)])
+    assert without_card.card == {}, "a model that others train with this recipe is not the starter"
     card = STARTER.with_name("starter-card.toml")
     run = read_run(make_parser(""), ["data", "out", "--recipe", str(STARTER), "--card", str(card)])
     assert "no clinical model" in run.card["description"] and run.card["data_license"]

@@ -48,7 +48,7 @@ def test_the_curve_of_a_fold_is_drawn_however_short(tmp_path, rows):
 
 
 def test_two_variants_have_a_color_each(tmp_path):
-    draw_curves({"plain": {0: history(6), 1: history(4)}, "smoothed": {3: history(6, 2)}}, tmp_path / "curves.png")
+    draw_curves({"control": {0: history(6), 1: history(4)}, "smoothed": {3: history(6, 2)}}, tmp_path / "curves.png")
     picture = colors(tmp_path / "curves.png")
     assert has_color(picture, "#0072B2") and has_color(picture, "#D55E00")
 
@@ -111,7 +111,7 @@ def test_tips_are_the_lowest_and_the_highest_fifth():
     assert dice_of_slices(rows, "tips") == {"a": 0.2} and dice_of_slices(rows, "between") == {"a": 0.9}
 
 
-@pytest.mark.parametrize("names", [("plain", "smoothed"), ("smoothed",)])
+@pytest.mark.parametrize("names", [("control", "smoothed"), ("smoothed",)])
 def test_errors_over_height_are_drawn_for_one_variant_or_two(tmp_path, names):
     rows = [slice_row("test", "ensemble", "a", height, 0.9) for height in (0.0, 0.5, 1.0)]
     draw_by_height(dict.fromkeys(names, profile(rows)), tmp_path / "height.png")
@@ -137,7 +137,7 @@ def test_examples_show_the_ct_and_each_contour(tmp_path, count):
     ct = np.random.default_rng(0).normal(40, 60, (512, 512)).astype(np.float32)
     label, plain, smoothed = np.zeros((3, 512, 512), bool)
     label[200:280, 300:380] = plain[210:270, 310:370] = smoothed[190:290, 290:390] = True
-    masks = {"label": label, "plain": plain, "smoothed": smoothed}
+    masks = {"label": label, "control": plain, "smoothed": smoothed}
     draw_examples([Example("best: $a_b$, slice 3\nDice 0.9", ct, masks, (0.8, 0.8))] * count, tmp_path / "examples.png")
     picture = colors(tmp_path / "examples.png")
     for color in ("#F0E442", "#56B4E9", "#FF7F2A"):
@@ -147,6 +147,6 @@ def test_examples_show_the_ct_and_each_contour(tmp_path, count):
 def test_an_example_at_the_edge_and_without_a_mask_is_drawn(tmp_path):
     label = np.zeros((40, 30), bool)
     label[:3, :3] = True
-    masks = {"label": label, "plain": np.zeros_like(label)}
+    masks = {"label": label, "control": np.zeros_like(label)}
     draw_examples([Example("worst", np.zeros((40, 30), np.float32), masks, (5.0, 5.0))], tmp_path / "examples.png")
     assert has_color(colors(tmp_path / "examples.png"), "#F0E442", 60)

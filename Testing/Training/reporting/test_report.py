@@ -193,7 +193,7 @@ def test_before_anything_is_trained_there_is_a_page_already(tmp_path):
 def test_a_comparison_half_of_which_is_missing_says_so(tmp_path):
     out = write_out(tmp_path, PLAIN, SMOOTHED)
     for name in ("metrics.csv", "metrics_by_slice.csv"):
-        (out / "plain" / name).unlink()
+        (out / "control" / name).unlink()
     _, page = written(out)
     assert "cannot be said yet: plain is not measured" in page.text
 
@@ -253,7 +253,7 @@ def test_examples_are_drawn_where_the_cts_and_masks_are_there(tmp_path):
     out = write_out(tmp_path / "out", PLAIN, SMOOTHED)
     assert len(written(out, cases)[1].images) == 2
     _, label = cases["a"].read()
-    for folder in (out, out / "plain"):
+    for folder in (out, out / "control"):
         path = prediction_path(folder / "predictions", "a", "fold 0")
         path.parent.mkdir()
         sitk.WriteImage(label, str(path))
@@ -266,15 +266,15 @@ def test_examples_are_drawn_where_the_cts_and_masks_are_there(tmp_path):
 
 def test_cells_hold_the_mean_over_patients():
     metrics = metrics_of(lambda predictor, case: {"a": 0.5, "b": 0.7, "c": 0.9, "d": 0.8, "t": 0.6}[case])
-    assert table_1({"plain": metrics}, 2).rows[0] == ["Dice", "0.6000", "0.6000", "0.6000"]
-    cases = case_table({"plain": metrics})
+    assert table_1({"control": metrics}, 2).rows[0] == ["Dice", "0.6000", "0.6000", "0.6000"]
+    cases = case_table({"control": metrics})
     assert cases.rows[0] == ["a", "fold 0", "0.500", "0.500", "0.500", "200", "200"]
     assert cases.rows[-1][2] == f"{np.mean([0.5, 0.7, 0.9, 0.8]):.3f}"
 
 
 def test_a_case_that_one_variant_lacks_has_a_dash():
     fewer = Metrics(tuple(row for row in SMOOTHED.volumes if row.case != "a"))
-    rows = case_table({"plain": PLAIN, "smoothed": fewer}).rows
+    rows = case_table({"control": PLAIN, "smoothed": fewer}).rows
     assert rows[0][2].endswith(" (–)")
 
 

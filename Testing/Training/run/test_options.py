@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from SpleenSmoothSegLib.border.kernels import Border
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegTrainingLib.learning.encoderweights import find_weights
 from SpleenSmoothSegTrainingLib.recipe.file import read_recipe, write_recipe_file
@@ -203,7 +204,7 @@ def test_what_is_given_beside_resume_is_not_forgotten(tmp_path):
 def test_resume_goes_on_with_the_control_too_where_there_is_one(tmp_path):
     write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
     assert not read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).compare
-    write_recipe_file(tmp_path / "plain" / "recipe.toml", Recipe(border="none"), {})
+    write_recipe_file(tmp_path / "control" / "recipe.toml", Recipe(border=Border("none")), {})
     assert read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).compare
     assert not read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--no-compare"]).compare
 
@@ -221,7 +222,9 @@ def test_resume_goes_on_with_the_sweep_too_where_there_is_one(tmp_path):
     borders = {"none", "gaussian:3px:3d", "box:1.5mm"}
     write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
     for border in borders:
-        write_recipe_file(tmp_path / "sweep" / border.replace(":", "_") / "recipe.toml", Recipe(border=border), {})
+        write_recipe_file(
+            tmp_path / "sweep" / border.replace(":", "_") / "recipe.toml", Recipe(border=Border.parse(border)), {}
+        )
     run = read_run(make_parser(""), ["data", str(tmp_path), "--resume"])
     assert {str(border) for border in parse_sweep(run.sweep)} == borders
 
@@ -230,7 +233,7 @@ def test_resume_goes_on_with_the_sweep_too_where_there_is_one(tmp_path):
 def test_an_empty_folder_is_not_the_current_one(empty):
     """As of a variable of the shell that is not set."""
     for arguments in (["data", empty], [empty, "out"]):
-        with pytest.raises(UserError, match="it is empty"):
+        with pytest.raises(UserError, match="the path is empty"):
             read_run(make_parser(""), arguments)
 
 
@@ -279,7 +282,7 @@ def test_splits_and_test_cases_of_one_place_contradict_each_other(toml):
         (["--image-size", "192.5"], "--image-size"),
         (["--image-size", "7"], "image_size"),
         (["--image-size"], "--image-size"),
-        (["--epochs", "100"], "--epochs: '100' is not understood; give 2 numbers, as in 100,20"),
+        (["--epochs", "100"], "--epochs: '100' is invalid; give 2 numbers, such as 100,20"),
         (["--epochs", "100,20,3"], "--epochs"),
         (["--epochs", "a,b"], "--epochs"),
         (["--epochs", "0,0"], "epochs"),
@@ -290,9 +293,9 @@ def test_splits_and_test_cases_of_one_place_contradict_each_other(toml):
         (["--folds", "0;1"], "--folds"),
         (["--device", "gpu"], "--device"),
         (["--workers", "two"], "--workers"),
-        (["--workers", "-3"], "-3 is less than none"),
-        (["--epochs", "1"], "--epochs: '1' is not understood; give 2 numbers, as in 100,20"),
-        (["--window", "a,b"], "--window: 'a,b' is not understood; give 2 numbers, as in -150,250"),
+        (["--workers", "-3"], "-3 is negative"),
+        (["--epochs", "1"], "--epochs: '1' is invalid; give 2 numbers, such as 100,20"),
+        (["--window", "a,b"], "--window: 'a,b' is invalid; give 2 numbers, such as -150,250"),
         (["--seed", "-1"], "give 0 to 2147483648"),
         (["third"], "third"),
     ],
@@ -305,9 +308,9 @@ def test_a_mistyped_command_line_is_told_in_one_sentence(arguments, words):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("encodr = 'resnet18'", '"encodr", which is no option'),
+        ("encodr = 'resnet18'", '"encodr", which is not an option'),
         ("[recipe]\nseed = 1", "recipe"),
-        ("image_size = '192'", "image_size is '192'; give something like 256"),
+        ("image_size = '192'", "image_size is '192'; give a value such as 256"),
         ("image_size = 192.0", "image_size"),
         ("image_size = true", "image_size"),
         ("encoder_weights = 3", "encoder_weights"),
@@ -334,9 +337,9 @@ def test_a_mistyped_command_line_is_told_in_one_sentence(arguments, words):
         ("sweep = ['box:1mm']", "sweep"),
         ("splits = 5", "splits"),
         ("cache = ['a']", "cache"),
-        ("json = true", '"json", which only the command line says'),
-        ("recipe = 'other.toml'", '"recipe", which only the command line says'),
-        ("out = 'results'", '"out", which only the command line says'),
+        ("json = true", '"json", which is allowed on the command line only'),
+        ("recipe = 'other.toml'", '"recipe", which is allowed on the command line only'),
+        ("out = 'results'", '"out", which is allowed on the command line only'),
     ],
 )
 def test_a_mistyped_file_is_told_in_one_sentence(toml, line, words):

@@ -16,6 +16,7 @@ import torch
 
 from inputs import everything_in
 from locations import TRAINING_MODULE
+from SpleenSmoothSegLib.border.kernels import Border
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.inference.ensemble import segment_image
 from SpleenSmoothSegLib.model.folder import load_model, read_card
@@ -93,7 +94,7 @@ def test_a_training_ends_in_a_model_folder_that_segments(compared):
     out, _, results = compared
     assert results.model == out / "model"
     card = read_card(out / "model")
-    assert card["border_smoothing"] == SMALL.border
+    assert card["border_smoothing"] == str(SMALL.border)
     assert Recipe.from_dict(card["training"]["recipe"]) == SMALL
     model = load_model(out / "model")
     assert len(model.networks) == 2
@@ -114,15 +115,15 @@ def test_results_have_the_names_that_scripts_rely_on(compared):
     out = compared[0]
     names = [*RESULTS, "report.md", "report.html", "fold_0/history.csv", "fold_0/curve.png"]
     assert [name for name in names if not (out / name).is_file()] == []
-    assert [name for name in RESULTS if not (out / "plain" / name).is_file()] == []
+    assert [name for name in RESULTS if not (out / "control" / name).is_file()] == []
 
 
 def test_the_control_differs_in_nothing_but_the_border(compared):
     out = compared[0]
-    smoothed, plain = (read_recipe(folder / "recipe.toml")[0] for folder in (out, out / "plain"))
-    assert smoothed.border == "gaussian:1.5mm" and plain == smoothed.with_changes(border="none")
-    assert (out / "splits.json").read_text("utf-8") == (out / "plain" / "splits.json").read_text("utf-8")
-    assert not same_weights(out, out / "plain")
+    smoothed, control = (read_recipe(folder / "recipe.toml")[0] for folder in (out, out / "control"))
+    assert smoothed.border == Border("gaussian", 1.5) and control == smoothed.with_changes(border=Border("none"))
+    assert (out / "splits.json").read_text("utf-8") == (out / "control" / "splits.json").read_text("utf-8")
+    assert not same_weights(out, out / "control")
 
 
 def test_every_case_is_measured_by_the_fold_that_did_not_learn_from_it(compared):
@@ -140,7 +141,7 @@ def test_progress_rises_to_1_and_tells_the_time_that_is_left(compared):
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
     assert sum(event["remaining_s"] is not None for event in progress) == 12, "2 variants, 2 folds, 3 epochs"
     epochs = [event for event in compared[1] if event["event"] == "epoch"]
-    assert [event["variant"] for event in epochs] == ["smoothed"] * 6 + ["plain"] * 6
+    assert [event["variant"] for event in epochs] == ["smoothed"] * 6 + ["control"] * 6
 
 
 def test_a_training_that_is_there_already_is_not_overwritten(dataset, compared):
@@ -162,13 +163,13 @@ def test_a_finished_training_is_resumed_in_no_epochs(dataset, compared):
     ("changes", "words"),
     [
         ({"folds": (7,)}, "no fold 7"),
-        ({"test": ("z",)}, 'no case "z"'),
+        ({"test": ("z",)}, 'no test case "z"'),
         ({"recipe": SMALL.with_changes(fold_count=5)}, "at least as many"),
         ({"recipe": SMALL.with_changes(encoder="nonsense")}, "nonsense"),
         ({"recipe": SMALL.with_changes(encoder_weights="nowhere.pth")}, "nowhere.pth"),
         ({"recipe": SMALL.with_changes(augmentation="mixup")}, "mixup"),
-        ({"recipe": SMALL.with_changes(border="none"), "compare": True}, "soft border"),
-        ({"sweep": "gaussian"}, "no sweep"),
+        ({"recipe": SMALL.with_changes(border=Border("none")), "compare": True}, "border smoothing"),
+        ({"sweep": "gaussian"}, "not a sweep"),
         ({"scheduler": "somewhere"}, "somewhere"),
         ({"dataset": Path("nowhere")}, "nowhere"),
         ({"splits": Path("nowhere.json")}, "nowhere.json"),
@@ -208,7 +209,7 @@ def test_a_label_too_many_does_not_hide_a_damaged_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"test": ("z",)}, 'no case "z"'),
+        ({"test": ("z",)}, 'no test case "z"'),
         ({"recipe": SMALL.with_changes(fold_count=5)}, "at least as many"),
         ({"splits": SAMPLE / "ct.nii.gz"}, "holds no splits"),
         ({"out": TRAIN}, "is a file"),
@@ -222,6 +223,7 @@ def test_what_is_wrong_at_first_sight_is_told_before_any_ct_is_read(dataset, tmp
     assert everything_in(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_before_its_first_epoch_is_begun_anew_without_resume(dataset, tmp_path):
     run = Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), compare=True)
     with pytest.raises(UserError, match="No dask scheduler answers"):
@@ -233,7 +235,9 @@ def test_a_training_that_fails_before_its_first_epoch_is_begun_anew_without_resu
 def test_a_folder_with_nothing_to_resume_is_told(dataset, tmp_path):
     told = []
     train(Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), resume=True), told.append)
-    assert f'"{tmp_path}" holds no training to resume; a new one begins.' in [event.get("message") for event in told]
+    assert f'"{tmp_path}" contains no training to resume; starting a new one.' in [
+        event.get("message") for event in told
+    ]
 
 
 def test_the_card_tells_the_command_that_began_and_where_it_was_trained(dataset, tmp_path):
@@ -274,6 +278,7 @@ def test_folds_of_an_unknown_recipe_are_left_alone(dataset, tmp_path, resume):
     assert (tmp_path / "fold_0" / "last.pt").read_bytes() == b"somebody's"
 
 
+@pytest.mark.slow
 def test_folds_trained_one_by_one_end_in_the_same_model(dataset, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(Run(dataset, whole, SMALL, test=("d",), device="cpu"))
@@ -294,6 +299,7 @@ def test_a_training_by_slice_measures_only_slices_that_a_fold_has_not_seen(datas
     assert (tmp_path / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_each_border_on_the_folds_asked_for(dataset, tmp_path):
     recipe = SMALL.with_changes(epochs=(1, 0))
     train(Run(dataset, tmp_path, recipe, device="cpu", folds=(0,), sweep="gaussian,box:1.5mm,6mm"))
@@ -304,6 +310,7 @@ def test_a_sweep_trains_each_border_on_the_folds_asked_for(dataset, tmp_path):
     assert "box" in report and "does border smoothing help?" in report, "none is the control of gaussian:1.5mm"
 
 
+@pytest.mark.slow
 def test_folds_trained_side_by_side_are_those_trained_one_after_another(dataset, compared, tmp_path):
     pytest.importorskip("distributed")
     events = []
@@ -325,6 +332,7 @@ def test_tensorboard_events_are_written_or_their_lack_is_told(dataset, tmp_path)
         assert list((tmp_path / "fold_0" / "tensorboard").glob("events*"))
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_weights(dataset, tmp_path):
     long = (*OPTIONS, "--epochs", "3,1", "--test", "d")
     assert run_train(dataset, tmp_path / "whole", *long).returncode == 0
@@ -345,6 +353,7 @@ def test_a_killed_training_resumes_to_the_same_weights(dataset, tmp_path):
     assert same_weights(tmp_path / "whole", tmp_path / "halves")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_training_says_how_to_go_on(dataset, tmp_path, number):
     command = [sys.executable, str(TRAIN), str(dataset), str(tmp_path), *OPTIONS, "--epochs", "500,1"]
@@ -359,6 +368,7 @@ def test_a_stopped_training_says_how_to_go_on(dataset, tmp_path, number):
     assert not [path for path in tmp_path.rglob(".*")], "nothing half-written is left"
 
 
+@pytest.mark.slow
 def test_as_a_child_it_speaks_in_json_lines(dataset, tmp_path):
     child = subprocess.Popen(
         [sys.executable, str(TRAIN), str(dataset), str(tmp_path), *OPTIONS, "--folds", "0", "--child"],
@@ -389,6 +399,7 @@ def test_in_slicer_it_hands_on_its_exit_code_and_slicer_leaves(dataset, tmp_path
     assert left == [0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [
