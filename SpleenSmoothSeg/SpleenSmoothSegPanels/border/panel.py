@@ -13,12 +13,11 @@ from slicer.util import VTKObservationMixin
 from SpleenSmoothSegLib.errors import UserError, explain
 
 from ..shared.display import VIRIDIS
-from ..shared.widgets import LabelChoice
+from ..shared.widgets import LabelChoice, formatNumber
 from .parameters import BorderParameters, Kernel, Unit
 from .scene import HARD_COLOR, SOFT_COLOR
 
 REST_MS = 200  # the preview is measured when its settings have not changed for this long
-NO_VALUE = "-"
 
 
 class BorderPanel(VTKObservationMixin):
@@ -140,23 +139,23 @@ class BorderPanel(VTKObservationMixin):
     def _showNumbers(self, effect, remarks: list[str]) -> None:
         ui = self.ui
         ui.shiftValue.text = _("{mean} mm (95th percentile: {p95} mm)").format(
-            mean=_formatted(effect.contour_shift_mean_mm, 2), p95=_formatted(effect.contour_shift_p95_mm, 2)
+            mean=formatNumber(effect.contour_shift_mean_mm, 2), p95=formatNumber(effect.contour_shift_p95_mm, 2)
         )
         ui.volumeValue.text = _("{soft} mL ({change:+.1f} mL, {percent:+.1f} %)").format(
-            soft=_formatted(effect.soft_volume_ml, 1),
+            soft=formatNumber(effect.soft_volume_ml, 1),
             change=effect.volume_change_ml,
             percent=effect.volume_change_percent,
         )
-        ui.bandValue.text = _("{width} mm from 0.05 to 0.95").format(width=_formatted(effect.band_mm, 1))
+        ui.bandValue.text = _("{width} mm from 0.05 to 0.95").format(width=formatNumber(effect.band_mm, 1))
         tips = _("{volume} mL in 1 part") if effect.tips_lost_parts == 1 else _("{volume} mL in {count} parts")
-        ui.tipsValue.text = tips.format(volume=_formatted(effect.tips_lost_ml, 2), count=effect.tips_lost_parts)
+        ui.tipsValue.text = tips.format(volume=formatNumber(effect.tips_lost_ml, 2), count=effect.tips_lost_parts)
         ui.remarks.text = "\n".join(remarks)
         ui.profileButton.enabled = True
 
     def _clearNumbers(self) -> None:
         self._restTimer.stop()
         for label in (self.ui.shiftValue, self.ui.volumeValue, self.ui.bandValue, self.ui.tipsValue):
-            label.text = NO_VALUE
+            label.text = formatNumber(None)
         self.ui.remarks.text = ""
         self.ui.profileButton.enabled = False
 
@@ -241,10 +240,6 @@ def _errorsShown(label):
 def _showMessage(label, message: str) -> None:
     label.text = message
     label.visible = bool(message)
-
-
-def _formatted(number: float | None, decimals: int) -> str:
-    return NO_VALUE if number is None else f"{number:.{decimals}f}"
 
 
 def _legend() -> str:

@@ -19,7 +19,7 @@ class BorderScene:
     """The nodes of the preview: hidden in node selectors, and not saved with the scene."""
 
     def __init__(self):
-        self._helpers = {}
+        self._nodes = {}
 
     def drawLabel(self, hard) -> None:
         """Draw the border of the label (``sitk.Image``, 0 and 1)."""
@@ -29,7 +29,7 @@ class BorderScene:
         """Show the soft label (``sitk.Image``, 0 to 1) and draw its 0.5 contour."""
         from SpleenSmoothSegLib.mrml import setVoxels
 
-        overlay = self._helper("overlay", slicer.vtkMRMLScalarVolumeNode)
+        overlay = self._node("overlay", slicer.vtkMRMLScalarVolumeNode)
         if overlay.GetDisplayNode() is None:
             overlay.SetAndObserveDisplayNodeID(self._overlayDisplay().GetID())
         setVoxels(overlay, soft)
@@ -37,7 +37,7 @@ class BorderScene:
 
     def show(self, label, opacity: float) -> None:
         """Show the overlay in every slice view, and hide the label (``shared.widgets.Label``), which would cover it."""
-        overlay = self._helpers["overlay"]
+        overlay = self._nodes["overlay"]
         for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
             override(OWNER, composite, "ForegroundVolumeID", overlay.GetID())
             override(OWNER, composite, "ForegroundOpacity", opacity)
@@ -61,20 +61,20 @@ class BorderScene:
             x,
             {_("soft"): np.interp(x, distances, soft), _("hard"): np.arange(len(x)) > step},
         )
-        self._helpers["chart"] = chart
+        self._nodes["chart"] = chart
         for index, color in enumerate((SOFT_COLOR, PLOTTED_HARD_COLOR)):
             series = chart.GetNthPlotSeriesNode(index)
             series.SetColor(*(part / 255 for part in color))
-            self._helpers[f"curve {index}"], self._helpers["table"] = series, series.GetTableNode()
-        for helper in self._helpers.values():
-            helper.SetSaveWithScene(False)
+            self._nodes[f"curve {index}"], self._nodes["table"] = series, series.GetTableNode()
+        for node in self._nodes.values():
+            node.SetSaveWithScene(False)
 
     def showProfile(self) -> None:
         """Show the profile in a layout with a plot view, until `remove` restores the previous layout."""
         layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
         withPlot = slicer.modules.plots.logic().GetLayoutWithPlot(layout.GetViewArrangement())
         override(OWNER, layout, "ViewArrangement", withPlot)
-        showChart(self._helpers["chart"])
+        showChart(self._nodes["chart"])
 
     def restore(self) -> None:
         """Restore the visibility of the label and the foreground of the views."""
@@ -83,24 +83,24 @@ class BorderScene:
     def remove(self) -> None:
         """Remove all nodes, and restore the views."""
         restore(OWNER)
-        for helper in self._helpers.values():
-            if helper.GetScene() is not None:  # else the user deleted it, or closed the scene
-                helper.GetScene().RemoveNode(helper)
-        self._helpers.clear()
+        for node in self._nodes.values():
+            if node.GetScene() is not None:  # else the user deleted it, or closed the scene
+                node.GetScene().RemoveNode(node)
+        self._nodes.clear()
 
-    def _helper(self, name: str, nodeClass):
+    def _node(self, name: str, nodeClass):
         """The node of that name; created if it does not exist, or was deleted."""
-        helper = self._helpers.get(name)
-        if helper is None or helper.GetScene() is None:
-            helper = nodeClass()
-            helper.SetName(f"Soft border {name}")
-            helper.SetHideFromEditors(True)
-            helper.SetSaveWithScene(False)
-            self._helpers[name] = slicer.mrmlScene.AddNode(helper)
-        return helper
+        node = self._nodes.get(name)
+        if node is None or node.GetScene() is None:
+            node = nodeClass()
+            node.SetName(f"Soft border {name}")
+            node.SetHideFromEditors(True)
+            node.SetSaveWithScene(False)
+            self._nodes[name] = slicer.mrmlScene.AddNode(node)
+        return node
 
     def _overlayDisplay(self):
-        display = self._helper("overlay display", slicer.vtkMRMLScalarVolumeDisplayNode)
+        display = self._node("overlay display", slicer.vtkMRMLScalarVolumeDisplayNode)
         display.SetAndObserveColorNodeID(sequentialColors().GetID())
         display.SetAutoWindowLevel(False)
         display.SetWindowLevelMinMax(0, 1)
@@ -112,9 +112,9 @@ class BorderScene:
     def _draw(self, name: str, image, color) -> None:
         from SpleenSmoothSegLib.mrml import surfaceOf
 
-        model = self._helper(name, slicer.vtkMRMLModelNode)
+        model = self._node(name, slicer.vtkMRMLModelNode)
         if model.GetDisplayNode() is None:
-            display = self._helper(f"{name} display", slicer.vtkMRMLModelDisplayNode)
+            display = self._node(f"{name} display", slicer.vtkMRMLModelDisplayNode)
             display.SetColor(*(part / 255 for part in color))
             display.SetVisibility2D(True)
             display.SetVisibility3D(False)

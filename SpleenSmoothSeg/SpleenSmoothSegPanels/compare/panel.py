@@ -14,7 +14,7 @@ from slicer.util import VTKObservationMixin
 
 from SpleenSmoothSegLib.errors import UserError, explain
 
-from ..shared.widgets import LabelChoice
+from ..shared.widgets import LabelChoice, formatNumber
 from .result import Result, measures
 
 
@@ -124,7 +124,7 @@ class ComparePanel(VTKObservationMixin):
             self._showMessage(problem)
 
     def _onCopy(self) -> None:
-        qt.QApplication.clipboard().setText(self.logic.result().asText())
+        qt.QApplication.clipboard().setText(self.logic.result().asTable())
         self._showMessage(_("Copied."))
 
     def _onSave(self) -> None:
@@ -165,7 +165,7 @@ class ComparePanel(VTKObservationMixin):
 
     def _fill(self, result: Result) -> None:
         for row, (measure, value) in enumerate(result.values):
-            self.ui.resultTable.item(row, 1).setText(measure.text(value))
+            self.ui.resultTable.item(row, 1).setText(formatNumber(value, measure.decimals))
         self.ui.namesLabel.text = _("{segment} compared with {reference}").format(
             segment=result.segment, reference=result.reference
         )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from slicer.i18n import tr as _
 
-NO_VALUE = "-"
 TOLERANCE = 1e-3  # voxels
 TIP = 0.25  # fraction of the height at the bottom and at the top, where the paper saw most errors
 
@@ -30,9 +29,6 @@ class Measure:
     @property
     def title(self) -> str:
         return f"{self.name} ({self.unit})" if self.unit else self.name
-
-    def text(self, value: float | None) -> str:
-        return NO_VALUE if value is None else f"{value:.{self.decimals}f}"
 
 
 def measures() -> list[Measure]:
@@ -103,7 +99,7 @@ class Result:
     values: list[tuple[Measure, float | None]]
     remarks: str
 
-    def asText(self) -> str:
+    def asTable(self) -> str:
         """The result to paste into a spreadsheet: a line per measure, with a tab between title and value."""
         rows = [(_("Segment"), self.segment), (_("Reference"), self.reference)]
         rows += [(measure.title, formatted(value)) for measure, value in self.values]

@@ -9,7 +9,7 @@ from slicer.i18n import tr as _
 
 from SpleenSmoothSegLib.inference.result import SegmentationResult
 
-NOT_MEASURED = "–"
+from ..shared.widgets import formatNumber
 
 
 @dataclass(frozen=True)
@@ -52,15 +52,15 @@ class PlacedResult:
         agreement = None if result.fold_agreement is None else 100 * result.fold_agreement
         return [
             (_("CT"), self.ct),
-            (_("Volume (mL)"), _number(result.volume_ml)),
-            (_("Extent right to left (mm)"), _number(result.extent_rl_mm)),
-            (_("Extent anterior to posterior (mm)"), _number(result.extent_ap_mm)),
-            (_("Extent inferior to superior (mm)"), _number(result.extent_si_mm)),
-            (_("Longest diameter (mm)"), _number(result.longest_mm)),
-            (_("Fold agreement (%)"), _number(agreement)),
+            (_("Volume (mL)"), formatNumber(result.volume_ml)),
+            (_("Extent right to left (mm)"), formatNumber(result.extent_rl_mm)),
+            (_("Extent anterior to posterior (mm)"), formatNumber(result.extent_ap_mm)),
+            (_("Extent inferior to superior (mm)"), formatNumber(result.extent_si_mm)),
+            (_("Longest diameter (mm)"), formatNumber(result.longest_mm)),
+            (_("Fold agreement (%)"), formatNumber(agreement)),
             (_("Model"), self.model),
             (_("Device"), result.device.upper()),
-            (_("Time (s)"), _number(result.seconds)),
+            (_("Time (s)"), formatNumber(result.seconds)),
         ]
 
     def asTable(self) -> str:
@@ -76,7 +76,3 @@ def lpsToIjk(image, volumeNode) -> list[list[float]]:
     ijk = np.linalg.inv(matrix)
     ijk[:3, 3] += volumeNode.GetImageData().GetExtent()[::2]  # a volume need not count from 0
     return ijk.tolist()
-
-
-def _number(value: float | None) -> str:
-    return NOT_MEASURED if value is None else f"{value:.1f}"

@@ -1,4 +1,4 @@
-"""Parts that several panels share: the message line, the remaining time, the choice of a label."""
+"""Parts that several panels share: the message line, the remaining time, numbers, the choice of a label."""
 
 from typing import NamedTuple
 
@@ -69,6 +69,11 @@ def formatRemaining(seconds: float) -> str:
     if minutes < 100:
         return _("about {minutes} min left").format(minutes=minutes)
     return _("about {hours} h {minutes} min left").format(hours=minutes // 60, minutes=minutes % 60)
+
+
+def formatNumber(value: float | None, decimals: int = 1) -> str:
+    """The number with these decimals; a dash if it was not measured."""
+    return "–" if value is None else f"{value:.{decimals}f}"
 
 
 class Label(NamedTuple):

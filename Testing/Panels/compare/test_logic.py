@@ -486,7 +486,7 @@ def test_without_surface_package_other_measures_are_computed_with_remark(logic, 
     assert "package is not installed: HD95 (mm), ASSD (mm), Surface Dice at 1 mm, Surface Dice at 2 mm" in (
         logic.result().remarks
     )
-    assert "HD95 (mm)\t\n" in logic.result().asText()
+    assert "HD95 (mm)\t\n" in logic.result().asTable()
 
 
 # --- text and files
@@ -504,7 +504,7 @@ def cubes(logic, labels):
 
 
 def test_text_is_table_of_two_columns(cubes):
-    rows = [line.split("\t") for line in cubes.result().asText().splitlines()]
+    rows = [line.split("\t") for line in cubes.result().asTable().splitlines()]
     assert {len(row) for row in rows} == {2}
     assert rows[:2] == [["Segment", "Spleen (One, two)"], ["Reference", 'Quoted "truth"']]
     table = dict(rows[2:])

@@ -431,7 +431,7 @@ def test_install_accepted_computes_all_measures(opened, pair, bare):
     panel.choose(*pair)
     panel.compare()
     assert packages.asked == 1
-    assert all(panel.table[row] != "-" for row in SURFACE_ROWS)
+    assert all(panel.table[row] != "–" for row in SURFACE_ROWS)
     assert not panel.ui.installButton.visible
 
 
@@ -443,14 +443,14 @@ def test_install_declined_computes_other_measures_and_asks_once(opened, pair, ba
     panel.compare()
 
     assert packages.asked == 1
-    assert all(panel.table[row] == "-" for row in SURFACE_ROWS)
+    assert all(panel.table[row] == "–" for row in SURFACE_ROWS)
     assert float(panel.table["Dice"]) > 0.5
     assert "not installed: HD95 (mm), ASSD (mm)" in panel.ui.remarksLabel.text
 
     packages._agrees = True
     panel.ui.installButton.click()
     assert packages.asked == 2
-    assert all(panel.table[row] != "-" for row in SURFACE_ROWS)
+    assert all(panel.table[row] != "–" for row in SURFACE_ROWS)
     assert not panel.ui.installButton.visible
 
 
