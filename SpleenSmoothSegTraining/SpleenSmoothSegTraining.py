@@ -1,6 +1,6 @@
-"""Trains the ensemble again on a person's own labeled CTs: a panel over train.py, which runs beside Slicer.
+"""Trains the ensemble on the user's labeled CTs: a panel for train.py, which runs in the background.
 
-SpleenSmoothSegTrainingPanel holds the panel and its logic; train.py and SpleenSmoothSegTrainingLib do the work.
+SpleenSmoothSegTrainingPanel has the panel and its logic, SpleenSmoothSegTrainingLib the training itself.
 """
 
 import subprocess
@@ -27,9 +27,9 @@ class SpleenSmoothSegTraining(ScriptedLoadableModule):
         parent.dependencies = ["SpleenSmoothSeg"]
         parent.contributors = ["The SpleenSmoothSeg authors"]
         parent.helpText = _(
-            "Trains the ensemble of Spleen Smooth Segmentation again on your own labeled CTs, by the published "
-            "two-phase recipe, beside Slicer or headless. Nothing is sent anywhere: the CTs stay on this computer. "
-            "A research tool, not a medical device. "
+            "Trains the ensemble of Spleen Smooth Segmentation on your own labeled CTs with the published two-phase "
+            "recipe, in the background or headless. The CTs are not uploaded. "
+            "Research software, not a medical device. "
             'See the <a href="https://github.com/SpleenSmoothSeg/SpleenSmoothSeg">documentation</a>.'
         )
         parent.acknowledgementText = _(
@@ -41,7 +41,7 @@ class SpleenSmoothSegTraining(ScriptedLoadableModule):
 
 class SpleenSmoothSegTrainingWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def __init__(self, parent=None, trainingLogic=None):
-        """The logic does the work; without one the real one is made."""
+        """A test may give a ``trainingLogic`` in place of the default one."""
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.givenLogic, self.panel = trainingLogic, None
@@ -79,7 +79,7 @@ class SpleenSmoothSegTrainingWidget(ScriptedLoadableModuleWidget, VTKObservation
         self.useModuleNode()
 
     def useModuleNode(self) -> None:
-        """Let the panel keep what the user chose in the scene's node for this module, which a saved scene brings."""
+        """Connect the panel to the parameter node, which is saved with the scene."""
         self.panel.setModuleNode(SpleenSmoothSegTrainingLogic().getParameterNode())
 
 
@@ -91,7 +91,7 @@ class SpleenSmoothSegTrainingLogic(ScriptedLoadableModuleLogic):
         return TRAIN_SCRIPT
 
     def command(self, dataset: str = "Task09_Spleen", out: str = "results") -> str:
-        """The command line that trains on the CTs in the folder ``dataset`` and fills the folder ``out``."""
+        """The command line that trains on the CTs in the folder ``dataset`` and writes to the folder ``out``."""
         from SpleenSmoothSegTrainingPanel.choices import TrainingChoices
         from SpleenSmoothSegTrainingPanel.logic import TrainingLogic
 
@@ -103,21 +103,21 @@ class SpleenSmoothSegTrainingTest(ScriptedLoadableModuleTest):
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        for test in (self.test_theCommandIsThereAndTellsItsOptions, self.test_thePanelKeepsItsChoicesInTheScene):
+        for test in (self.test_trainScriptPrintsHelp, self.test_panelStoresChoicesInScene):
             self.setUp()
             test()
 
-    def test_theCommandIsThereAndTellsItsOptions(self) -> None:
+    def test_trainScriptPrintsHelp(self) -> None:
         script = SpleenSmoothSegTrainingLogic().trainScript()
         self.assertTrue(script.is_file(), f"{script} is missing")
 
         command = [sys.executable, str(script), "--help"]
-        told = subprocess.run(command, capture_output=True, text=True, check=False)
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
 
-        self.assertEqual(told.returncode, 0, told.stderr)
-        self.assertIn("usage", told.stdout.lower())
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("usage", result.stdout.lower())
 
-    def test_thePanelKeepsItsChoicesInTheScene(self) -> None:
+    def test_panelStoresChoicesInScene(self) -> None:
         from SpleenSmoothSegTrainingPanel.panel import TrainingParameters
 
         widget = slicer.util.getModuleWidget("SpleenSmoothSegTraining")

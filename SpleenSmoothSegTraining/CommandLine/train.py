@@ -1,4 +1,4 @@
-"""Train SpleenSmoothSeg on labeled CTs, without a window.
+"""Train SpleenSmoothSeg on labeled CTs, without a GUI.
 
     python train.py Task09_Spleen results
     python train.py Task09_Spleen results --compare
@@ -11,20 +11,20 @@ DATASET is a folder of labeled CTs:
 
 {layouts}
 
-All of it is checked before anything is trained. OUT receives
+The whole dataset is checked before the training starts. OUT receives
 
-    recipe.toml, splits.json    every number of the training, and who learned from what
-    dataset_check.txt           what was found when the data was checked last
+    recipe.toml, splits.json    all settings of the training, and the cases of each fold and of the test
+    dataset_check.txt           result of the latest dataset check
     fold_0 ...                  state after the last epoch, history.csv, curve.png
-    model                       the folder that Segment Spleen uses
-    metrics.csv                 each volume by the folds that had not learned from it, test cases by the ensemble, too
+    model                       the model folder for Segment Spleen
+    metrics.csv                 each volume by the folds not trained on it, and test cases by the ensemble as well
     metrics_by_slice.csv, predictions
-    report.html, report.md      one page of what came out
-    plain, sweep                with --compare and --sweep: trainings with another border, the same inside
+    report.html, report.md      the report
+    control, sweep              with --compare and --sweep: trainings with another border, in the same layout
 
-Without options this is the published recipe: LinkNet with se_resnext50_32x4d, five folds, 100 epochs of Adam, 20 of
-SGD. What was interrupted, at whatever moment, goes on with DATASET OUT --resume, as it was begun, to the same result on
-the same device. Research software, not a medical device.
+The defaults are the published recipe: LinkNet with se_resnext50_32x4d, five folds, 100 epochs of Adam and 20 of SGD.
+An interrupted training continues with DATASET OUT --resume, with its own options, and gives the same result on the
+same device. Research software, not a medical device.
 """
 
 import json
@@ -36,7 +36,7 @@ from dataclasses import replace
 from pathlib import Path
 
 MODULE = Path(__file__).resolve().parents[1]
-# The engine lies in the other module; in an installed extension both modules are in one folder.
+# The engine is in the other module; an installed extension has both modules in one folder.
 sys.path[:0] = [str(MODULE), str(MODULE.parent / "SpleenSmoothSeg")]
 
 from SpleenSmoothSegLib.batch.console import (
@@ -50,13 +50,13 @@ from SpleenSmoothSegLib.batch.console import (
 
 
 class TrainingConsole(PersonConsole):
-    """Epochs and measures line by line, below them a bar with the time that is left."""
+    """One line per epoch and per measured volume, and a progress bar with the remaining time."""
 
     def __init__(self, debug: bool):
         super().__init__(debug)
         self._step = ""
 
-    def hear(self, event: dict) -> None:
+    def on_event(self, event: dict) -> None:
         match event:
             case {"event": "epoch"}:
                 self._line(
@@ -88,9 +88,9 @@ class TrainingConsole(PersonConsole):
 
         if self._bar is None:
             self._bar = tqdm(total=100, leave=False, bar_format="{percentage:3.0f}% |{bar:30}| {desc}")
-        left = event["remaining_s"]
+        remaining = event["remaining_s"]
         self._bar.n = round(100 * event["fraction"])
-        self._bar.set_description_str(event["step"] + (f", {duration(left)} left" if left else ""))
+        self._bar.set_description_str(event["step"] + (f", {format_duration(remaining)} left" if remaining else ""))
 
     def _line(self, text: str, stream=None) -> None:
         if self._bar is None:
@@ -102,13 +102,13 @@ class TrainingConsole(PersonConsole):
         self._close()
         print(f"Model folder: {results.model}\nReport: {results.report}", flush=True)
         if missing := ", ".join(map(str, results.missing_folds)):
-            print(f"The model lacks fold {missing}; --resume --folds all trains the rest.", flush=True)
+            print(f"The model lacks fold {missing}; train it with --resume --folds all.", flush=True)
 
 
 class TrainingJsonConsole(JsonConsole):
-    """The events as they are, one a line."""
+    """One event per line."""
 
-    def hear(self, event: dict) -> None:
+    def on_event(self, event: dict) -> None:
         print(json.dumps(event), flush=True)
 
     def results(self, out: Path, results) -> None:
@@ -116,8 +116,7 @@ class TrainingJsonConsole(JsonConsole):
         self.event("result", out=str(out), model=model, report=report, missing_folds=results.missing_folds)
 
 
-def duration(seconds: float) -> str:
-    """A time as a person says it."""
+def format_duration(seconds: float) -> str:
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.0f} s"
@@ -125,9 +124,9 @@ def duration(seconds: float) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the command line says and return the exit code."""
-    speaks_json = {"--json", "--child"} & set(arguments)
-    console = (TrainingJsonConsole if speaks_json else TrainingConsole)("--debug" in arguments)
+    """Run the command line and return the exit code."""
+    is_json = {"--json", "--child"} & set(arguments)
+    console = (TrainingJsonConsole if is_json else TrainingConsole)("--debug" in arguments)
 
     def work() -> int:
         if "--child" in arguments:
@@ -142,9 +141,9 @@ def main(arguments: list[str]) -> int:
         from SpleenSmoothSegTrainingLib.run.training import train
 
         try:
-            results = train(run, console.hear)
+            results = train(run, console.on_event)
         except KeyboardInterrupt:
-            raise KeyboardInterrupt("Stopped; --resume goes on from the last epoch.") from None
+            raise KeyboardInterrupt("Stopped; continue from the last epoch with --resume.") from None
         if results:
             console.results(run.out, results)
         return 0

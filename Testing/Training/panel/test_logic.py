@@ -385,6 +385,7 @@ def test_curves_are_read_for_all_variants(child, choices, model_folder):
     out = Path(choices.out)
     sweep = out / "sweep" / "box_3px" / "fold_1"
     sweep.mkdir(parents=True)
+    (sweep.parent / "recipe.toml").write_text('border = "box:3px"\n')
     (sweep / "history.csv").write_text("phase,epoch,rate,loss,validation_dice,seconds\nadam,0,1e-4,nan,0.5,2\n")
     (out / "fold_x").mkdir()
     (out / "fold_x" / "history.csv").write_text("phase\nadam\n")

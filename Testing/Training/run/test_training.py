@@ -364,7 +364,7 @@ def test_a_stopped_training_says_how_to_go_on(dataset, tmp_path, number):
             break
     _, told = stopped.communicate(timeout=60)
     assert stopped.returncode == 130
-    assert told.splitlines()[-1] == "Stopped; --resume goes on from the last epoch." and "Traceback" not in told
+    assert told.splitlines()[-1] == "Stopped; continue from the last epoch with --resume." and "Traceback" not in told
     assert not [path for path in tmp_path.rglob(".*")], "nothing half-written is left"
 
 
