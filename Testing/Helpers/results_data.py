@@ -1,4 +1,4 @@
-"""A made-up results folder of a training, as train.py leaves it, with measures that are known."""
+"""A synthetic results folder of a training with known measures."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ HEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 def volume_row(of_set: str, predicted_by: str, case: str, dice: float | None, **others) -> VolumeRow:
-    """A row whose other measures follow from its Dice, unless they are given."""
+    """A row with measures derived from its Dice, unless given."""
     error = 1 - (dice or 0)
     known = {
         "precision": dice,
@@ -37,14 +37,14 @@ def slice_row(of_set: str, predicted_by: str, case: str, height: float, dice: fl
 
 
 def metrics_of(dice: Callable[[str, str], float], folds: Sequence = FOLDS, test: Sequence[str] = TEST) -> Metrics:
-    """Of every case as predicted by whom it has to be; `dice` takes predictor and case."""
-    who = [("validation", f"fold {number}", case) for number, cases in enumerate(folds) for case in cases]
+    """Metrics of every case by fold and ensemble; `dice` takes predictor and case."""
+    keys = [("validation", f"fold {number}", case) for number, cases in enumerate(folds) for case in cases]
     predictors = [*(f"fold {number}" for number in range(len(folds))), "ensemble"]
-    who += [("test", predictor, case) for predictor in predictors for case in test]
-    volumes = tuple(volume_row(*row, dice(row[1], row[2])) for row in who)
+    keys += [("test", predictor, case) for predictor in predictors for case in test]
+    volumes = tuple(volume_row(*row, dice(row[1], row[2])) for row in keys)
     slices = tuple(
         slice_row(*row, height, dice(row[1], row[2]) - abs(height - 0.5) / 5, number)
-        for row in who
+        for row in keys
         for number, height in enumerate(HEIGHTS)
     )
     return Metrics(volumes, slices)
@@ -65,9 +65,9 @@ def write_training(
     metrics: Metrics | None,
     border: str = "gaussian:1.5mm",
     folds: Sequence[int] = (0, 1),
-    name: str = "Made up",
+    name: str = "Synthetic",
 ) -> None:
-    """One variant: recipe, histories, card, measures."""
+    """Write one variant: recipe, histories, card, metrics."""
     for number in folds:
         write_history(folder / f"fold_{number}", 0.8 + 0.05 * number)
     (folder / "recipe.toml").write_text(
@@ -84,13 +84,13 @@ def write_training(
 
 
 def write_out(
-    folder: Path, plain: Metrics | None, smoothed: Metrics | None, folds=FOLDS, test=TEST, name="Made up"
+    folder: Path, control: Metrics | None, smoothed: Metrics | None, folds=FOLDS, test=TEST, name="Synthetic"
 ) -> Path:
-    """A results folder of train.py --compare or, where `plain` is None, of one training."""
+    """Write a results folder of train.py --compare or, if `control` is None, of one training."""
     folder.mkdir(parents=True, exist_ok=True)
     write_training(folder, smoothed, folds=range(len(folds)), name=name)
-    if plain:
-        write_training(folder / "control", plain, border="none", folds=range(len(folds)), name=name)
+    if control:
+        write_training(folder / "control", control, border="none", folds=range(len(folds)), name=name)
     spleen_slices = {case: len(HEIGHTS) for part in (*folds, test) for case in part}
     splits = {
         "split_by": "volume", "seed": 3, "test": list(test), "folds": [list(part) for part in folds],

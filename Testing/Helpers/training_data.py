@@ -1,4 +1,4 @@
-"""A small dataset in Decathlon layout, cut from the sample CT, on which a training takes seconds."""
+"""A small dataset in Decathlon layout, cropped from the sample CT, for trainings of seconds."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ CASES = ("a", "b", "c", "d")
 
 
 def write_dataset(folder: Path, labels: dict | None = None) -> Path:
-    """Four stacks of a few slices through the sample's spleen and beyond, as a Decathlon folder."""
+    """Write four stacks of a few slices in and around the sample's spleen as a Decathlon folder."""
     ct, label = (sitk.ReadImage(str(SAMPLE / name)) for name in ("ct.nii.gz", "spleen.nii.gz"))
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(label)
@@ -33,7 +33,7 @@ def write_dataset(folder: Path, labels: dict | None = None) -> Path:
 
 
 def sample_stack(number: int = 0) -> tuple[sitk.Image, sitk.Image]:
-    """CT and label of as many slices of the sample as a case of `write_dataset` has, other ones for each number."""
+    """CT and label of a stack of the sample of the size of a case of `write_dataset`; `number` selects the slices."""
     ct, label = (sitk.ReadImage(str(SAMPLE / name)) for name in ("ct.nii.gz", "spleen.nii.gz"))
     shape = sitk.LabelShapeStatisticsImageFilter()
     shape.Execute(label)
@@ -42,6 +42,6 @@ def sample_stack(number: int = 0) -> tuple[sitk.Image, sitk.Image]:
 
 
 def edit_description(folder: Path, **changes) -> None:
-    """Change what dataset.json says."""
+    """Change fields of dataset.json."""
     path = folder / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))

@@ -1,1 +1,1 @@
-"""Labeled CTs: found, checked, cut into slices, split, and made into training samples."""
+"""Datasets: find, check, slice and split labeled CTs, and make training samples."""

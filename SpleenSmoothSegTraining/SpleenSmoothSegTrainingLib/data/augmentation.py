@@ -1,12 +1,12 @@
 """Augmentation of training slices, CT and soft label together. Validation and test are never augmented.
 
-An augmentation is some of the groups below, written with + between; "published" and "none" are names of their own.
+An augmentation is one or more of the groups below joined by "+", or "published", or "none".
 """
 
 import os
 from collections.abc import Callable
 
-# albumentations asks the package index for its newest version at import unless told not to.
+# albumentations checks PyPI for a newer version at import unless this is set.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations
@@ -16,52 +16,52 @@ import numpy as np
 from SpleenSmoothSegLib.errors import UserError
 
 PUBLISHED = "turns+tones"
-ORGAN_HU, MOTTLE_HU = 70.0, 60.0  # between contrast phases, and the stripes of the arterial one
-FARTHEST = 1.6  # how much farther apart, or nearer, the channels may come
+ORGAN_HU, MOTTLE_HU = 70.0, 60.0  # difference between contrast phases; stripes of the arterial phase
+MAX_DISTANCE_FACTOR = 1.6  # by which the distance between channels is multiplied or divided at most
 
 
 class Augmentation:
-    """What happens to one training sample; the same seed gives the same result, whichever process does it.
+    """Random changes of one training sample; the same seed gives the same result in any process.
 
     Args:
-        name: "published", "none", or groups with + between.
-        window_hu: width of the window, of which a slice's values are a part.
+        name: "published", "none", or groups joined by "+".
+        window_hu: width of the HU window that the values 0 to 1 of a slice stand for.
 
     Raises:
-        UserError: there is no such group.
+        UserError: unknown group.
     """
 
     def __init__(self, name: str, window_hu: float = 400.0):
         groups = [] if name == "none" else name.replace("published", PUBLISHED).split("+")
-        if wrong := [group for group in groups if group not in (*_STEPS, "organ", "thickness")]:
+        if unknown := [group for group in groups if group not in (*_STEPS, "organ", "thickness")]:
             known = ", ".join(("published", "none", *_STEPS, "organ", "thickness"))
-            raise UserError(f'There is no augmentation "{wrong[0]}"; choose from: {known}.')
+            raise UserError(f'Unknown augmentation "{unknown[0]}"; choose from: {known}.')
         self.steps = albumentations.Compose([step for group in groups for step in _STEPS.get(group, list)()])
         self._organ_hu = ORGAN_HU / window_hu if "organ" in groups else 0.0
         self._mottle_hu = MOTTLE_HU / window_hu
         self._moves_channels = "thickness" in groups
 
     def channel_distance(self, seed: int) -> float:
-        """By how much the distance of the channels of this sample is multiplied."""
+        """The factor by which the distance between the channels of this sample is multiplied."""
         generator = np.random.default_rng((seed, 1))
         if not self._moves_channels or generator.random() < 0.5:
             return 1.0
-        return float(FARTHEST ** generator.uniform(-1, 1))
+        return float(MAX_DISTANCE_FACTOR ** generator.uniform(-1, 1))
 
     def __call__(self, ct: np.ndarray, label: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """One sample, float32 (channel, row, column) and its soft label (row, column) in [0, 1], in and out."""
+        """Augment a CT, float32 (channel, row, column) in [0, 1], and its soft label (row, column) in [0, 1]."""
         if self._organ_hu:
             ct = self._change_organ(ct, label, np.random.default_rng((seed, 2)))
         if not self.steps.transforms:
             return ct, label
         self.steps.set_random_seed(seed)
-        both = self.steps(image=np.ascontiguousarray(np.moveaxis(ct, 0, -1)), mask=label)
-        image = both["image"]  # OpenCV leaves out an axis of one channel
+        augmented = self.steps(image=np.ascontiguousarray(np.moveaxis(ct, 0, -1)), mask=label)
+        image = augmented["image"]  # OpenCV drops the axis of a single channel
         image = image[..., None] if image.ndim == 2 else image
-        return np.ascontiguousarray(np.moveaxis(image, -1, 0)), both["mask"]
+        return np.ascontiguousarray(np.moveaxis(image, -1, 0)), augmented["mask"]
 
     def _change_organ(self, ct: np.ndarray, label: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-        """Brighten or darken the spleen against all else, as contrast phases do, evenly or in stripes."""
+        """Brighten or darken the spleen relative to the rest, as contrast phases do, evenly or in stripes."""
         if generator.random() < 0.4:
             return ct
         change = np.full(label.shape, generator.uniform(-self._organ_hu, self._organ_hu), np.float32)
@@ -75,7 +75,7 @@ class Augmentation:
 def _turns() -> list:
     """Groza et al.: random 90 degree rotations, horizontal and vertical flips, transpose.
 
-    The paper gives no probabilities: these are albumentations' own, here and in `_tones`.
+    The paper gives no probabilities: here and in `_tones` they are the defaults of albumentations.
     """
     return [
         albumentations.RandomRotate90(),
@@ -86,12 +86,12 @@ def _turns() -> list:
 
 
 def _tones() -> list:
-    """Groza et al.: brightness, contrast, gamma; ranges are albumentations' own."""
+    """Groza et al.: brightness, contrast, gamma; ranges are the defaults of albumentations."""
     return [albumentations.RandomBrightnessContrast(), albumentations.RandomGamma()]
 
 
 def _body() -> list:
-    """Ours: shifts, turns and scalings as between two patients on a table; now and then one lies otherwise."""
+    """Ours: shifts, rotations and scaling as between two patients; sometimes any rotation, as of a prone patient."""
     common = {
         "scale": (0.75, 1.3),
         "translate_percent": (-0.1, 0.1),
@@ -119,7 +119,7 @@ def _intensity() -> list:
 
 
 def _noise() -> list:
-    """Ours: noise, blur and coarse pixels of other scanners, doses and kernels."""
+    """Ours: noise, blur and coarse pixels, as from other scanners, doses and reconstruction kernels."""
     return [
         albumentations.GaussNoise(std_range=(0.01, 0.08), p=0.3),
         albumentations.OneOf(

@@ -1,6 +1,6 @@
-"""All that can be wrong with labeled CTs, found before anything is trained and told in one report.
+"""Checks of labeled CTs before a training, in one report.
 
-A problem is what no training should start with; a warning is what a person should know and may be right.
+A problem prevents the training; a warning asks the user to check something that may be correct.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.callbacks import Warn
+from SpleenSmoothSegLib.callbacks import Progress, Warn
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.box import bounding_box
 from SpleenSmoothSegLib.io.decathlon import Case
@@ -20,19 +20,18 @@ from SpleenSmoothSegLib.metrics.shape import reaches_edge, volume_ml
 
 from .dataset import Dataset
 
-# Median over the label. A spleen has about 40 HU without and up to 200 HU with contrast; air, lung, fat, bone have not.
+# Median over the label. A spleen has about 40 HU without and up to 200 HU with contrast, unlike air, lung, fat, bone.
 SPLEEN_HU = (-50.0, 300.0)
-SPLEEN_ML = (30.0, 2000.0)  # an atrophic one, and a massive splenomegaly
+SPLEEN_ML = (30.0, 2000.0)  # from atrophy to massive splenomegaly
 
-Images = tuple[sitk.Image, sitk.Image]
-Report = Callable[[float, str], None]
+Images = tuple[sitk.Image, sitk.Image]  # CT and label
 
 
 @dataclass(frozen=True)
 class CaseCheck:
-    """What was found in one case, a sentence each.
+    """Problems and warnings of one case, a sentence each.
 
-    The digests tell whether two cases hold the same voxels; "" where there is none to compare.
+    Equal digests mean equal voxels; "" where there is nothing to compare.
     """
 
     name: str
@@ -44,38 +43,38 @@ class CaseCheck:
 
 @dataclass(frozen=True)
 class DatasetReport:
-    """What was found in a dataset: the cases one by one, then what shows between them."""
+    """Problems and warnings of a dataset: those of each case, then those between cases."""
 
     dataset: Dataset
     problems: tuple[str, ...]
     warnings: tuple[str, ...]
 
     def as_text(self) -> str:
-        """The report as a person reads it, a sentence a line."""
+        """The report as text, one sentence per line."""
         lines = [f"{self.dataset.name}: {len(self.dataset.cases)} labeled CTs in {self.dataset.folder}"]
         for title, sentences in (("Problems", self.problems), ("Warnings", self.warnings)):
             lines += ["", f"{title}: {len(sentences) or 'none'}", *(f"- {sentence}" for sentence in sentences)]
         return "\n".join(lines) + "\n"
 
     def raise_if_bad(self, saved_at: Path) -> None:
-        """Raise UserError if there are problems; `saved_at` is where the whole report can be read."""
+        """Raise UserError if there are problems; `saved_at` is the file with the whole report."""
         if self.problems:
             count = "a problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
             dataset = f'The dataset "{self.dataset.folder}"'
-            raise UserError(f'{dataset} has {count}, listed in "{saved_at}"; the first: {self.problems[0]}')
+            raise UserError(f'{dataset} has {count}, listed in "{saved_at}"; the first one: {self.problems[0]}')
 
 
-def check_dataset(dataset: Dataset, report: Report = lambda fraction, step: None) -> DatasetReport:
-    """Read and check every case; `report` is told the fraction done and what is next."""
+def check_dataset(dataset: Dataset, progress: Progress = lambda fraction, step: None) -> DatasetReport:
+    """Read and check every case."""
     checks = []
     for number, case in enumerate(dataset.cases):
-        report(number / len(dataset.cases), f"Checking {case.name}, {number + 1} of {len(dataset.cases)}")
+        progress(number / len(dataset.cases), f"Checking {case.name}, {number + 1} of {len(dataset.cases)}")
         checks.append(check_case(case))
     return report_on(dataset, checks)
 
 
 def report_on(dataset: Dataset, checks: Iterable[CaseCheck]) -> DatasetReport:
-    """The report of a dataset whose cases were checked: what was found in each, and what shows between them."""
+    """The report of a dataset from the checks of its cases."""
     checks = list(checks)
     problems = [*dataset.problems, *(sentence for check in checks for sentence in check.problems)]
     warnings = [sentence for check in checks for sentence in check.warnings]
@@ -90,24 +89,24 @@ def check_case(case: Case, read: Callable[[Case, Warn], Images] = Case.read) -> 
     """Read and check one case; never raises UserError.
 
     Args:
-        case: whose files may be missing or damaged.
-        read: gives CT and label, as `Case.read` does; one of your own may keep them for what comes next.
+        case: its files may be missing or damaged.
+        read: returns CT and label as `Case.read` does; a caller can pass its own function to keep the images.
     """
-    told: list[str] = []
+    warnings: list[str] = []
     try:
-        ct, label = read(case, told.append)
+        ct, label = read(case, warnings.append)
     except UserError as error:
-        return CaseCheck(case.name, tuple(_unreadable(case) or [str(error)]), tuple(told))
+        return CaseCheck(case.name, tuple(_unreadable(case) or [str(error)]), tuple(warnings))
     check = check_images(case, ct, label)
-    return replace(check, warnings=(*told, *check.warnings))
+    return replace(check, warnings=(*warnings, *check.warnings))
 
 
 def check_images(case: Case, ct: sitk.Image, label: sitk.Image) -> CaseCheck:
-    """Check what `Case.read` gave: a CT, and on its grid a label that is `case.spleen` in the spleen."""
+    """Check a CT and a label on its grid that is `case.spleen` in the spleen, as `Case.read` returns them."""
     mask = label == case.spleen
     hu, inside = sitk.GetArrayViewFromImage(ct), sitk.GetArrayViewFromImage(mask) > 0
     if not inside.any():
-        problem = f'The label "{case.label}" holds no spleen (value {case.spleen}); correct it or take the case out.'
+        problem = f'The label "{case.label}" has no spleen (value {case.spleen}); correct it or remove the case.'
         return CaseCheck(case.name, problems=(problem,), ct_digest=_digest(hu))
     return CaseCheck(
         case.name,
@@ -122,8 +121,8 @@ def _problems(case: Case, hu_inside: np.ndarray) -> Iterator[str]:
     median = float(np.median(hu_inside))
     if not SPLEEN_HU[0] <= median <= SPLEEN_HU[1]:
         yield (
-            f'The label "{case.label}" lies where "{case.image}" has {median:.0f} HU, which is no spleen; '
-            "look whether they belong together."
+            f'The label "{case.label}" covers a median of {median:.0f} HU in "{case.image}", which is not a spleen; '
+            "check that the two belong together."
         )
 
 
@@ -131,17 +130,17 @@ def _warnings(case: Case, mask: sitk.Image) -> Iterator[str]:
     label = f'The label "{case.label}"'
     volume = volume_ml(mask)
     if not SPLEEN_ML[0] <= volume <= SPLEEN_ML[1]:
-        yield f"{label} has {volume:.3g} mL, which is unusual for a spleen; look whether it is right."
-    parts = _voxels_of_parts(mask)
+        yield f"{label} has a volume of {volume:.3g} mL, which is unusual for a spleen; check it."
+    parts = _component_sizes(mask)
     if len(parts) > 1:
         rest = 100 * (1 - max(parts) / sum(parts))
-        yield f"{label} has {len(parts)} separate parts, {rest:.2g} % of it outside the largest; look at them."
+        yield f"{label} has {len(parts)} separate parts, {rest:.2g} % of it outside the largest; check them."
     if reaches_edge(mask):
-        yield f'{label} reaches the edge of "{case.image}", so that a part of the spleen may be missing.'
+        yield f'{label} reaches the edge of "{case.image}": the spleen may be truncated.'
 
 
 def _unreadable(case: Case) -> list[str]:
-    """What is wrong with CT and label each for itself: who reads both hears of the first only."""
+    """The errors of reading CT and label separately; reading both together stops at the first error."""
     problems = []
     for read in (case.read_ct, case.read_label):
         try:
@@ -151,15 +150,15 @@ def _unreadable(case: Case) -> list[str]:
     return problems
 
 
-def _voxels_of_parts(mask: sitk.Image) -> list[int]:
-    """The sizes of the connected parts; voxels are connected through their faces."""
+def _component_sizes(mask: sitk.Image) -> list[int]:
+    """Voxels of each connected component (face connectivity)."""
     voxels = sitk.GetArrayViewFromImage(mask)
     parts = sitk.ConnectedComponent(sitk.GetImageFromArray(voxels[bounding_box(voxels)]))
     return np.bincount(sitk.GetArrayViewFromImage(parts).ravel())[1:].tolist()
 
 
 def _digest(voxels: np.ndarray) -> str:
-    """The same for the same values, whatever the type that holds them."""
+    """A digest of the values, whatever their pixel type."""
     digest = hashlib.sha256(str(voxels.shape).encode())
     for one_slice in voxels:
         digest.update(np.packbits(one_slice) if voxels.dtype == bool else np.rint(one_slice).astype(np.int32))
@@ -167,30 +166,30 @@ def _digest(voxels: np.ndarray) -> str:
 
 
 def _same_names(checks: list[CaseCheck]) -> list[str]:
-    """Upper and lower case count the same: results are files of these names, on any disk."""
+    """Ignores case: results are files of these names, also on file systems that ignore case."""
     groups = _groups(checks, lambda check: check.name.casefold())
-    return [f"Cases {_together(names)} have the same name; rename one of them." for names in groups]
+    return [f"Cases {_quoted(names)} have the same name; rename one of them." for names in groups]
 
 
 def _same_voxels(checks: list[CaseCheck]) -> list[str]:
     same_ct = _groups(checks, lambda check: check.ct_digest)
     same_label = [names for names in _groups(checks, lambda check: check.label_digest) if names not in same_ct]
     return [
-        *(f"Cases {_together(names)} hold the same CT; take all but one out." for names in same_ct),
+        *(f"Cases {_quoted(names)} have the same CT; remove all but one." for names in same_ct),
         *(
-            f"Cases {_together(names)} have the same label on different CTs; look which CT it belongs to."
+            f"Cases {_quoted(names)} have the same label on different CTs; check which CT it belongs to."
             for names in same_label
         ),
     ]
 
 
 def _groups(checks: list[CaseCheck], key: Callable[[CaseCheck], str]) -> list[list[str]]:
-    """The names of the checks that share a key, where more than one does and the key is not ""."""
+    """Names of the checks that share a key other than ""."""
     groups = defaultdict(list)
     for check in checks:
         groups[key(check)].append(check.name)
     return [names for shared, names in groups.items() if shared and len(names) > 1]
 
 
-def _together(names: list[str]) -> str:
+def _quoted(names: list[str]) -> str:
     return " and ".join(f'"{name}"' for name in names)

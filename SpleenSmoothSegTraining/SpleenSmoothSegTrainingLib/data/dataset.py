@@ -1,14 +1,14 @@
-"""Labeled CTs in a folder. These layouts are known:
+"""Labeled CTs in a folder, in one of these layouts:
 
 Decathlon        dataset.json lists CTs and labels, as in the Medical Segmentation Decathlon
 two folders      imagesTr and labelsTr, or images and labels, with the same names in both
 side by side     ct1.nrrd and ct1.seg.nrrd, ct1.nii.gz and ct1_label.nii.gz (or -label, _seg, _spleen, _mask)
-one a patient    a folder for each patient, with one CT and one label
+one per patient  a folder for each patient with one CT and one label
 
 A CT is a NIfTI, NRRD or MetaImage file or a folder of DICOM files. A label is a labelmap on the CT's grid or a
-segmentation of 3D Slicer (.seg.nrrd), which may be cropped. In a labelmap all that is not 0 is spleen if it is of one
-value. In a segmentation the spleen is the segment with the terminology of a spleen, else the one called "spleen", else
-the only one. Where that does not settle it, name the segment, or the value, with --segment.
+segmentation of 3D Slicer (.seg.nrrd), which may be cropped. In a labelmap with one value besides 0, that value is the
+spleen. In a segmentation the spleen is the segment with the terminology of a spleen, else the segment named "spleen",
+else the only segment. In all other cases give the segment's name, or the label value, with --segment.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from .pairs import find_pairs
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labeled CTs and what is known of them; their files are not read yet.
+    """Labeled CTs and their description; their files are not read yet.
 
     Attributes:
-        folder: where they lie.
-        name, description: as dataset.json has it, or made from the folder's name.
-        license: of the data; "" where it is not stated.
+        folder: of the dataset.
+        name, description: from dataset.json, or from the folder's name and the number of CTs.
+        license: of the data; "" if unknown.
         cases: at least one, in the order of dataset.json or of their names.
-        problems: a sentence on each CT or label that stands alone, and so is in no case.
+        problems: sentences about CTs and labels without a partner, which are in no case.
     """
 
     folder: Path
@@ -42,14 +42,14 @@ class Dataset:
 
 
 def open_dataset(folder: Path | str, segment: str | None = None) -> Dataset:
-    """The labeled CTs of a folder; the docstring of this file lists the layouts that are known.
+    """Find the labeled CTs of a folder in one of the layouts in the docstring of this module.
 
     Args:
         folder: with dataset.json, or with CTs and labels.
-        segment: name of the segment, or value in the labelmaps, that means spleen, where that is not plain.
+        segment: name of the segment, or label value, of the spleen where that is ambiguous.
 
     Raises:
-        UserError: no such folder, or no cases.
+        UserError: the folder does not exist or has no labeled CTs.
     """
     folder = Path(folder)
     check_readable(folder)
@@ -58,15 +58,15 @@ def open_dataset(folder: Path | str, segment: str | None = None) -> Dataset:
     if not (folder / DESCRIPTION).is_file():
         pairs, name = find_pairs(folder, segment), folder.resolve().name
         return Dataset(folder, name, f"{len(pairs.cases)} labeled CTs", "", tuple(pairs.cases), tuple(pairs.problems))
-    cases, told = list_cases(folder, segment), read_description(folder)
+    cases, fields = list_cases(folder, segment), read_description(folder)
 
-    def word(*keys: str) -> str:
-        return next((str(told[key]).strip() for key in keys if told.get(key)), "")
+    def text(*keys: str) -> str:
+        return next((str(fields[key]).strip() for key in keys if fields.get(key)), "")
 
     return Dataset(
         folder,
-        name=word("name") or folder.resolve().name,
-        description=word("description") or f"{len(cases)} labeled CTs",
-        license=word("licence", "license"),  # the Decathlon spells it the British way
+        name=text("name") or folder.resolve().name,
+        description=text("description") or f"{len(cases)} labeled CTs",
+        license=text("licence", "license"),  # the Decathlon uses the British spelling
         cases=tuple(cases),
     )

@@ -1,4 +1,4 @@
-"""CTs and labels as people keep them: which files of a folder belong together."""
+"""Match CTs and labels by the names of files and folders."""
 
 import re
 from collections import Counter, defaultdict
@@ -19,15 +19,15 @@ from .segmentlabel import choose_value, place_on, read_segment
 
 TWO_FOLDERS = (("imagesTr", "labelsTr"), ("images", "labels"))
 LABEL_WORDS = ("label", "labels", "seg", "segmentation", "spleen", "mask")
-Trouble = dict[str, list[str]]  # what is the matter, with the names of whom
+Unmatched = dict[str, list[str]]  # problem: names of the CTs, labels or folders that have it
 _LABEL_ENDINGS = (r"\.seg$", rf"[-_. ]({'|'.join(LABEL_WORDS)})$")
 
 
 @dataclass(frozen=True)
 class PairCase(Case):
-    """A CT and its label: a labelmap, or a ``.seg.nrrd``, which may be cropped; what is read of it is 1 in the spleen.
+    """A CT and its label: a labelmap, or a ``.seg.nrrd``, which may be cropped. `read_label` returns 1 in the spleen.
 
-    `segment` is the name of the segment, or the labelmap's value, that means spleen, where that is not plain.
+    `segment` is the name of the segment, or the label value, of the spleen where that is ambiguous.
     """
 
     segment: str | None = None
@@ -45,93 +45,93 @@ class PairCase(Case):
 
 
 class NamedCT(NamedTuple):
-    """A CT file or a folder with a DICOM series, and what its case is called."""
+    """The name of a case, and its CT: a file or a folder with a DICOM series."""
 
     name: str
     path: Path
 
 
 class Pairs(NamedTuple):
-    """CTs with their labels, in the order of their names; and a sentence on what has no partner, or several."""
+    """Cases in the order of their names, and a sentence about what has no partner or several."""
 
     cases: list[PairCase]
     problems: list[str]
 
 
 def find_pairs(folder: Path, segment: str | None = None) -> Pairs:
-    """The labeled CTs of a folder; ``dataset.__doc__`` tells the layouts. Raises UserError where there are none."""
+    """Find the labeled CTs of a folder; ``dataset.__doc__`` lists the layouts. Raises UserError if there are none."""
     for ct_folder, label_folder in TWO_FOLDERS:
         if (folder / ct_folder).is_dir() and (folder / label_folder).is_dir():
             named = _named(_image_files(folder / ct_folder)) + _dicom_cts(folder / ct_folder)
-            cases, trouble = _matched(named, _image_files(folder / label_folder))
+            cases, unmatched = _matched(named, _image_files(folder / label_folder))
             break
     else:
         if files := _image_files(folder):
-            cts, labels = _told_apart(files)
-            cases, trouble = _matched(_named(cts) + _dicom_cts(folder), labels)
+            cts, labels = _split_by_kind(files)
+            cases, unmatched = _matched(_named(cts) + _dicom_cts(folder), labels)
         else:
-            cases, trouble = _one_a_patient(folder)
-    problems = _sentences(folder, trouble)
+            cases, unmatched = _one_per_patient(folder)
+    problems = _sentences(folder, unmatched)
     if not cases and not problems:
         raise UserError(
-            f'"{folder}" holds no labeled CTs in a layout that is known, such as {TWO_FOLDERS[0][0]} and '
-            f"{TWO_FOLDERS[0][1]}; --help shows them all."
+            f'"{folder}" has no labeled CTs in a known layout, such as {TWO_FOLDERS[0][0]} and '
+            f"{TWO_FOLDERS[0][1]}; --help lists all layouts."
         )
     if not cases:
         raise UserError(problems[0])
     return Pairs([PairCase(ct.name, ct.path, label, segment=segment) for ct, label in cases], problems)
 
 
-def _matched(cts: list[NamedCT], labels: list[Path]) -> tuple[list[tuple[NamedCT, Path]], Trouble]:
-    """Each CT with the one label of its name, and those of which there is another number."""
+def _matched(cts: list[NamedCT], labels: list[Path]) -> tuple[list[tuple[NamedCT, Path]], Unmatched]:
+    """Each CT with the only label of its name, and what has no partner or several."""
     ct_count = Counter(ct.name for ct in cts)
     labels_of: defaultdict[str, list[Path]] = defaultdict(list)
     without_ct: list[Path] = []
     for label in labels:
         name = next((name for name in _ct_names(label) if name in ct_count), None)
         (without_ct if name is None else labels_of[name]).append(label)
-    trouble = {
+    unmatched = {
         "no label for": [name for name in ct_count if name not in labels_of],
         "no CT for": [label.name for label in without_ct],
         "several labels for": [name for name, found in labels_of.items() if len(found) > 1],
-        "several CTs called": [name for name, count in ct_count.items() if count > 1],
+        "several CTs named": [name for name, count in ct_count.items() if count > 1],
     }
     clear = [ct for ct in sorted(cts) if ct_count[ct.name] == len(labels_of.get(ct.name, ())) == 1]
-    return [(ct, labels_of[ct.name][0]) for ct in clear], trouble
+    return [(ct, labels_of[ct.name][0]) for ct in clear], unmatched
 
 
-def _one_a_patient(folder: Path) -> tuple[list[tuple[NamedCT, Path]], Trouble]:
-    """The one CT and the one label in each folder; folders without either are left out."""
-    cases, trouble = [], defaultdict(list)
+def _one_per_patient(folder: Path) -> tuple[list[tuple[NamedCT, Path]], Unmatched]:
+    """The CT and the label in each folder; skips folders with neither."""
+    cases, unmatched = [], defaultdict(list)
     for patient in _folders(folder):
-        cts, labels = _told_apart(_image_files(patient))
+        cts, labels = _split_by_kind(_image_files(patient))
         series = ct_folders(patient)
-        if series and not labels:  # whatever it is called, what lies beside DICOM files is the label
+        if series and not labels:  # an image file beside a DICOM series is the label, whatever its name
             cts, labels = [], cts
         cts = cts + series
         for kind, found in (("CT", cts), ("label", labels)):
             if len(found) != 1 and (cts or labels):
-                trouble[f"{'several ' + kind + 's' if found else 'no ' + kind} in"].append(patient.name)
+                unmatched[f"{'several ' + kind + 's' if found else 'no ' + kind} in"].append(patient.name)
         if len(cts) == len(labels) == 1:
             cases.append((NamedCT(patient.name, cts[0]), labels[0]))
-    return cases, trouble
+    return cases, unmatched
 
 
-def _told_apart(files: list[Path]) -> tuple[list[Path], list[Path]]:
-    """CTs and labels among files side by side.
+def _split_by_kind(files: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Split the files of one folder into CTs and labels.
 
-    A label is what is called like another file and a word for labels, or a word for labels alone. So "ct_spleen" is a
-    CT if there is a "ct_spleen_label", and no "ct".
+    A label is named like another file plus a word for labels, or is such a word alone. So "ct_spleen" is a CT if
+    there is a "ct_spleen_label" and no "ct".
     """
     names = {image_name(file) for file in files}
     partner = {file: next((name for name in _ct_names(file)[1:] if name in names), None) for file in files}
     has_label = set(partner.values())
-    labels = [file for file in files if partner[file] or (_is_called_label(file) and image_name(file) not in has_label)]
+    labels = [file for file in files if partner[file] or (_is_named_label(file) and image_name(file) not in has_label)]
     return [file for file in files if file not in labels], labels
 
 
 def _ct_names(label: Path) -> list[str]:
-    """What the CT of a label may be called, most like the label first: ct_spleen.seg, ct_spleen, ct."""
+    """Possible names of the CT of a label, the longest first: ct_spleen.seg, ct_spleen, ct."""
     names = [image_name(label)]
     for ending in _LABEL_ENDINGS:
         shorter = re.sub(ending, "", names[-1], flags=re.IGNORECASE)
@@ -140,14 +140,14 @@ def _ct_names(label: Path) -> list[str]:
     return names
 
 
-def _is_called_label(file: Path) -> bool:
+def _is_named_label(file: Path) -> bool:
     return len(_ct_names(file)) > 1 or image_name(file).casefold() in LABEL_WORDS
 
 
-def _sentences(folder: Path, trouble: Trouble) -> list[str]:
-    """One for all trouble, or none."""
-    parts = [f"{what} {', '.join(names)}" for what, names in trouble.items() if names]
-    return [f'"{folder}" has {", ".join(parts)}; give each CT one label, in a layout that --help shows.'] * bool(parts)
+def _sentences(folder: Path, unmatched: Unmatched) -> list[str]:
+    """One sentence about everything unmatched, or none."""
+    parts = [f"{what} {', '.join(names)}" for what, names in unmatched.items() if names]
+    return [f'"{folder}" has {", ".join(parts)}; give each CT one label, in a layout that --help lists.'] * bool(parts)
 
 
 def _named(files: Iterable[Path]) -> list[NamedCT]:
@@ -167,5 +167,5 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    """What a folder holds, without hidden files such as macOS's "._ct.nii.gz"."""
+    """The content of a folder without hidden files such as "._ct.nii.gz" of macOS."""
     return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

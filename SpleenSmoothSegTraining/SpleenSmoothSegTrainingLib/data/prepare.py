@@ -1,10 +1,10 @@
-"""One pass over the labeled CTs: each is read, checked and cut once; what was done before is taken from the cache."""
+"""One pass over the labeled CTs that reads, checks and slices each; a CT that is in the cache is not read again."""
 
-from collections.abc import Callable
 from dataclasses import asdict, fields
 
 import SimpleITK as sitk
 
+from SpleenSmoothSegLib.callbacks import Progress
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.slices import SliceFormat
 from SpleenSmoothSegLib.io.decathlon import Case
@@ -16,7 +16,7 @@ from .slicecache import SliceCache
 
 
 def slice_format(recipe: Recipe) -> SliceFormat:
-    """What a slice of this recipe looks like to the network."""
+    """The slices that the network of this recipe takes."""
     return SliceFormat(recipe.image_size, recipe.spacing, recipe.window, recipe.channels, recipe.channel_spacing)
 
 
@@ -24,23 +24,23 @@ def prepare(
     dataset: Dataset,
     recipe: Recipe,
     cache: SliceCache,
-    report: Callable[[float, str], None] = lambda fraction, step: None,
+    progress: Progress = lambda fraction, step: None,
 ) -> DatasetReport:
-    """Check every case and keep its slices in the cache; `report` is told the fraction done and what is next.
+    """Check every case and write its slices to the cache.
 
-    Raises UserError where the cache cannot be written to; what is wrong with the data is in the report.
+    Raises UserError if the cache cannot be written; problems of the data are in the report.
     """
     checks = []
     for number, case in enumerate(dataset.cases):
-        report(number / len(dataset.cases), f"Reading {case.name}, CT {number + 1} of {len(dataset.cases)}")
-        checks.append(_prepared(case, slice_format(recipe), cache))
+        progress(number / len(dataset.cases), f"Reading {case.name}, CT {number + 1} of {len(dataset.cases)}")
+        checks.append(_prepare_case(case, slice_format(recipe), cache))
     return report_on(dataset, checks)
 
 
-def _prepared(case: Case, cut: SliceFormat, cache: SliceCache) -> CaseCheck:
+def _prepare_case(case: Case, wanted: SliceFormat, cache: SliceCache) -> CaseCheck:
     try:
-        notes = cache.notes(case, cut)
-    except UserError:  # a file is missing: the check says which
+        notes = cache.notes(case, wanted)
+    except UserError:  # a file is missing: the check reports which
         notes = None
     if notes is not None:
         return _check_from(notes, case)
@@ -52,14 +52,14 @@ def _prepared(case: Case, cut: SliceFormat, cache: SliceCache) -> CaseCheck:
 
     check = check_case(case, read)
     if not check.problems:
-        cache.keep(case, cut, *images[0], _notes_of(check, case))
+        cache.add(case, wanted, images[0], _notes_of(check, case))
     return check
 
 
 def _notes_of(check: CaseCheck, case: Case) -> dict:
-    """The check without the paths of the case: the same files may be found under others later."""
-    marks = {str(case.label): "{label}", str(case.image): "{image}"}
-    return {name: _replaced(value, marks) for name, value in asdict(check).items()}
+    """The check with placeholders for the paths of the case: the same files may be moved later."""
+    placeholders = {str(case.label): "{label}", str(case.image): "{image}"}
+    return {name: _replaced(value, placeholders) for name, value in asdict(check).items()}
 
 
 def _check_from(notes: dict, case: Case) -> CaseCheck:
@@ -70,7 +70,7 @@ def _check_from(notes: dict, case: Case) -> CaseCheck:
 
 
 def _replaced(value, texts: dict[str, str]):
-    """A text, or each of several, with each of `texts` replaced; the longest first, which may hold the others."""
+    """A text, or each of several, with the keys of `texts` replaced; longest first, as one key may contain another."""
     if not isinstance(value, str):
         return tuple(_replaced(each, texts) for each in value)
     for text in sorted(texts, key=len, reverse=True):

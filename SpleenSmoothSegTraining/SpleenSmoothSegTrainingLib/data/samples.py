@@ -1,7 +1,7 @@
-"""From cached slices to batches: which slices an epoch draws, and the samples made of them, in worker processes or not.
+"""From cached slices to batches: the slices that an epoch draws, and the samples made from them.
 
-All randomness of a sample comes from one number that is drawn with it: the batches of an epoch are the same whatever
-the number of workers, and whether the epoch was resumed or not.
+All randomness of a sample comes from a seed that is drawn with it: the batches of an epoch are the same for any number
+of workers, resumed or not.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,15 +17,15 @@ from ..recipe.recipe import Recipe
 from .augmentation import Augmentation
 from .slicecache import Slices
 
-Draw = tuple[int, int]  # the number of a place among `Samples.places`, and the seed of its randomness
+Draw = tuple[int, int]  # index into `Samples.places`, and the seed of the sample
 
 
 class Samples(Dataset):
     """The training samples of one fold.
 
     Args:
-        recipe: channels, augmentation and how often a label is smoothed.
-        parts: cases, each with the slices of it to learn from.
+        recipe: channels, augmentation and the probability of a smoothed label.
+        parts: cases, each with the indices of the slices to train on.
     """
 
     def __init__(self, recipe: Recipe, parts: Sequence[tuple[Slices, Sequence[int]]]):
@@ -51,7 +51,7 @@ class Samples(Dataset):
         return torch.from_numpy(np.ascontiguousarray(ct)), torch.from_numpy(np.ascontiguousarray(label))[None]
 
     def draw(self, seed: int) -> list[Draw]:
-        """The samples of one epoch in random order: all slices with spleen, and so many without as the recipe says."""
+        """The samples of one epoch in random order: all slices with spleen, and as many without as the recipe sets."""
         generator = np.random.default_rng(seed)
         empty = generator.permutation(self.without_spleen)[: self.per_epoch - len(self.with_spleen)]
         places = generator.permutation(np.concatenate([self.with_spleen, empty]))
@@ -65,24 +65,24 @@ class Samples(Dataset):
 
 
 class Batches:
-    """The batches of an epoch, made by `workers` processes beside the training, or by the training itself if 0.
+    """The batches of an epoch, made by `workers` processes, or in the training process if 0.
 
-    The samples of a last, short batch are left out: they are others in each epoch. With several processes that train
-    together each gets its `rank`-th share of every batch.
+    An incomplete last batch is dropped; it has other samples in each epoch. In distributed training each process gets
+    its `rank`-th share of every batch.
     """
 
     def __init__(self, samples: Samples, batch_size: int, workers: int = 0, rank: int = 0, ranks: int = 1):
         self._samples = samples
         self._rank, self._ranks = rank, ranks
-        most = samples.per_epoch - samples.per_epoch % ranks  # fewer samples than a batch are one batch
-        self._size = min(batch_size, most)
-        self._plan = _Plan()
+        largest = samples.per_epoch - samples.per_epoch % ranks  # fewer samples than a batch make one batch
+        self._size = min(batch_size, largest)
+        self._sampler = _BatchSampler()
         self._loader = DataLoader(
             samples,
-            batch_sampler=self._plan,
+            batch_sampler=self._sampler,
             num_workers=workers,
             worker_init_fn=_quiet_worker,
-            generator=torch.Generator(),  # its own: the network's randomness must not depend on the workers
+            generator=torch.Generator(),  # separate: the network's randomness must not depend on the workers
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
@@ -92,17 +92,17 @@ class Batches:
         return self._samples.per_epoch // self._size
 
     def epoch(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """CTs (batch, channel, row, column) and labels (batch, 1, row, column) of the epoch of that seed."""
+        """CTs (batch, channel, row, column) and labels (batch, 1, row, column) of the epoch with that seed."""
         draws = self._samples.draw(seed)
-        whole = [draws[start : start + self._size] for start in range(0, len(self) * self._size, self._size)]
-        self._plan.batches = [batch[self._rank :: self._ranks] for batch in whole]
+        batches = [draws[start : start + self._size] for start in range(0, len(self) * self._size, self._size)]
+        self._sampler.batches = [batch[self._rank :: self._ranks] for batch in batches]
         return iter(self._loader)
 
 
-class _Plan:
-    """What the loader asks for the next batch; the plan changes each epoch while the workers stay.
+class _BatchSampler:
+    """The batch sampler of the loader; its batches change each epoch while the workers keep running.
 
-    It does not know the `Batches` it is of: in a ring of references workers end only after many seconds.
+    It has no reference to its `Batches`: with a reference cycle, workers would end only many seconds later.
     """
 
     batches: Sequence[list[Draw]] = ()
@@ -115,6 +115,6 @@ class _Plan:
 
 
 def _quiet_worker(_number: int) -> None:
-    """A worker computes in one thread: the others belong to the training."""
+    """Use one thread per worker, to leave the others to the training."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""The spleen in a label as it comes: a labelmap of one or several values, or one segment of a ``.seg.nrrd``."""
+"""The spleen in a label: a labelmap with one or several values, or one segment of a ``.seg.nrrd``."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,27 +11,27 @@ from SpleenSmoothSegLib.geometry.grid import Grid
 from SpleenSmoothSegLib.io import terminology
 from SpleenSmoothSegLib.io.images import check_readable
 
-ON_LATTICE = 0.01  # voxels: headers round, and a label this far off is none the worse for it
-MOST_NAMES = 10  # in a sentence
+GRID_TOLERANCE = 0.01  # voxels; headers are rounded
+MAX_NAMES = 10  # in a message
 
 
 def choose_value(label: sitk.Image, wanted: str | None, path: Path) -> sitk.Image:
-    """The mask (uint8, 0 and 1, same grid) of a labelmap's value `wanted`, or of the only one it has besides 0.
+    """The mask (uint8, 0 and 1, same grid) of the value `wanted` of a labelmap, or of its only value besides 0.
 
-    A `wanted` that is no number names a segment; of a labelmap it chooses nothing.
+    A `wanted` that is not a number is the name of a segment and is ignored for a labelmap.
 
     Raises:
-        UserError: several values and none chosen, or the chosen one is not there.
+        UserError: several values and none chosen, or the label lacks the chosen one.
     """
     voxels = sitk.GetArrayViewFromImage(label)
     values = np.unique(voxels[voxels != 0])
     number = int(wanted) if wanted is not None and wanted.isdecimal() else None
     if number is not None and len(values) and number not in values:
-        raise UserError(f'The label "{path}" holds no {number} but {_listed(values)}; choose another with --segment.')
+        raise UserError(f'The label "{path}" has no value {number}, only {_listed(values)}; choose one with --segment.')
     if number is None and len(values) > 1:
         raise UserError(
-            f'The label "{path}" holds {len(values)} values besides 0 ({_listed(values)}); '
-            "choose that of the spleen by its number with --segment."
+            f'The label "{path}" has {len(values)} values besides 0 ({_listed(values)}); '
+            "choose the spleen's value with --segment."
         )
     return label == number if number is not None else label != 0
 
@@ -39,11 +39,11 @@ def choose_value(label: sitk.Image, wanted: str | None, path: Path) -> sitk.Imag
 def read_segment(path: Path, wanted: str | None) -> sitk.Image:
     """The mask (uint8, 0 and 1) of the spleen in a ``.seg.nrrd``, on the segmentation's own grid.
 
-    It is the segment of the name `wanted`; without one, that with the terminology of a spleen, else that called
-    "spleen", else the only one. Upper and lower case count the same.
+    The spleen is the segment named `wanted`; without a name, the one with the terminology of a spleen, else the one
+    named "spleen", else the only one. Case is ignored.
 
     Raises:
-        UserError: the file is not there or damaged, or none or several segments may be meant.
+        UserError: the file is missing or damaged, or no segment or several segments match.
     """
     import slicerio
 
@@ -55,54 +55,54 @@ def read_segment(path: Path, wanted: str | None) -> sitk.Image:
         return _mask(segmentation, number)
     except (UserError, MemoryError):
         raise
-    except Exception as error:  # there is no end to what pynrrd and slicerio raise for a damaged file
+    except Exception as error:  # pynrrd and slicerio raise many types for a damaged file
         raise UserError(f'The segmentation "{path}" cannot be read; save it again in 3D Slicer.') from error
 
 
 def place_on(mask: sitk.Image, ct: sitk.Image) -> sitk.Image | None:
-    """The same mask on the grid of the CT, voxel for voxel; None where its voxels are not voxels of the CT.
+    """The same mask on the grid of the CT, voxel by voxel; None if its voxels are not voxels of the CT.
 
-    Slicer saves a segmentation cropped to what it holds, and its axes may run the other way.
+    Slicer crops a segmentation to its segments when saving, and its axes may be flipped or permuted.
     """
     to_index = np.linalg.inv(_axes(ct))
-    steps = to_index @ _axes(mask)  # of the CT's voxels for one of the mask's
+    steps = to_index @ _axes(mask)  # in CT voxels per voxel of the mask
     start = to_index @ np.subtract(mask.GetOrigin(), ct.GetOrigin())
     drift = np.abs(steps - steps.round()) @ mask.GetSize() + np.abs(start - start.round())
-    turns = np.abs(steps.round())
-    if drift.max() > ON_LATTICE or (turns.sum(axis=0) != 1).any() or (turns.sum(axis=1) != 1).any():
+    permutation = np.abs(steps.round())
+    if drift.max() > GRID_TOLERANCE or (permutation.sum(axis=0) != 1).any() or (permutation.sum(axis=1) != 1).any():
         return None
     placed = sitk.Resample(mask, ct, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
-    kept, all_voxels = (np.count_nonzero(sitk.GetArrayViewFromImage(image)) for image in (placed, mask))
-    return placed if kept == all_voxels else None
+    placed_voxels, all_voxels = (np.count_nonzero(sitk.GetArrayViewFromImage(image)) for image in (placed, mask))
+    return placed if placed_voxels == all_voxels else None
 
 
 def _choose(segments: list[dict], wanted: str | None, path: Path) -> dict:
-    def called(name: str) -> list[dict]:
+    def named(name: str) -> list[dict]:
         return [segment for segment in segments if segment.get("name", "").casefold() == name.casefold()]
 
     if not segments:
-        raise UserError(f'The segmentation "{path}" holds no segment; segment the spleen or take the case out.')
+        raise UserError(f'The segmentation "{path}" has no segments; segment the spleen or remove the case.')
     code = terminology.CODE
     if wanted is not None:
-        found = called(wanted)
+        found = named(wanted)
     else:
         with_code = [segment for segment in segments if segment.get("terminology", {}).get("type", [])[:2] == code]
-        found = with_code or called(terminology.NAME) or segments
+        found = with_code or named(terminology.NAME) or segments
     if not found:
         raise UserError(
-            f'The segmentation "{path}" has no segment "{wanted}" but {_listed(_names(segments))}; '
-            "choose another with --segment."
+            f'The segmentation "{path}" has no segment "{wanted}", only {_listed(_names(segments))}; '
+            "choose one with --segment."
         )
     if len(found) > 1:
         raise UserError(
             f'The segmentation "{path}" has several segments that may be the spleen ({_listed(_names(found))}); '
-            "choose one by its name with --segment."
+            "choose one by name with --segment."
         )
     return found[0]
 
 
 def _mask(segmentation: dict, number: int) -> sitk.Image:
-    """The mask of the segment of that number; old versions of Slicer wrote each into a layer of its own."""
+    """The mask of the segment with that index; old versions of Slicer wrote each segment to a separate layer."""
     segment, voxels = segmentation["segments"][number], segmentation["voxels"]
     if voxels.ndim == 4:
         voxels = voxels[segment.get("layer", number)]
@@ -115,15 +115,15 @@ def _mask(segmentation: dict, number: int) -> sitk.Image:
 
 
 def _axes(image: sitk.Image) -> np.ndarray:
-    """Steps (LPS, mm) from voxel to voxel along column, row and slice, one a column."""
+    """Steps (LPS, mm) between voxels along column, row and slice, as the columns of a matrix."""
     return np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
 
 
 def _names(segments: list[dict]) -> list[str]:
-    return [segment.get("name", "without a name") for segment in segments]
+    return [segment.get("name", "unnamed") for segment in segments]
 
 
 def _listed(things: Iterable) -> str:
     texts = [f"{thing:g}" if isinstance(thing, np.number) else str(thing) for thing in things]
-    more = f" and {len(texts) - MOST_NAMES} more" if len(texts) > MOST_NAMES else ""
-    return ", ".join(texts[:MOST_NAMES]) + more
+    more = f" and {len(texts) - MAX_NAMES} more" if len(texts) > MAX_NAMES else ""
+    return ", ".join(texts[:MAX_NAMES]) + more

@@ -1,7 +1,7 @@
-"""Who learns and who is asked: train : test = 9 : 1, the train part in five folds, by volume or by slice.
+"""Splits of a dataset: train : test = 9 : 1, the train part in five folds, by volume or by slice.
 
-By volume (the default) no patient is on both sides. By slice, as the paper may have done, neighboring slices of one
-patient are, and the measures come out higher than for a new patient.
+By volume (the default) no patient is on both sides of a split. By slice, which the paper may have used, slices of one
+patient are on both sides, and measures are higher than for a new patient.
 """
 
 import json
@@ -17,9 +17,9 @@ Part = Mapping[str, tuple[int, ...] | None]
 
 @dataclass(frozen=True)
 class Splits:
-    """A test part and the part that each fold holds out for validation; together they are the whole dataset.
+    """The test part and the validation part of each fold; together they are the whole dataset.
 
-    A Part maps the name of a case to its slices (from the foot end), or to None for the whole volume.
+    A Part maps the name of a case to slice indices (from inferior to superior), or to None for the whole volume.
     """
 
     split_by: str
@@ -28,41 +28,41 @@ class Splits:
     folds: tuple[Part, ...]
     spleen_slices: dict[str, int]
 
-    def learned_by(self, fold: int) -> Part:
-        """What a fold learns from: all that the other folds hold out."""
-        learned: dict[str, tuple[int, ...] | None] = {}
+    def training_part(self, fold: int) -> Part:
+        """What a fold trains on: the validation parts of the other folds."""
+        training: dict[str, tuple[int, ...] | None] = {}
         for number, part in enumerate(self.folds):
             for name, slices in part.items() if number != fold else ():
-                learned[name] = None if slices is None else tuple(sorted((*(learned.get(name) or ()), *slices)))
-        return learned
+                training[name] = None if slices is None else tuple(sorted((*(training.get(name) or ()), *slices)))
+        return training
 
     @property
     def cases(self) -> list[str]:
-        """Names of all cases, those of the test last."""
+        """Names of all cases, test cases last."""
         return list(dict.fromkeys(name for part in (*self.folds, self.test) for name in part))
 
     def to_json(self) -> dict:
         return {
             "split_by": self.split_by,
             "seed": self.seed,
-            "test": _written(self.test),
-            "folds": [_written(part) for part in self.folds],
+            "test": _part_to_json(self.test),
+            "folds": [_part_to_json(part) for part in self.folds],
             "spleen_slices": self.spleen_slices,
         }
 
     @classmethod
     def from_json(cls, values: dict) -> "Splits":
-        """Raises ValueError, KeyError or TypeError where `values` are no splits."""
+        """Raises ValueError, KeyError or TypeError if `values` are not splits."""
         splits = cls(
             str(values["split_by"]),
-            _whole_number(values["seed"]),
-            _read(values["test"]),
-            tuple(_read(part) for part in values["folds"]),
-            {str(name): _whole_number(count) for name, count in dict(values.get("spleen_slices", {})).items()},
+            _integer(values["seed"]),
+            _part_from_json(values["test"]),
+            tuple(_part_from_json(part) for part in values["folds"]),
+            {str(name): _integer(count) for name, count in dict(values.get("spleen_slices", {})).items()},
         )
-        taken = [place for part in (*splits.folds, splits.test) for place in _places(part)]
-        whole = {name for name, i in taken if i is None}
-        if len(set(taken)) < len(taken) or any(i is not None and name in whole for name, i in taken):
+        places = [place for part in (*splits.folds, splits.test) for place in _places(part)]
+        whole = {name for name, i in places if i is None}
+        if len(set(places)) < len(places) or any(i is not None and name in whole for name, i in places):
             raise ValueError("a case or slice is in two parts")
         return splits
 
@@ -75,18 +75,18 @@ def split(
     seed: int,
     test: Sequence[str] | None = None,
 ) -> Splits:
-    """Split a dataset, balanced for slices that hold spleen.
+    """Split a dataset, balanced by the number of slices with spleen.
 
     Args:
-        spleen: for each case whether its slices hold spleen.
+        spleen: for each case, whether its slices contain spleen.
         split_by: "volume" or "slice".
         fold_count: number of folds.
-        test_part: part of all volumes or slices that is kept for the test, unless `test` names cases.
-        seed: decides between what is alike.
-        test: names of the cases for the test, whole.
+        test_part: fraction of the volumes or slices to keep for the test, unless `test` is given.
+        seed: of the random choices.
+        test: names of the test cases, each as a whole volume.
 
     Raises:
-        UserError: `test` names a case that is not there, or too few are left for the folds.
+        UserError: `test` has an unknown case, or too few cases are left for the folds.
     """
     check_possible(list(spleen), split_by, fold_count, test_part, test)
     counts = _counts(spleen)
@@ -110,56 +110,60 @@ def split(
 def check_possible(
     names: Sequence[str], split_by: str, fold_count: int, test_part: float, test: Sequence[str] | None = None
 ) -> None:
-    """Raise UserError where `split` would, as far as the names of the cases alone tell."""
-    if wrong := [name for name in test or () if name not in names]:
-        raise UserError(f'The dataset has no case "{wrong[0]}" to test on; it has {", ".join(names)}.')
+    """Raise UserError where `split` would, as far as the names of the cases alone allow."""
+    if unknown := [name for name in test or () if name not in names]:
+        raise UserError(f'The dataset has no test case "{unknown[0]}"; choose from: {", ".join(names)}.')
     if split_by == "volume":
         tested = round(test_part * len(names)) if test is None else len(set(test))
         _check_enough("labeled CTs", len(names) - tested, fold_count)
 
 
 def load_splits(path: Path) -> Splits:
-    """The splits in a file, of whatever dataset; raises UserError where it holds none."""
+    """The splits in a file, of any dataset; raises UserError if it has none."""
     try:
         return Splits.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except OSError as error:
         raise UserError(f'The splits "{path}" cannot be read; check the path.') from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f'"{path}" holds no splits ({error}); give the splits.json of a training.') from error
+        raise UserError(f'"{path}" does not contain splits ({error}); give the splits.json of a training.') from error
 
 
 def read_splits(path: Path, spleen: Mapping[str, Sequence[bool]], fold_count: int) -> Splits:
-    """The splits in a file that an earlier training wrote; raises UserError where they do not fit this dataset."""
+    """The splits of an earlier training; raises UserError if they do not fit this dataset."""
     splits = load_splits(path)
     if missing := [name for name in splits.cases if name not in spleen]:
-        raise UserError(f'The splits "{path}" name the case "{missing[0]}", which the dataset lacks; give its own.')
+        raise UserError(
+            f'The splits "{path}" name the case "{missing[0]}", which this dataset lacks; give splits of this dataset.'
+        )
     if len(splits.folds) != fold_count:
-        raise UserError(f'The splits "{path}" have {len(splits.folds)} folds, not {fold_count}; give --fold-count.')
+        raise UserError(f'The splits "{path}" have {len(splits.folds)} folds, not {fold_count}; adjust --fold-count.')
     if not all(splits.folds):
-        raise UserError(f'The splits "{path}" have a fold that holds nothing out; correct the file.')
+        raise UserError(f'The splits "{path}" have a fold without validation cases; correct the file.')
     for name, slices in _slices(splits):
         if not 0 <= min(slices) <= max(slices) < len(spleen[name]):
-            raise UserError(f'The splits "{path}" name slices that "{name}" does not have; give those of this dataset.')
+            raise UserError(
+                f'The splits "{path}" name slices that "{name}" does not have; give splits of this dataset.'
+            )
     return replace(splits, spleen_slices=_counts(spleen))
 
 
-def are_of(splits: Splits, spleen: Mapping[str, Sequence[bool]]) -> bool:
-    """Whether the dataset is still the one that was split: the same cases, with spleen in as many slices."""
+def fit_dataset(splits: Splits, spleen: Mapping[str, Sequence[bool]]) -> bool:
+    """Whether the dataset still has the cases that were split, with as many slices with spleen."""
     return splits.spleen_slices == _counts(spleen) and all(
         max(slices) < len(spleen[name]) for name, slices in _slices(splits)
     )
 
 
 def split_by_volume(spleen_slices: dict[str, int], folds: int, seed: int) -> list[list[str]]:
-    """The names of the cases that each fold holds out for validation.
+    """The names of the validation cases of each fold.
 
     Args:
         spleen_slices: number of slices with spleen of each case.
-        folds: number of folds; a fold stays empty if there are fewer cases.
-        seed: decides between cases and folds that are alike.
+        folds: number of folds; with fewer cases, some folds are empty.
+        seed: of the choice between cases with equal numbers.
 
     Returns:
-        `folds` disjoint lists that together name every case, balanced in cases first and in slices with spleen second.
+        `folds` disjoint lists of all cases, balanced by number of cases, then by slices with spleen.
     """
     shuffled = sorted(spleen_slices)
     random.Random(seed).shuffle(shuffled)
@@ -171,7 +175,7 @@ def split_by_volume(spleen_slices: dict[str, int], folds: int, seed: int) -> lis
 
 
 def _draw(spleen_slices: dict[str, int], part: float, seed: int) -> list[str]:
-    """As many cases as come nearest to `part` of all, one of each size class, so that the test is like the rest."""
+    """The fraction `part` of the cases, rounded, one from each size class, so that the test part resembles the rest."""
     number = round(part * len(spleen_slices))
     if not number:
         return []
@@ -184,7 +188,7 @@ def _draw(spleen_slices: dict[str, int], part: float, seed: int) -> list[str]:
 
 
 def _split_slices(spleen, fold_count: int, test_part: float, seed: int) -> tuple[dict[str, tuple[int, ...]], ...]:
-    """The test part and the folds; slices with spleen and those without are dealt out each for themselves."""
+    """The test part and the folds; slices with and without spleen are distributed separately."""
     generator = random.Random(seed)
     parts: tuple[dict[str, tuple[int, ...]], ...] = tuple({} for _ in range(fold_count + 1))
     for holds_spleen in (True, False):
@@ -200,8 +204,8 @@ def _split_slices(spleen, fold_count: int, test_part: float, seed: int) -> tuple
 def _check_enough(what: str, number: int, fold_count: int) -> None:
     if number < fold_count:
         raise UserError(
-            f"{fold_count} folds need at least as many {what}, but there are {number} beside the test; "
-            "give more, or fewer folds with --fold-count."
+            f"{fold_count} folds need at least as many {what}, but only {number} are left besides the test; "
+            "add some, or reduce --fold-count."
         )
 
 
@@ -210,33 +214,33 @@ def _counts(spleen: Mapping[str, Sequence[bool]]) -> dict[str, int]:
 
 
 def _slices(splits: Splits) -> list[tuple[str, tuple[int, ...]]]:
-    """The cases of which only some slices are in a part, with those."""
+    """The slices of cases that are not in a part as a whole volume."""
     return [(name, slices) for part in (*splits.folds, splits.test) for name, slices in part.items() if slices]
 
 
-def _written(part: Part) -> list[str] | dict[str, list[int] | None]:
+def _part_to_json(part: Part) -> list[str] | dict[str, list[int] | None]:
     if all(slices is None for slices in part.values()):
         return list(part)
     return {name: None if slices is None else list(slices) for name, slices in part.items()}
 
 
-def _read(part: list | dict) -> Part:
+def _part_from_json(part: list | dict) -> Part:
     if isinstance(part, list):
         return dict.fromkeys(map(str, part))
     if not isinstance(part, dict):
-        raise ValueError(f"{part!r} names no cases")
+        raise ValueError(f"{part!r} is not a list of cases")
     return {str(name): None if slices is None else _read_slices(slices) for name, slices in part.items()}
 
 
 def _read_slices(slices: list) -> tuple[int, ...]:
     if not isinstance(slices, list) or not slices:
-        raise ValueError(f"{slices!r} names no slices")
-    return tuple(map(_whole_number, slices))
+        raise ValueError(f"{slices!r} is not a list of slices")
+    return tuple(map(_integer, slices))
 
 
-def _whole_number(value) -> int:
+def _integer(value) -> int:
     if type(value) is not int:
-        raise ValueError(f"{value!r} is no whole number")
+        raise ValueError(f"{value!r} is not an integer")
     return value
 
 

@@ -1,7 +1,7 @@
-"""Several processes that train one fold together, as `torchrun --nproc-per-node N train.py` starts them.
+"""Distributed training of one fold, started with `torchrun --nproc-per-node N train.py`.
 
-The same global batch gives the same curve: each process takes its share of every batch, and loss, batch norm and
-gradients are those of the whole batch.
+Each process takes its share of every batch; loss, batch norm and gradients are those of the whole batch, so the
+learning curve does not depend on the number of processes.
 """
 
 import contextlib
@@ -17,12 +17,12 @@ from torch import nn
 
 from SpleenSmoothSegLib.errors import UserError
 
-LONGEST_WAIT = timedelta(days=1)  # for the first process, which cuts and measures CTs
+TIMEOUT = timedelta(days=1)  # the other processes wait while the first one prepares the data and measures
 
 
 @dataclass(frozen=True)
 class Processes:
-    """How many processes train together, and which of them this is; the first one speaks and writes."""
+    """The rank of this process and the number of processes; only the first one prints and writes files."""
 
     rank: int = 0
     count: int = 1
@@ -32,15 +32,15 @@ class Processes:
         return self.rank == 0
 
     def add(self, sums: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes; gradients flow back to each."""
+        """The sum over all processes, with gradients."""
         if self.count == 1:
             return sums
         return _Sum.apply(sums)
 
-    def first_does(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns in the first process, None in the others, which wait for it.
+    def run_on_first(self, work: Callable[[], Any]) -> Any:
+        """Call `work` in the first process only and return its result; the others wait and return None.
 
-        Where it fails there, the others end without a word of their own (SystemExit).
+        If it fails, the others exit silently (SystemExit).
         """
         result, done = None, [False]
         try:
@@ -59,49 +59,50 @@ ALONE = Processes()
 
 
 def is_first_process() -> bool:
-    """Whether this process speaks for all that torchrun has started; also before they have joined."""
+    """Whether this is the first process of torchrun; works before `joined_processes`."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextlib.contextmanager
 def joined_processes(device: torch.device) -> Iterator[Processes]:
-    """The processes that torchrun has started, until they part; alone without torchrun.
+    """The process group of torchrun; `ALONE` without torchrun.
 
-    Raises UserError in those that are left when another one ends.
+    Raises UserError if another process has ended.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield ALONE
         return
     if device.type == "cuda":
         torch.cuda.set_device(local_device(device))
-    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=LONGEST_WAIT)
+    torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield Processes(torch.distributed.get_rank(), torch.distributed.get_world_size())
     except RuntimeError as error:
-        if "peer" not in str(error).lower():  # so gloo and NCCL tell of a connection that is gone
+        if "peer" not in str(error).lower():  # gloo and NCCL report a closed connection like this
             raise
-        raise UserError("Another process of this training has ended; read what it says, then --resume.") from error
+        raise UserError("Another process of this training has ended; see its output, then --resume.") from error
     finally:
         torch.distributed.destroy_process_group()
 
 
 def local_device(device: torch.device) -> torch.device:
-    """Under torchrun each process of a computer takes a GPU of its own."""
+    """The GPU of this process under torchrun; else `device`."""
     if device.type == "cuda" and "LOCAL_RANK" in os.environ:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return device
 
 
 def check_batch(batch_size: int, processes: Processes) -> None:
-    """Raise UserError where a batch cannot be shared evenly."""
+    """Raise UserError if a batch cannot be divided evenly."""
     if batch_size % processes.count:
         raise UserError(
-            f"A batch of {batch_size} cannot be shared by {processes.count} processes; give a --batch-size that can."
+            f"A batch of {batch_size} cannot be divided among {processes.count} processes; "
+            f"choose a --batch-size that is a multiple of {processes.count}."
         )
 
 
 def share_network(network: nn.Module, processes: Processes) -> nn.Module:
-    """The network whose gradients and batch norm are those of all processes; itself where there is one."""
+    """The network with gradients and batch norm over all processes; unchanged if there is only one."""
     if processes.count == 1:
         return network
     for module in network.modules():
@@ -110,13 +111,13 @@ def share_network(network: nn.Module, processes: Processes) -> nn.Module:
             module.__class__ = type(f"Shared{kind.__name__}", (_SharedBatchNorm, kind), {})
             module.processes = processes
     with warnings.catch_warnings():
-        # The newest PyTorch calls it by another name, the older ones know this one only.
+        # Deprecated in the newest PyTorch, but the only name in older versions.
         warnings.simplefilter("ignore", FutureWarning)
         return nn.parallel.DistributedDataParallel(network, broadcast_buffers=False)
 
 
 class _Sum(torch.autograd.Function):
-    """The sum over all processes; each one's share counts in every other one's loss, so gradients are summed, too."""
+    """Sum over all processes. Each process contributes to the loss of all others, so gradients are summed, too."""
 
     @staticmethod
     def forward(ctx, sums: torch.Tensor) -> torch.Tensor:
@@ -134,8 +135,10 @@ def _summed(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class _SharedBatchNorm(nn.Module):
-    """Batch norm over the batches of all processes. PyTorch's own (SyncBatchNorm) refuses CPUs, and encoders of timm
-    have batch norms with an activation, which it would drop."""
+    """Batch norm over the batches of all processes.
+
+    PyTorch's SyncBatchNorm does not support CPUs and would drop the activation of timm's BatchNormAct2d.
+    """
 
     processes: Processes
 

@@ -1,4 +1,4 @@
-"""Soft Dice + binary cross-entropy; the paper does not state its loss. Both accept soft labels."""
+"""Soft Dice plus binary cross-entropy, both for soft labels. The paper does not state its loss."""
 
 from collections.abc import Callable
 
@@ -11,21 +11,21 @@ SMOOTH = 1.0
 def dice_and_cross_entropy(
     logits: torch.Tensor,
     label: torch.Tensor,
-    over_processes: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums,
+    sum_over_processes: Callable[[torch.Tensor], torch.Tensor] = lambda sums: sums,
 ) -> torch.Tensor:
     """Sum of soft Dice loss over the batch and mean binary cross-entropy.
 
     Args:
         logits: (batch, 1, rows, columns).
         label: the same shape, soft or hard, in [0, 1].
-        over_processes: adds the sums of all processes that share the batch, so that each gets the loss of all of it.
+        sum_over_processes: adds the sums of all processes, so that each returns the loss of the whole batch.
 
-    The intersection of soft Dice is (|x| + |y| - |x - y|) / 2, whose minimum lies at x = y for soft labels too (as in
-    segmentation-models-pytorch >= 0.4); the older product form would drive a label of 0.5 to 1. A batch without spleen
-    has no Dice.
+    The intersection of soft Dice is (|x| + |y| - |x - y|) / 2, which has its minimum at x = y for soft labels, too (as
+    in segmentation-models-pytorch >= 0.4); the product form would push the prediction for a label of 0.5 to 1. A batch
+    without spleen has no Dice term.
     """
     probability = torch.sigmoid(logits)
-    sums = over_processes(
+    sums = sum_over_processes(
         torch.stack(
             [
                 probability.sum(),
@@ -36,6 +36,6 @@ def dice_and_cross_entropy(
             ]
         )
     )
-    predicted, labeled, apart, cross_entropy, count = sums
-    dice = 1 - (predicted + labeled - apart + SMOOTH) / (predicted + labeled + SMOOTH)
+    predicted, labeled, difference, cross_entropy, count = sums
+    dice = 1 - (predicted + labeled - difference + SMOOTH) / (predicted + labeled + SMOOTH)
     return dice * (labeled > 0) + cross_entropy / count

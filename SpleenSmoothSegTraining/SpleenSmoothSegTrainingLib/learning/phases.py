@@ -15,9 +15,9 @@ class Phase:
 
     Attributes:
         name: "adam" or "sgd".
-        epochs: its length.
-        optimizer: makes the optimizer of the network's parameters.
-        scheduler: makes the scheduler of that optimizer, for a number of steps per epoch.
+        epochs: their number.
+        optimizer: creates the optimizer for the network's parameters.
+        scheduler: creates the scheduler for that optimizer and a number of steps per epoch.
         steps_each_batch: the scheduler steps after every batch; otherwise after every epoch, with the validation Dice.
     """
 
@@ -29,7 +29,7 @@ class Phase:
 
 
 def phases(recipe: Recipe) -> tuple[Phase, Phase]:
-    """Phase 1 and phase 2 of the paper with the numbers of `recipe`."""
+    """Phases 1 and 2 of the paper with the hyperparameters of `recipe`."""
     return (
         Phase(
             name="adam",

@@ -1,1 +1,1 @@
-"""What a trained model is worth: masks against labels, and how sure the means are."""
+"""Evaluation of a trained model: masks against labels, and statistics."""

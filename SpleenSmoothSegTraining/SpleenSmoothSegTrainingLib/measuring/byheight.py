@@ -1,4 +1,4 @@
-"""Errors over relative height in the organ: 0 is the label's lowest slice, the bottom tip, and 1 its highest."""
+"""Errors by relative height in the spleen: 0 is the lowest slice of the label (inferior tip), 1 the highest."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ TIPS = 0.2  # of the height at each end
 
 @dataclass(frozen=True)
 class Profile:
-    """Mean over patients in each tenth of the height.
+    """Means over patients in each part of the height.
 
     Attributes:
-        height: middle of each part.
-        false_negative_ml, false_positive_ml: sum of what a patient's slices have there.
-        dice: mean of a patient's slices there, of those that hold label; NaN where no patient has one.
+        height: center of each part, 0 to 1.
+        false_negative_ml, false_positive_ml: volume per patient in each part.
+        dice: mean over the slices with label; NaN where no patient has any.
         below_ml, above_ml: false positives beyond the label's tips.
-        patients: how many.
+        patients: their number.
     """
 
     height: np.ndarray
@@ -34,9 +34,9 @@ class Profile:
 
 
 def profile(rows: Iterable[SliceRow], parts: int = PARTS) -> Profile | None:
-    """Of the slices of some patients, or None where none has a height.
+    """The profile of the slices of some patients, or None if no slice has a height.
 
-    A slice counts in each part as far as it lies there, so that thick slices leave no part out.
+    A slice counts in each part by its overlap with it, so that thick slices leave no part empty.
     """
     patients: dict[str, list[SliceRow]] = {}
     for row in rows:
@@ -44,7 +44,7 @@ def profile(rows: Iterable[SliceRow], parts: int = PARTS) -> Profile | None:
             patients.setdefault(row.case, []).append(row)
     if not patients:
         return None
-    missed, extra, dice = zip(*(_of_patient(slices, parts) for slices in patients.values()), strict=True)
+    missed, extra, dice = zip(*(_patient_profile(slices, parts) for slices in patients.values()), strict=True)
     extra = np.mean(extra, axis=0)
     known = np.isfinite(dice)
     return Profile(
@@ -58,8 +58,8 @@ def profile(rows: Iterable[SliceRow], parts: int = PARTS) -> Profile | None:
     )
 
 
-def _of_patient(rows: Sequence[SliceRow], parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """False negatives and false positives in mL, and Dice, of one patient below the label, in each part, and above."""
+def _patient_profile(rows: Sequence[SliceRow], parts: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """False negatives (mL), false positives (mL) and Dice of one patient: below the label, in each part, above."""
     shares = _shares(np.array([row.relative_height for row in rows]), parts)
     missed, extra = (shares.T @ [getattr(row, f"false_{kind}_ml") for row in rows] for kind in ("negative", "positive"))
     weights = shares.T * [row.label_ml > 0 for row in rows]
@@ -67,9 +67,9 @@ def _of_patient(rows: Sequence[SliceRow], parts: int) -> tuple[np.ndarray, np.nd
 
 
 def _shares(heights: np.ndarray, parts: int) -> np.ndarray:
-    """Which share of each slice lies below the label, in each part of its height, and above: (slice, parts + 2)."""
+    """The fraction of each slice below the label, in each part of its height, and above: (slice, parts + 2)."""
     distinct = np.unique(np.round(heights, 5))
-    last = round(1 / np.diff(distinct).min()) if len(distinct) > 1 else 0  # the number of the label's highest slice
+    last = round(1 / np.diff(distinct).min()) if len(distinct) > 1 else 0  # index of the label's highest slice
     bottom = np.round(heights * last)[:, None] / (last + 1)
     edges = np.array([-np.inf, *np.linspace(0, 1, parts + 1), np.inf])
     overlap = np.minimum(bottom + 1 / (last + 1), edges[1:]) - np.maximum(bottom, edges[:-1])
@@ -77,15 +77,15 @@ def _shares(heights: np.ndarray, parts: int) -> np.ndarray:
 
 
 def dice_of_slices(rows: Iterable[SliceRow], where: str = "all") -> dict[str, float]:
-    """Each patient's mean Dice of the slices that hold label: of "all", of those at the "tips", or "between" them."""
+    """Each patient's mean Dice over slices with label: "all" slices, those at the "tips", or those "between" them."""
     return by_patient(
         (row.case, row.dice)
         for row in rows
-        if row.label_ml and row.relative_height is not None and _is_there(row.relative_height, where)
+        if row.label_ml and row.relative_height is not None and _is_in(row.relative_height, where)
     )
 
 
-def _is_there(height: float, where: str) -> bool:
+def _is_in(height: float, where: str) -> bool:
     return where == "all" or (where == "tips") == (height <= TIPS or height >= 1 - TIPS)
 
 

@@ -1,4 +1,4 @@
-"""Masks that were predicted once are not predicted again: each file tells by what model and from what CT it came."""
+"""Predicted masks on disk; each file has a digest of its model and CT, so that it is used again only for these."""
 
 import contextlib
 import hashlib
@@ -15,18 +15,18 @@ from SpleenSmoothSegLib.io.images import read_image
 from SpleenSmoothSegLib.io.writing import write_mask
 
 NOTE = "ITK_FileNotes"  # ITK's name for the description in the header of a NIfTI file
-ONLY_WORDS = ("name", "description", "training", "metrics", "folds")  # of a model's card; all else changes the masks
+IGNORED_KEYS = ("name", "description", "training", "metrics", "folds")  # of a model card; all others affect the masks
 
 
 def prediction_path(folder: Path, case: str, predicted_by: str) -> Path:
-    """Where the mask of a case by "fold K" or "ensemble" lies."""
+    """The file of the mask of a case by "fold K" or "ensemble"."""
     return Path(folder) / f"{case}_{predicted_by.replace(' ', '_')}.nii.gz"
 
 
 def mask_origin(card: dict, networks: Sequence[int], ct: sitk.Image) -> str:
-    """A digest of all that decides a mask: the weights, how they are used, and the CT."""
+    """A digest of everything that determines a mask: weights, settings of the model, and CT."""
     digest = hashlib.sha256()
-    used = {key: value for key, value in card.items() if key not in ONLY_WORDS}
+    used = {key: value for key, value in card.items() if key not in IGNORED_KEYS}
     weights = [card["folds"][number]["sha256"] for number in networks]
     grid = [ct.GetSize(), ct.GetSpacing(), ct.GetOrigin(), ct.GetDirection(), ct.GetPixelIDTypeAsString()]
     digest.update(json.dumps([used, weights, grid], sort_keys=True).encode())
@@ -34,15 +34,13 @@ def mask_origin(card: dict, networks: Sequence[int], ct: sitk.Image) -> str:
     return digest.hexdigest()
 
 
-def kept_mask(path: Path | None, origin: str, ct: sitk.Image, predict: Callable[[], sitk.Image]) -> sitk.Image:
-    """The mask in a file if it is of this origin, else the one that `predict` gives, which is put there.
+def cached_mask(path: Path, origin: str, ct: sitk.Image, predict: Callable[[], sitk.Image]) -> sitk.Image:
+    """The mask in a file if it has this origin, else the result of `predict`, which is saved there.
 
-    Without a path it is predicted. Raises UserError where the file cannot be written.
+    Raises UserError if the file cannot be written.
     """
-    if path is None:
-        return predict()
     if path.is_file():
-        with contextlib.suppress(UserError):  # damaged: predicted again
+        with contextlib.suppress(UserError):  # damaged: predict again
             found = read_image(path)
             if found.HasMetaDataKey(NOTE) and found.GetMetaData(NOTE).strip() == origin and same_grid(found, ct):
                 return found

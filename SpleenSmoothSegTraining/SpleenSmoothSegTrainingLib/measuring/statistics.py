@@ -1,6 +1,6 @@
-"""How sure a mean or a difference is: bootstrap intervals, a paired test, and a sentence that says no more than these.
+"""Uncertainty of means and differences: bootstrap intervals, a paired test, and a sentence that summarizes both.
 
-The unit is the patient, never the slice: slices of one patient are alike, so they are averaged within it first.
+The unit is the patient, not the slice: slices of one patient are correlated, so they are averaged per patient first.
 """
 
 import warnings
@@ -15,13 +15,13 @@ Key = TypeVar("Key", bound=Hashable)
 
 LEVEL = 0.95
 RESAMPLES = 9999
-MOST_EXACT = 50  # patients; beyond them the normal approximation of the signed rank test is as good
-FEWEST_FOR_P = 6  # with five, the smallest two-sided p of the signed rank test is 1/16
+MAX_EXACT = 50  # patients; above, the normal approximation of the signed rank test is accurate
+MIN_FOR_P = 6  # with five, the smallest two-sided p of the signed rank test is 1/16
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` patients and its 95 % interval, None where fewer than two patients allow none."""
+    """A mean over `n` patients with its 95 % interval, which is None for fewer than two patients."""
 
     mean: float
     low: float | None
@@ -31,9 +31,9 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Paired:
-    """The same patients measured twice: the mean difference, how many rose, fell or stayed, and a two-sided p.
+    """A paired comparison: mean difference, number of patients with a rise and with a fall, and two-sided p.
 
-    `p` is that of Wilcoxon's signed rank test; None with fewer than two patients.
+    `p` is from Wilcoxon's signed rank test; None for fewer than two patients.
     """
 
     difference: Estimate
@@ -47,9 +47,9 @@ class Paired:
 
 
 def estimate(values: Iterable[float | None], seed: int = 0) -> Estimate | None:
-    """Mean and bootstrap interval of what is not None, one value a patient; None where there is none.
+    """Mean and bootstrap interval of the values that are not None, one per patient; None without values.
 
-    The interval is bias-corrected and accelerated (BCa), or of percentiles where all resamples but a few are alike.
+    The interval is bias-corrected and accelerated (BCa), or a percentile interval if BCa is undefined.
     """
     known = np.array([value for value in values if value is not None], float)
     return _estimate(known, seed) if len(known) else None
@@ -58,7 +58,7 @@ def estimate(values: Iterable[float | None], seed: int = 0) -> Estimate | None:
 def compare_paired(
     before: Mapping[Key, float | None], after: Mapping[Key, float | None], *, seed: int = 0
 ) -> Paired | None:
-    """What changes from `before` to `after`, of the patients that both know; None where there are none."""
+    """The change from `before` to `after` in the patients that both have; None without such patients."""
     differences = np.array(
         [
             second - first
@@ -73,18 +73,18 @@ def compare_paired(
 
 
 def signed_rank_p(differences: Sequence[float], seed: int = 0) -> float:
-    """Two-sided p of Wilcoxon's signed rank test, exact for small numbers also where ranks are shared."""
+    """Two-sided p of Wilcoxon's signed rank test, exact for small samples, also with ties."""
     changed = np.array([value for value in differences if value != 0], float)
     if not len(changed):
         return 1.0
-    if len(set(np.abs(changed))) == len(changed) or len(changed) > MOST_EXACT:
-        return float(stats.wilcoxon(changed, method="exact" if len(changed) <= MOST_EXACT else "auto").pvalue)
+    if len(set(np.abs(changed))) == len(changed) or len(changed) > MAX_EXACT:
+        return float(stats.wilcoxon(changed, method="exact" if len(changed) <= MAX_EXACT else "auto").pvalue)
     ranks = stats.rankdata(np.abs(changed)) * np.sign(changed)
 
     def sum_of_ranks(signed, axis):
         return np.sum(signed, axis=axis)
 
-    tested = stats.permutation_test(
+    test = stats.permutation_test(
         (ranks,),
         sum_of_ranks,
         permutation_type="samples",
@@ -92,20 +92,20 @@ def signed_rank_p(differences: Sequence[float], seed: int = 0) -> float:
         n_resamples=RESAMPLES,
         random_state=np.random.default_rng(seed),
     )
-    return float(tested.pvalue)
+    return float(test.pvalue)
 
 
 def by_patient(values: Iterable[tuple[Key, float | None]]) -> dict[Key, float]:
-    """Mean of what each patient's slices or folds gave, from pairs of patient and value; None counts nowhere."""
+    """Mean value of each patient, from pairs of patient and value; None is ignored."""
     grouped: dict[Key, list[float]] = {}
     for patient, value in values:
         if value is not None:
             grouped.setdefault(patient, []).append(value)
-    return {patient: float(np.mean(of_patient)) for patient, of_patient in grouped.items()}
+    return {patient: float(np.mean(each)) for patient, each in grouped.items()}
 
 
 def verdict(paired: Paired | None, more_is_better: bool = True) -> str:
-    """What may be said of a change: a key of `VERDICTS`."""
+    """The conclusion that a change allows: a key of `VERDICTS`."""
     if paired is None:
         return "nothing"
     low, high = paired.difference.low, paired.difference.high
@@ -116,34 +116,36 @@ def verdict(paired: Paired | None, more_is_better: bool = True) -> str:
     if low <= 0 <= high:
         return "unclear"
     direction = "better" if (paired.difference.mean > 0) == more_is_better else "worse"
-    is_sure = paired.n >= FEWEST_FOR_P and paired.p < 1 - LEVEL
+    is_sure = paired.n >= MIN_FOR_P and paired.p < 1 - LEVEL
     return direction if is_sure else f"perhaps {direction}"
 
 
 VERDICTS = {
-    "nothing": "nothing can be said of it",
-    "one": "one case cannot tell whether smoothing helps",
-    "same": "it is the same in every case",
-    "unclear": "no difference could be shown, and one within the interval is not ruled out",
-    "perhaps better": "the cases lean towards better, but are too few or too unlike to be sure",
-    "perhaps worse": "the cases lean towards worse, but are too few or too unlike to be sure",
-    "better": "better by more than the differences between cases explain",
-    "worse": "worse by more than the differences between cases explain",
+    "nothing": "not measured",
+    "one": "one case does not allow a conclusion",
+    "same": "no change in any case",
+    "unclear": "no significant difference; the interval shows which differences remain possible",
+    "perhaps better": "a tendency to better, but not significant",
+    "perhaps worse": "a tendency to worse, but not significant",
+    "better": "significantly better",
+    "worse": "significantly worse",
 }
 
 
-def how_sure(what: str, paired: Paired | None, unit: str = "", digits: int = 3, more_is_better: bool = True) -> str:
-    """One sentence on what border smoothing did to `what`, such as "Dice", that never says more than is known."""
-    says = VERDICTS[verdict(paired, more_is_better)]
+def describe_change(
+    what: str, paired: Paired | None, unit: str = "", digits: int = 3, more_is_better: bool = True
+) -> str:
+    """One sentence about the effect of border smoothing on `what`, such as "Dice", with its uncertainty."""
+    conclusion = VERDICTS[verdict(paired, more_is_better)]
     if paired is None:
-        return f"{what}: no case was measured with and without smoothing, so {says}."
+        return f"{what}: {conclusion}, as no case has both a smoothed training and a control."
     change = f"{paired.difference.mean:+.{digits}f}{unit}"
     if paired.n == 1:
-        return f"{what}: {change} in the only case; {says}."
+        return f"{what}: {change} in the only case; {conclusion}."
     low, high = paired.difference.low, paired.difference.high
     return (
         f"{what}: {change} on average in {paired.n} cases (95 % interval {low:+.{digits}f} to {high:+.{digits}f}, "
-        f"p {format_p(paired.p)}; it rose in {paired.rose} and fell in {paired.fell}); {says}."
+        f"p {format_p(paired.p)}; higher in {paired.rose}, lower in {paired.fell}); {conclusion}."
     )
 
 
@@ -162,7 +164,7 @@ def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     if np.ptp(values) == 0:
         return float(values[0]), float(values[0])
 
-    def found(method: str) -> tuple[float, float]:
+    def bootstrap(method: str) -> tuple[float, float]:
         interval = stats.bootstrap(
             (values,),
             np.mean,
@@ -175,5 +177,5 @@ def _interval(values: np.ndarray, seed: int) -> tuple[float, float]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        low, high = found("BCa")
-    return (low, high) if np.isfinite([low, high]).all() else found("percentile")
+        low, high = bootstrap("BCa")
+    return (low, high) if np.isfinite([low, high]).all() else bootstrap("percentile")

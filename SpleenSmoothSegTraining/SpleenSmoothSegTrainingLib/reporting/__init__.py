@@ -1,1 +1,1 @@
-"""The page that a person reads: words, tables, figures."""
+"""The report of a training: text, tables and figures."""

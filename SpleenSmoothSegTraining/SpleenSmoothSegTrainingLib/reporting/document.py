@@ -1,4 +1,4 @@
-"""A page of headings, paragraphs, tables and pictures, written as Markdown and as HTML that needs no other file."""
+"""A page of headings, paragraphs, tables and pictures, as Markdown and as self-contained HTML."""
 
 import base64
 import html
@@ -45,7 +45,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Answer:
-    """The box at the top: what the page says in short."""
+    """The box at the top with the summary of the page."""
 
     short: str
     sentences: Sequence[str] = ()
@@ -53,7 +53,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers stand to the right, or all cells to the left where `is_text`."""
+    """Cells are aligned right, or left with `is_text`."""
 
     caption: str
     header: Sequence[str]
@@ -64,7 +64,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG; `alt` says it in words."""
+    """A PNG with its alternative text."""
 
     path: Path
     alt: str
@@ -80,33 +80,35 @@ Block = Heading | Paragraph | Answer | Table | Picture | Code
 
 
 def to_markdown(title: str, blocks: Sequence[Block], folder: Path) -> str:
-    """Pictures are linked, relative to the folder of the page."""
-    return "\n\n".join([f"# {_mark(title)}", *(_markdown(block, folder) for block in blocks)]) + "\n"
+    """The page as Markdown; pictures are linked relative to its folder."""
+    return "\n\n".join([f"# {_escape_markdown(title)}", *(_markdown(block, folder) for block in blocks)]) + "\n"
 
 
 def to_html(title: str, blocks: Sequence[Block]) -> str:
-    """Pictures are part of the page."""
+    """The page as HTML with embedded pictures."""
     body = "\n".join(_html(block) for block in blocks)
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{_escape(title)}</title>\n'
-        f"<style>{CSS}</style>\n</head>\n<body>\n<h1>{_escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">\n<title>{_escape_html(title)}</title>\n'
+        f"<style>{CSS}</style>\n</head>\n<body>\n<h1>{_escape_html(title)}</h1>\n{body}\n</body>\n</html>\n"
     )
 
 
 def _markdown(block: Block, folder: Path) -> str:
     match block:
         case Heading(text):
-            return f"## {_mark(text)}"
+            return f"## {_escape_markdown(text)}"
         case Paragraph(text):
-            return _mark(text)
+            return _escape_markdown(text)
         case Answer(short, sentences):
-            return "\n>\n".join(f"> {line}" for line in (f"**{_mark(short)}**", *map(_mark, sentences)))
+            return "\n>\n".join(
+                f"> {line}" for line in (f"**{_escape_markdown(short)}**", *map(_escape_markdown, sentences))
+            )
         case Table():
             return _markdown_table(block)
         case Picture(path, alt, caption):
             link = path.relative_to(folder).as_posix()
-            return f"![{_mark(alt)}]({link})\n\n{_mark(caption)}"
+            return f"![{_escape_markdown(alt)}]({link})\n\n{_escape_markdown(caption)}"
         case Code(text):
             fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", text)), default=0))
             return f"{fence}text\n{text.rstrip()}\n{fence}"
@@ -114,52 +116,57 @@ def _markdown(block: Block, folder: Path) -> str:
 
 def _markdown_table(table: Table) -> str:
     rule = ["---", *["---" if table.is_text else "---:"] * (len(table.header) - 1)]
-    lines = [list(map(_mark, table.header)), rule, *(list(map(_mark, row)) for row in table.rows)]
+    lines = [list(map(_escape_markdown, table.header)), rule, *(list(map(_escape_markdown, row)) for row in table.rows)]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return "\n\n".join(filter(None, (f"**{_mark(table.caption)}**" if table.caption else "", text, _mark(table.note))))
+    return "\n\n".join(
+        filter(
+            None,
+            (f"**{_escape_markdown(table.caption)}**" if table.caption else "", text, _escape_markdown(table.note)),
+        )
+    )
 
 
 def _html(block: Block) -> str:
     match block:
         case Heading(text):
-            return f"<h2>{_escape(text)}</h2>"
+            return f"<h2>{_escape_html(text)}</h2>"
         case Paragraph(text):
-            return f"<p>{_escape(text)}</p>"
+            return f"<p>{_escape_html(text)}</p>"
         case Answer(short, sentences):
-            rest = "".join(f"<p>{_escape(sentence)}</p>" for sentence in sentences)
-            return f'<div class="answer"><p><strong>{_escape(short)}</strong></p>{rest}</div>'
+            rest = "".join(f"<p>{_escape_html(sentence)}</p>" for sentence in sentences)
+            return f'<div class="answer"><p><strong>{_escape_html(short)}</strong></p>{rest}</div>'
         case Table():
             return _html_table(block)
         case Picture(path, alt, caption):
             data = base64.b64encode(path.read_bytes()).decode()
-            image = f'<img src="data:image/png;base64,{data}" alt="{_escape(alt)}">'
-            return f"<figure>{image}<figcaption>{_escape(caption)}</figcaption></figure>"
+            image = f'<img src="data:image/png;base64,{data}" alt="{_escape_html(alt)}">'
+            return f"<figure>{image}<figcaption>{_escape_html(caption)}</figcaption></figure>"
         case Code(text):
             return f"<pre>{html.escape(text.rstrip())}</pre>"
 
 
 def _html_table(table: Table) -> str:
-    caption = f"<caption>{_escape(table.caption)}</caption>" if table.caption else ""
-    head = "".join(f'<th scope="col">{_escape(cell)}</th>' for cell in table.header) * any(table.header)
-    rows = "\n".join("<tr>" + "".join(f"<td>{_escape(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
+    caption = f"<caption>{_escape_html(table.caption)}</caption>" if table.caption else ""
+    head = "".join(f'<th scope="col">{_escape_html(cell)}</th>' for cell in table.header) * any(table.header)
+    rows = "\n".join("<tr>" + "".join(f"<td>{_escape_html(cell)}</td>" for cell in row) + "</tr>" for row in table.rows)
     kind = ' class="text"' if table.is_text else ""
-    note = f'<p class="note">{_escape(table.note)}</p>' if table.note else ""
+    note = f'<p class="note">{_escape_html(table.note)}</p>' if table.note else ""
     return (
         f'<div class="wide"><table{kind}>{caption}{head and f"<thead><tr>{head}</tr></thead>"}\n'
         f"<tbody>\n{rows}\n</tbody></table></div>{note}"
     )
 
 
-def _escape(text: str) -> str:
+def _escape_html(text: str) -> str:
     return html.escape(_one_line(text))
 
 
-def _mark(text: str) -> str:
-    """Text that Markdown shows as it is; an underscore within a word means nothing to it."""
+def _escape_markdown(text: str) -> str:
+    """Escape Markdown; underscores within words need no escape."""
     text = re.sub(r"([\\`*\[\]<>|#$~])", r"\\\1", _one_line(text)).replace("&", "&amp;")
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
 
 
 def _one_line(text: str) -> str:
-    """Without line breaks and other characters that no text has."""
+    """Replace line breaks and control characters by spaces."""
     return "".join(c if c.isprintable() else " " for c in str(text)).strip()

@@ -1,4 +1,4 @@
-"""Example slices for the report: the best, the median and the worst, with label and predictions drawn on the CT."""
+"""Example slices for the report: the best, the median and the worst, with contours of label and predictions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +18,9 @@ from .tables import HELD_OUT, TESTED, select_slices
 
 
 def choose_slices(rows: Sequence[SliceRow]) -> dict[str, SliceRow]:
-    """By Dice, of the slices that hold label, and of some that are all missed the one with the most label.
+    """The best, median and worst slice with label by Dice; with equal Dice, the worst has the most label.
 
-    Fewer than three where there are no three.
+    Returns the best and the worst only for two slices, and the best for one.
     """
     with_label = [row for row in rows if row.label_ml and row.dice is not None]
     ranked = sorted(with_label, key=lambda row: (-(row.dice or 0.0), row.label_ml))
@@ -30,14 +30,14 @@ def choose_slices(rows: Sequence[SliceRow]) -> dict[str, SliceRow]:
 
 
 def find_examples(arms: Mapping[str, Training], dataset_cases: Mapping[str, Case]) -> list[Example]:
-    """Slices ranked by the last variant, as the fold that had not learned from them, or the ensemble, predicts them.
+    """Slices ranked by the Dice of the last variant, predicted by the fold that held them out, or by the ensemble.
 
-    Only cases that the dataset has, and whose mask is there.
+    Skips cases that are not in the dataset or have no saved mask.
     """
     training = list(arms.values())[-1]
     rows = select_slices(training.metrics, *HELD_OUT) or select_slices(training.metrics, *TESTED)
-    there = [row for row in rows if row.case in dataset_cases and _mask_path(training, row).is_file()]
-    examples = (_example(rank, row, arms, dataset_cases[row.case]) for rank, row in choose_slices(there).items())
+    available = [row for row in rows if row.case in dataset_cases and _mask_path(training, row).is_file()]
+    examples = (_example(rank, row, arms, dataset_cases[row.case]) for rank, row in choose_slices(available).items())
     return [example for example in examples if example]
 
 
@@ -49,7 +49,7 @@ def _example(rank: str, row: SliceRow, arms: Mapping[str, Training], case: Case)
         if path.is_file() and same_grid(mask := read_image(path), ct):
             masks[arm] = mask
     stack = axial(ct)
-    if row.slice >= stack.GetDepth():  # of the network's grid, where a split by slice meets an oblique CT
+    if row.slice >= stack.GetDepth():  # a slice of the network's grid, for an oblique CT and a split by slice
         return None
     width, height = stack.GetSpacing()[:2]
     return Example(

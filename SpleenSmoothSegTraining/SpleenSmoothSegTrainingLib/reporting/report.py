@@ -1,6 +1,6 @@
-"""The report of a training: one page, as Markdown with figures beside it and as HTML that needs no other file.
+"""The report of a training: one page, as Markdown with figures and as self-contained HTML.
 
-It reads the results folder OUT and nothing else, but for the CTs of the example slices.
+Its input is the results folder OUT, and the CTs for the example slices.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,8 +18,8 @@ from .claims import answer, claims_table
 from .document import Answer, Block, Code, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from .examples import find_examples
 from .figures import SweepPoint, draw_by_height, draw_curves, draw_examples, draw_sweep
-from .reportwords import limits, short_answer, training_facts
 from .results import Results, Training, read_results
+from .summary import limits, short_answer, training_facts
 from .tables import (
     HELD_OUT,
     TESTED,
@@ -37,17 +37,17 @@ MARKDOWN_NAME, HTML_NAME, FIGURES_NAME = "report.md", "report.html", "figures"
 
 
 def write_report(out: Path, dataset_cases: Mapping[str, Case] | None = None) -> tuple[Path, Path]:
-    """Write report.md, report.html and the figures into `out`, from what the training has left there so far.
+    """Write report.md, report.html and the figures of the results so far to `out`.
 
     Args:
         out: the results folder.
-        dataset_cases: by their names, for pictures of example slices; without them there are none.
+        dataset_cases: by name, for the example slices; None leaves them out.
 
     Returns:
         Paths of the Markdown and of the HTML.
 
     Raises:
-        UserError: `out` holds no training or a damaged file, or cannot be written to.
+        UserError: `out` has no training or a damaged file, or cannot be written.
     """
     out = Path(out)
     results = read_results(out)
@@ -61,8 +61,8 @@ def write_report(out: Path, dataset_cases: Mapping[str, Case] | None = None) -> 
 
 
 def _title(results: Results) -> str:
-    name = results.main.words.get("name") or results.main.card.get("name") or results.main.folder.resolve().name
-    return f"{name}: does border smoothing help?" if results.is_comparison else f"{name}: report of the training"
+    name = results.main.card_text.get("name") or results.main.card.get("name") or results.main.folder.resolve().name
+    return f"{name}: does border smoothing help?" if results.is_comparison else f"{name}: training report"
 
 
 def _blocks(results: Results, dataset_cases: Mapping[str, Case], figures: Path) -> Iterator[Block | None]:
@@ -92,14 +92,15 @@ def _numbers(metrics: Mapping[str, Metrics], fold_count: int) -> Iterator[Block 
     yield table_1(metrics, fold_count)
     yield paper_table()
     yield case_table(metrics)
-    yield Heading("All measures, and how sure they are")
-    yield measure_table(metrics, *HELD_OUT, "Cases that a fold held out, each by that fold")
+    yield Heading("All measures with confidence intervals")
+    yield measure_table(metrics, *HELD_OUT, "Held-out cases by fold")
     yield measure_table(metrics, *TESTED, "Test cases by the ensemble")
-    compared = "; p is that of Wilcoxon's signed rank test over patients, uncorrected for the number of rows"
+    compared = "; p is from Wilcoxon's signed rank test over patients, without correction for multiple tests"
     yield Paragraph(
-        "Surface Dice: part of both surfaces within 1 or 2 mm of the other. ASSD: average symmetric surface distance. "
-        "HD95: 95th percentile of the Hausdorff distance. Each patient counts once: slices that hold label are "
-        "averaged within a patient. Intervals are bootstrap intervals of the mean over patients "
+        "Surface Dice: fraction of both surfaces within 1 or 2 mm of the other. ASSD: average symmetric surface "
+        "distance. "
+        "HD95: 95th percentile of the Hausdorff distance. Each patient counts once: slices with label are "
+        "averaged per patient. Intervals are bootstrap intervals of the mean over patients "
         f"(BCa, {RESAMPLES} resamples){compared * (len(metrics) == 2)}."
     )
 
@@ -109,31 +110,31 @@ def _curves(results: Results, figures: Path) -> Iterator[Block]:
     if not histories:
         return
     draw_curves(histories, path := figures / "curves.png")
-    soft = " The smoothed variant's loss is against soft labels, so the two losses are not to be compared."
+    soft = " The loss of the smoothed variant is computed with soft labels, so the two losses are not comparable."
     yield Heading("Learning curves")
     yield Picture(
         path,
-        "Loss and validation Dice over the epochs of training",
-        "Loss on the slices to learn from, and Dice on those that each fold held out, as the network sees them."
+        "Loss and validation Dice by epoch",
+        "Loss on the training slices, and Dice on the held-out slices of each fold on the network's grid."
         + soft * (len(histories) > 1),
     )
 
 
 def _heights(metrics: Mapping[str, Metrics], figures: Path) -> Iterator[Block]:
-    which = HELD_OUT if any(select_slices(of_arm, *HELD_OUT) for of_arm in metrics.values()) else TESTED
-    found = {name: profile(select_slices(of_arm, *which)) for name, of_arm in metrics.items()}
-    profiles = {name: of_arm for name, of_arm in found.items() if of_arm}
+    which = HELD_OUT if any(select_slices(each, *HELD_OUT) for each in metrics.values()) else TESTED
+    found = {name: profile(select_slices(each, *which)) for name, each in metrics.items()}
+    profiles = {name: each for name, each in found.items() if each}
     if not profiles:
         return
     draw_by_height(profiles, path := figures / "height.png")
-    patients = max(of_arm.patients for of_arm in profiles.values())
-    who = "each by the fold that had not learned from it" if which == HELD_OUT else "test cases by the ensemble"
-    yield Heading("Errors from the bottom tip to the top tip")
+    patients = max(each.patients for each in profiles.values())
+    predicted_by = "held-out cases by fold" if which == HELD_OUT else "test cases by the ensemble"
+    yield Heading("Errors by height in the spleen")
     yield Picture(
         path,
-        "False negatives, false positives and Dice over relative height in the spleen",
-        f"Mean over {'one patient' if patients == 1 else f'{patients} patients'} ({who}) in tenths of the height of "
-        "the labeled spleen. Hollow marks on gray: false positives below the label's lowest slice, above its highest.",
+        "False negatives, false positives and Dice by relative height in the spleen",
+        f"Mean over {'one patient' if patients == 1 else f'{patients} patients'} ({predicted_by}) in tenths of the "
+        "height of the label. Hollow markers on gray: false positives below its lowest and above its highest slice.",
     )
 
 
@@ -146,27 +147,27 @@ def _examples(arms: Mapping[str, Training], dataset_cases: Mapping[str, Case], f
     yield Picture(
         path,
         "Axial CT slices with the contours of label and predictions",
-        f"The best, the median and the worst of the slices that hold label, by the Dice of the {list(arms)[-1]} "
-        "variant. The patient's right is at the left.",
+        f"The best, the median and the worst slice with label by Dice ({list(arms)[-1]} variant). "
+        "The patient's right is on the left.",
     )
 
 
 def _sweep(results: Results, figures: Path) -> Iterator[Block]:
-    """All borders, also that of the training itself and none where they are trained, on the cases common to all."""
+    """All trained borders, including the training itself and its control, on the cases common to all."""
     trainings = dict(sorted((*results.arms.items(), *results.sweep.items()), key=lambda item: _sort_key(item[1])))
     measured = {name: training.metrics for name, training in trainings.items() if select(training.metrics, *HELD_OUT)}
     if not results.sweep.keys() & measured.keys():
         return
     sweep = in_common({trainings[name].border: metrics for name, metrics in measured.items()})
-    yield Heading("Sweep of borders")
+    yield Heading("Border sweep")
     yield sweep_table(sweep)
     if points := [point for border, metrics in sweep.items() if (point := _sweep_point(border, metrics))]:
         draw_sweep(points, path := figures / "sweep.png")
         yield Picture(
             path,
-            "Mean Dice over the width of the border, for each kernel",
-            "Mean Dice of the cases that were measured for every border, with 95 % intervals over patients. How unlike "
-            "the patients are makes them wide; the table's differences are between the same patients.",
+            "Mean Dice by border width, for each kernel",
+            "Mean Dice of the cases measured for every border, with 95 % intervals over patients. They include the "
+            "variation between patients; the differences in the table are paired.",
         )
 
 

@@ -1,4 +1,4 @@
-"""The report's tables, from rows to cells; a cell of a comparison holds plain (smoothed), as in the paper's Table 1."""
+"""The report's tables; a cell of a comparison is "control (smoothed)", as in the paper's Table 1."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
@@ -17,20 +17,32 @@ MEASURES = (  # column, name, digits
     ("surface_dice_2mm", "surface Dice at 2 mm", 3),
     ("assd_mm", "ASSD, mm", 2),
     ("hd95_mm", "HD95, mm", 1),
-    ("false_negative_ml", "missed (false negatives), mL", 1),
-    ("false_positive_ml", "too much (false positives), mL", 1),
+    ("false_negative_ml", "false negatives, mL", 1),
+    ("false_positive_ml", "false positives, mL", 1),
 )
 
-# Groza et al., Table 1: plain and smoothed. Of the single folds only the Dice is known to us.
-PAPER_DICE_OF_FOLDS = ((0.9034, 0.9280), (0.9098, 0.9141), (0.9072, 0.9328), (0.9324, 0.9418), (0.9169, 0.9334))
-PAPER_ENSEMBLE = {"dice": (0.9432, 0.9486), "precision": (0.9584, 0.9542), "recall": (0.9445, 0.9535)}
+# Groza et al., Table 1: folds 0 to 4 and ensemble, each without and with border smoothing.
+PAPER_TABLE_1 = {
+    "dice": (
+        *((0.9034, 0.9280), (0.9098, 0.9141), (0.9072, 0.9328), (0.9324, 0.9418), (0.9169, 0.9334)),
+        (0.9432, 0.9486),
+    ),
+    "precision": (
+        *((0.9504, 0.9434), (0.9405, 0.9312), (0.9375, 0.9464), (0.9458, 0.9601), (0.9267, 0.9449)),
+        (0.9584, 0.9542),
+    ),
+    "recall": (
+        *((0.9018, 0.9370), (0.9272, 0.9352), (0.9279, 0.9405), (0.9466, 0.9389), (0.9370, 0.9481)),
+        (0.9445, 0.9535),
+    ),
+}
 
-ArmMetrics = Mapping[str, Metrics]  # "plain" before "smoothed", or the only one there is
+ArmMetrics = Mapping[str, Metrics]  # "control" before "smoothed", or a single variant
 HELD_OUT, TESTED = ("validation", None), ("test", "ensemble")
 
 
 def select(metrics: Metrics, of_set: str, predicted_by: str | None = None) -> list[VolumeRow]:
-    """Rows of a set, by one predictor or by all."""
+    """The volume rows of a set, by one predictor or by all."""
     return [row for row in metrics.volumes if row.set == of_set and predicted_by in (None, row.predicted_by)]
 
 
@@ -39,14 +51,14 @@ def select_slices(metrics: Metrics, of_set: str, predicted_by: str | None = None
 
 
 def values(rows: Iterable[VolumeRow], column: str) -> dict[str, float]:
-    """A measure by patient."""
+    """The mean of a measure by patient."""
     return by_patient((row.case, getattr(row, column)) for row in rows)
 
 
 def table_1(arms: ArmMetrics, fold_count: int) -> Table:
-    """In the paper's layout: mean Dice, precision and recall of the test cases by each fold and by the ensemble.
+    """Mean Dice, precision and recall of the test cases by fold and by ensemble, in the layout of the paper's Table 1.
 
-    Without test cases each fold is measured on the cases it held out, and there is no ensemble.
+    Without test cases, the values of each fold are from its held-out cases, and there is no ensemble.
     """
     is_tested = any(select(metrics, "test") for metrics in arms.values())
     of_set = "test" if is_tested else "validation"
@@ -57,38 +69,33 @@ def table_1(arms: ArmMetrics, fold_count: int) -> Table:
         for column, name in OVERLAP.items()
     ]
     if is_tested:
-        note = f"Mean over {_cases(count, 'test case')} that no fold learned from."
+        note = f"Mean over {_cases(count, 'test case')} that no fold was trained on."
     else:
         note = (
-            "There are no test cases: each fold is measured on the cases it held out, so folds differ in their cases, "
-            "too, and nothing is left to measure the ensemble on."
+            "Without test cases, each fold is measured on its held-out cases, so the folds have different cases, and "
+            "the ensemble cannot be measured."
         )
     caption = f"Table 1 of this training{_legend(arms)}"
     return Table(caption, ["", *predictors], rows, note)
 
 
 def paper_table() -> Table:
-    """The paper's own numbers in the same layout."""
-    folds = [f"{plain:.4f} ({smoothed:.4f})" for plain, smoothed in PAPER_DICE_OF_FOLDS]
+    """The numbers of the paper in the same layout."""
     rows = [
-        [
-            name,
-            *(folds if column == "dice" else [NOTHING] * len(folds)),
-            "{:.4f} ({:.4f})".format(*PAPER_ENSEMBLE[column]),
-        ]
+        [name, *(f"{control:.4f} ({smoothed:.4f})" for control, smoothed in PAPER_TABLE_1[column])]
         for column, name in OVERLAP.items()
     ]
     return Table(
-        "The paper's Table 1: plain (smoothed)",
-        ["", *(f"fold {number}" for number in range(len(folds))), "ensemble"],
+        "The paper's Table 1: control (smoothed)",
+        ["", *(f"fold {number}" for number in range(5)), "ensemble"],
         rows,
-        "Theirs, on other data: Groza et al. on the 41 labeled CTs of the Medical Segmentation Decathlon, with a split "
-        "of their own. Their precision and recall of single folds are not known to us.",
+        "On other data: Groza et al. used the 41 labeled CTs of the Medical Segmentation Decathlon with a split of "
+        "their own.",
     )
 
 
 def case_table(arms: ArmMetrics) -> Table | None:
-    """Each case by the fold that had not learned from it; None where there are none."""
+    """Each held-out case by its fold; None without such cases."""
     by_arm = [{(row.case, row.predicted_by): row for row in select(metrics, *HELD_OUT)} for metrics in arms.values()]
     keys = list(dict.fromkeys(key for rows in by_arm for key in rows))
     if not keys:
@@ -108,21 +115,21 @@ def case_table(arms: ArmMetrics) -> Table | None:
     ]
     means = [_means(arms, *HELD_OUT, column, digits=3) for column in OVERLAP]
     return Table(
-        f"Each case by the fold that had not learned from it{_legend(arms)}",
-        ["case", "predicted by", *OVERLAP.values(), "mL, predicted", "mL, label"],
+        f"Held-out cases by fold{_legend(arms)}",
+        ["case", "predicted by", *OVERLAP.values(), "predicted mL", "label mL"],
         [*rows, ["mean of patients", "", *means, "", ""]],
     )
 
 
 def measure_table(arms: ArmMetrics, of_set: str, predicted_by: str | None, caption: str) -> Table | None:
-    """All measures with 95 % intervals and, of two variants, their paired difference; None where nothing is known."""
+    """All measures with 95 % intervals and, for two variants, the paired difference; None without measures."""
     rows = []
     for column, name, digits in MEASURES:
         known = [values(select(metrics, of_set, predicted_by), column) for metrics in arms.values()]
         rows.append([name, *_estimates(known, digits)])
         if column == "recall":
             known = [dice_of_slices(select_slices(metrics, of_set, predicted_by)) for metrics in arms.values()]
-            rows.append(["Dice of a slice", *_estimates(known, 3)])
+            rows.append(["Dice of slices", *_estimates(known, 3)])
     rows = [row for row in rows if set(row[1:]) != {NOTHING}]
     if not rows:
         return None
@@ -132,30 +139,30 @@ def measure_table(arms: ArmMetrics, of_set: str, predicted_by: str | None, capti
 
 
 def sweep_table(sweep: ArmMetrics) -> Table:
-    """Mean measures of each border and, where there is a training without one, the paired difference of Dice to it."""
-    plain = values(select(sweep.get("none", Metrics()), *HELD_OUT), "dice")
+    """Mean measures of each border and, if there is a control, the paired difference of Dice to it."""
+    control = values(select(sweep.get("none", Metrics()), *HELD_OUT), "dice")
     rows = []
     for border, metrics in sweep.items():
         held_out = select(metrics, *HELD_OUT)
         dice = values(held_out, "dice")
-        change = compare_paired(plain, dice) if border != "none" else None
+        change = compare_paired(control, dice) if border != "none" else None
         others = [
             _number(_mean(values(held_out, column).values()), digits)
             for column, digits in (("precision", 3), ("recall", 3), ("assd_mm", 2), ("surface_dice_1mm", 3))
         ]
-        difference = [_interval(change.difference if change else None, 3, "+")] if plain else []
+        difference = [_interval(change.difference if change else None, 3, "+")] if control else []
         rows.append([border, _interval(estimate(dice.values()), 3), *difference, *others, str(len(dice))])
-    header = ["border", "Dice (95 % interval)", *["difference to none (95 % interval)"] * bool(plain)]
+    header = ["border", "Dice (95 % interval)", *["difference to control (95 % interval)"] * bool(control)]
     return Table(
-        "Borders, each case by the fold that had not learned from it",
+        "Borders: held-out cases by fold",
         [*header, "precision", "recall", "ASSD, mm", "surface Dice at 1 mm", "cases"],
         rows,
-        "The best of many borders looks better than it is: take it to cases that did not choose it.",
+        "The best of many borders is biased by its selection: confirm it on other cases.",
     )
 
 
 def _estimates(known: Sequence[Mapping[str, float]], digits: int) -> list[str]:
-    cells = [_interval(estimate(of_arm.values()), digits) for of_arm in known]
+    cells = [_interval(estimate(each.values()), digits) for each in known]
     if len(known) == 1:
         return [*cells, str(len(known[0])) if known[0] else NOTHING]
     paired = compare_paired(*known)
@@ -184,15 +191,15 @@ def _number(value: float | None, digits: int) -> str:
     return NOTHING if value is None else f"{value:.{digits}f}"
 
 
-def _interval(found: Estimate | None, digits: int, sign: str = "") -> str:
-    if found is None:
+def _interval(value: Estimate | None, digits: int, sign: str = "") -> str:
+    if value is None:
         return NOTHING
-    mean = f"{found.mean:{sign}.{digits}f}"
-    return mean if found.low is None else f"{mean} ({found.low:{sign}.{digits}f} to {found.high:{sign}.{digits}f})"
+    mean = f"{value.mean:{sign}.{digits}f}"
+    return mean if value.low is None else f"{mean} ({value.low:{sign}.{digits}f} to {value.high:{sign}.{digits}f})"
 
 
 def _legend(arms: ArmMetrics) -> str:
-    return ": plain (smoothed)" if len(arms) == 2 else ""
+    return ": control (smoothed)" if len(arms) == 2 else ""
 
 
 def _cases(count: int, word: str) -> str:

@@ -60,7 +60,8 @@ def train(run: Run, on_event: OnEvent = lambda event: None) -> Results | None:
     options = TaskOptions(run.dataset, run.segment, run.cache, run.device, _workers(run, device), run.tensorboard)
     with joined_processes(device) as processes:
         check_batch(run.recipe.batch_size, processes)
-        dataset, splits = processes.run_on_first(lambda: _prepare(run, variants, processes, on_event))
+        prepared = processes.run_on_first(lambda: _prepare(run, variants, processes, on_event))
+        dataset, splits = prepared or (None, None)  # only the first process uses them
         with rollback_unless_started([variant.folder for variant in variants], folds):
             processes.run_on_first(lambda: _claim_folders(run, variants, splits, folds))
             if device.type == "cpu":

@@ -1,11 +1,11 @@
-"""Augmentation: the published list as published, CT and label moved together, the label soft as before."""
+"""Augmentation: the published list, CT and label transformed together, soft labels."""
 
 import albumentations
 import numpy as np
 import pytest
 
 from SpleenSmoothSegLib.errors import UserError
-from SpleenSmoothSegTrainingLib.data.augmentation import FARTHEST, MOTTLE_HU, ORGAN_HU, Augmentation
+from SpleenSmoothSegTrainingLib.data.augmentation import MAX_DISTANCE_FACTOR, MOTTLE_HU, ORGAN_HU, Augmentation
 
 TURNS = ["RandomRotate90", "HorizontalFlip", "VerticalFlip", "Transpose"]
 TONES = ["RandomBrightnessContrast", "RandomGamma"]
@@ -14,7 +14,7 @@ SIZE = 64
 
 
 def blob() -> np.ndarray:
-    """A soft label (row, column) that no turn or flip maps onto itself, from 0 to 0.7."""
+    """A soft label (row, column) from 0 to 0.7 that no rotation or flip maps onto itself."""
     rows, columns = np.mgrid[:SIZE, :SIZE]
     near = np.hypot((rows - 22) / 1.5, columns - 35) < 9
     near |= np.hypot(rows - 34, (columns - 42) / 2) < 7
@@ -39,7 +39,7 @@ def steps(name: str) -> list[str]:
 
 
 def values(name: str, number: int = 60, channels: int = 1):
-    """What comes out for so many seeds."""
+    """Augmented samples for that number of seeds."""
     augmentation, label = Augmentation(name), blob()
     return [augmentation(ct_like(label, channels), label, seed) for seed in range(number)]
 
@@ -47,23 +47,23 @@ def values(name: str, number: int = 60, channels: int = 1):
 # What is published.
 
 
-def test_the_published_augmentation_is_the_published_list():
+def test_published_has_the_published_transforms():
     assert steps("published") == [*TURNS, *TONES]
     assert steps("turns") == TURNS and steps("tones") == TONES
 
 
-def test_of_what_the_paper_does_not_state_the_published_list_has_albumentations_own():
+def test_published_uses_default_parameters():
     for step in Augmentation("published").steps.transforms:
         assert step.to_dict() == type(step)().to_dict()
 
 
-def test_the_published_augmentation_moves_no_organ_and_no_channel():
+def test_published_does_not_change_organ_or_channel_distance():
     augmentation = Augmentation("published")
     assert {augmentation.channel_distance(seed) for seed in range(50)} == {1.0}
     assert augmentation._organ_hu == 0
 
 
-def test_every_turn_and_flip_comes_up():
+def test_turns_yield_every_rotation_and_flip():
     label = blob()
     eight = [np.rot90(each, turns) for each in (label, label.T) for turns in range(4)]
     came = {number for _, moved in values("turns", 150) for number in range(8) if np.array_equal(moved, eight[number])}
@@ -83,7 +83,7 @@ def test_none_changes_nothing(label, channels):
 
 @pytest.mark.parametrize("channels", [1, 3, 5, 7])
 @pytest.mark.parametrize("name", ["published", *GROUPS, "+".join(GROUPS)])
-def test_shapes_and_types_stay_and_values_stay_between_0_and_1(name, channels):
+def test_augmentation_keeps_shape_type_and_value_range(name, channels):
     for ct, label in values(name, 8, channels):
         assert ct.shape == (channels, SIZE, SIZE) and label.shape == (SIZE, SIZE)
         assert ct.dtype == label.dtype == np.float32
@@ -92,7 +92,7 @@ def test_shapes_and_types_stay_and_values_stay_between_0_and_1(name, channels):
 
 @pytest.mark.parametrize("name", ["turns", "body"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_ct_and_label_move_together(label, name, channels):
+def test_ct_and_label_are_transformed_together(label, name, channels):
     augmentation = Augmentation(name)
     moved = 0
     for seed in range(40):
@@ -103,14 +103,14 @@ def test_ct_and_label_move_together(label, name, channels):
     assert moved > 25
 
 
-def test_a_change_of_brightness_keeps_the_label_brighter():
+def test_tones_keep_the_organ_brighter_than_its_surroundings():
     for name in ("published", "intensity+body"):
         for ct, label in values(name):
             assert np.median(ct[0][label > 0.6]) > np.median(ct[0][label == 0]) + 0.15
 
 
 @pytest.mark.parametrize("name", ["published", "turns", "body"])
-def test_the_label_stays_as_soft_as_it_was(label, name):
+def test_geometric_transforms_keep_the_label_soft(label, name):
     for _, moved in values(name):
         assert moved.max() == pytest.approx(label.max(), abs=0.02)
         border = ((moved > 0.05) & (moved < 0.6)).sum()
@@ -118,12 +118,12 @@ def test_the_label_stays_as_soft_as_it_was(label, name):
 
 
 @pytest.mark.parametrize("name", ["tones", "intensity", "noise", "organ", "thickness"])
-def test_what_changes_brightness_leaves_the_label_alone(label, name):
+def test_intensity_transforms_do_not_change_the_label(label, name):
     assert all(np.array_equal(moved, label) for _, moved in values(name))
 
 
 @pytest.mark.parametrize("name", ["tones", "intensity", "noise", "organ"])
-def test_what_changes_brightness_changes_it_often_but_not_always(label, name):
+def test_intensity_transforms_apply_to_some_samples(label, name):
     changed = np.mean([not np.array_equal(ct, ct_like(label)) for ct, _ in values(name)])
     assert 0.3 < changed < 0.98
 
@@ -132,7 +132,7 @@ def test_what_changes_brightness_changes_it_often_but_not_always(label, name):
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_organ_changes_only_inside_its_label(label, channels):
+def test_organ_changes_only_inside_the_label(label, channels):
     before = ct_like(label, channels)
     changes = [ct - before for ct, _ in values("organ", 60, channels)]
     assert all((change[:, label == 0] == 0).all() for change in changes)
@@ -141,8 +141,8 @@ def test_the_organ_changes_only_inside_its_label(label, channels):
     assert max(map(abs, inside)) <= (ORGAN_HU + MOTTLE_HU) / 400
 
 
-def test_hu_are_those_of_the_window(label):
-    """The same change in HU is a smaller part of a wider window."""
+def test_organ_change_scales_with_the_window(label):
+    """The same change in HU is a smaller fraction of a wider window."""
     flat = np.full((1, SIZE, SIZE), 0.5, np.float32)
     narrow, wide = (
         [Augmentation("organ", width)(flat, label, seed)[0] - 0.5 for seed in range(20)] for width in (400.0, 800.0)
@@ -151,17 +151,17 @@ def test_hu_are_those_of_the_window(label):
     np.testing.assert_allclose(narrow, np.multiply(wide, 2), atol=1e-6)
 
 
-def test_the_distance_of_the_channels_changes_in_every_other_sample():
+def test_channel_distance_changes_in_half_of_the_samples():
     distances = [Augmentation("thickness").channel_distance(seed) for seed in range(300)]
     assert np.mean([distance != 1 for distance in distances]) == pytest.approx(0.5, abs=0.1)
-    assert 1 / FARTHEST <= min(distances) < 0.7 and 1.4 < max(distances) <= FARTHEST
+    assert 1 / MAX_DISTANCE_FACTOR <= min(distances) < 0.7 and 1.4 < max(distances) <= MAX_DISTANCE_FACTOR
 
 
 # The same seed.
 
 
 @pytest.mark.parametrize("name", ["published", "+".join(GROUPS)])
-def test_the_same_seed_gives_the_same_sample_whatever_came_before(label, name):
+def test_same_seed_gives_the_same_sample(label, name):
     ct = ct_like(label, 3)
     first, second = Augmentation(name), Augmentation(name)
     once = [first(ct, label, seed) for seed in range(12)]
@@ -172,7 +172,7 @@ def test_the_same_seed_gives_the_same_sample_whatever_came_before(label, name):
     assert len({each[0].tobytes() for each in once}) > 8, "and another seed another one"
 
 
-def test_what_comes_in_is_not_changed(label):
+def test_input_is_not_modified(label):
     for name in ("published", "+".join(GROUPS)):
         ct = ct_like(label, 3)
         before, label_before = ct.copy(), label.copy()
@@ -184,18 +184,18 @@ def test_what_comes_in_is_not_changed(label):
 # Names.
 
 
-def test_published_can_be_added_to():
+def test_published_can_be_combined_with_other_groups():
     assert steps("published+noise") == [*TURNS, *TONES, *steps("noise")]
 
 
 @pytest.mark.parametrize("name", ["mixup", "turns+mixup", "", "turns+", "Published"])
-def test_an_unknown_augmentation_is_refused_in_one_sentence(name):
+def test_unknown_augmentation_raises_an_error(name):
     with pytest.raises(UserError, match="choose from: published, none, turns, tones, body") as caught:
         Augmentation(name)
     assert "\n" not in str(caught.value)
 
 
-def test_albumentations_asks_no_server_for_its_newest_version():
+def test_albumentations_does_not_check_for_updates():
     import os
 
     assert os.environ["NO_ALBUMENTATIONS_UPDATE"] == "1" and albumentations.__version__.startswith("2.0.")

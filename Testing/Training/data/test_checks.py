@@ -1,4 +1,4 @@
-"""All that can be wrong with labeled CTs is found before anything is trained, and told in one report."""
+"""Problems and warnings of labeled CTs in the report that precedes a training."""
 
 import shutil
 
@@ -24,7 +24,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def case(folder):
-    """A sound case, the second of four."""
+    """A case without problems, the second of four."""
     return open_dataset(folder).cases[1]
 
 
@@ -42,17 +42,17 @@ def only(sentences) -> str:
     return sentences[0]
 
 
-def test_sound_data_pass(folder):
+def test_check_dataset_reports_no_problem_for_valid_data(folder):
     edit_description(folder, licence="CC0")
     report = check_dataset(open_dataset(folder))
     assert report.problems == ()
     report.raise_if_bad(folder / "report.txt")
-    # The stacks are cut through the spleen, and the first holds little more than its tip.
+    # The stacks truncate the spleen, and the first contains little more than its tip.
     assert ["reaches the edge" in warning or "17.3 mL" in warning for warning in report.warnings] == [True] * 5
     assert "Problems: none" in report.as_text()
 
 
-def test_the_shared_data_pass():
+def test_check_dataset_reports_no_problem_for_the_shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip("needs Task09_SpleenOpen in ../shared/data")
     report = check_dataset(open_dataset(SHARED_DATA))
@@ -61,7 +61,7 @@ def test_the_shared_data_pass():
     assert cut == ["spleen_2", "spleen_9", "spleen_10"] and len(report.warnings) == 4  # and the license
 
 
-# ---- what no training should start with
+# ---- problems
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,13 @@ def test_the_shared_data_pass():
     ],
 )
 @pytest.mark.parametrize("kind", ["image", "label"])
-def test_a_file_that_cannot_be_read_is_a_problem(case, kind, damage, words):
+def test_unreadable_file_is_a_problem(case, kind, damage, words):
     damage(getattr(case, kind))
     problem = only(check_case(case).problems)
     assert words in problem and str(getattr(case, kind)) in problem
 
 
-def test_ct_and_label_that_cannot_be_read_are_both_told(case):
+def test_unreadable_ct_and_label_are_two_problems(case):
     case.image.unlink()
     cut_short(case.label)
     problems = check_case(case).problems
@@ -89,35 +89,35 @@ def test_ct_and_label_that_cannot_be_read_are_both_told(case):
     ] * 2
 
 
-def test_a_ct_that_is_none_is_a_problem(case):
+def test_image_without_hounsfield_units_is_a_problem(case):
     ct = sitk.ReadImage(str(case.image))
     write(sitk.Cast(sitk.Clamp(ct, lowerBound=0, upperBound=255), sitk.sitkUInt8), case.image)
     assert "does not look like a CT in Hounsfield units" in only(check_case(case).problems)
 
 
-def test_a_label_on_another_grid_is_a_problem(case):
+def test_label_on_another_grid_is_a_problem(case):
     write(sitk.ReadImage(str(case.label))[:, :, 1:], case.label)
     assert "different grids" in only(check_case(case).problems)
 
 
-def test_a_label_without_spleen_is_a_problem(case):
+def test_label_without_spleen_is_a_problem(case):
     replace_label(case, lambda voxels: voxels * 2)
-    assert "holds no spleen (value 1)" in only(check_case(case).problems)
+    assert "has no spleen (value 1)" in only(check_case(case).problems)
 
 
-def test_a_label_with_fractions_is_a_problem(case):
+def test_label_with_fractional_values_is_a_problem(case):
     replace_label(case, lambda voxels: voxels.astype(np.float32) / 3)
     assert "fractional values" in only(check_case(case).problems)
 
 
 @pytest.mark.parametrize("axis", [1, 2])
-def test_a_label_that_lies_in_air_or_lung_is_a_problem(case, axis):
+def test_label_in_air_or_lung_is_a_problem(case, axis):
     replace_label(case, lambda voxels: np.roll(voxels, 30, axis))
-    assert "HU, which is no spleen" in only(check_case(case).problems)
+    assert "which is not a spleen" in only(check_case(case).problems)
 
 
 @pytest.mark.parametrize("values", [[1], [1, 2]])
-def test_a_labelmap_of_several_values_is_a_problem_where_none_is_chosen(tmp_path, values):
+def test_labelmap_with_several_values_and_none_chosen_is_a_problem(tmp_path, values):
     voxels = sitk.GetArrayFromImage(ellipsoid(**SPLEEN, **GRID))
     voxels[0, :3, : len(values)] = values
     label = sitk.GetImageFromArray(voxels)
@@ -129,34 +129,34 @@ def test_a_labelmap_of_several_values_is_a_problem_where_none_is_chosen(tmp_path
     assert problems == () if len(values) == 1 else "2 values besides 0 (1, 2)" in only(problems)
 
 
-def test_the_same_ct_under_two_names_is_a_problem_whatever_its_type(folder):
+def test_same_ct_with_two_names_and_pixel_types_is_a_problem(folder):
     ct = sitk.ReadImage(str(folder / "imagesTr" / "b.nii.gz"))
     write(sitk.Cast(ct, sitk.sitkFloat32), folder / "imagesTr" / "c.nii.gz")
     shutil.copy(folder / "labelsTr" / "b.nii.gz", folder / "labelsTr" / "c.nii.gz")
     problem = only(check_dataset(open_dataset(folder)).problems)
-    assert problem == 'Cases "b" and "c" hold the same CT; take all but one out.'
+    assert problem == 'Cases "b" and "c" have the same CT; remove all but one.'
 
 
-def test_the_same_label_on_two_cts_is_a_problem(folder):
+def test_same_label_on_two_cts_is_a_problem(folder):
     source = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "labelsTr" / "b.nii.gz")))
     replace_label(open_dataset(folder).cases[2], lambda voxels: source)
     assert 'Cases "b" and "c" have the same label' in only(check_dataset(open_dataset(folder)).problems)
 
 
-def test_labels_without_spleen_are_not_told_to_be_the_same(folder):
+def test_empty_labels_are_not_reported_as_equal(folder):
     for case in open_dataset(folder).cases[:2]:
         replace_label(case, lambda voxels: voxels * 0)
     problems = check_dataset(open_dataset(folder)).problems
-    assert len(problems) == 2 and all("holds no spleen" in problem for problem in problems)
+    assert len(problems) == 2 and all("has no spleen" in problem for problem in problems)
 
 
-def test_names_that_differ_in_capitals_only_are_a_problem(folder):
+def test_names_that_differ_only_in_case_are_a_problem(folder):
     dataset = open_dataset(folder)
     checks = [CaseCheck("CT1"), CaseCheck("ct2"), CaseCheck("ct1")]
     assert only(report_on(dataset, checks).problems) == 'Cases "CT1" and "ct1" have the same name; rename one of them.'
 
 
-# ---- what may be right
+# ---- warnings
 
 
 def blob(radius_mm: float, center=SPLEEN["center"]) -> sitk.Image:
@@ -172,35 +172,35 @@ def trunk_case(folder, label: sitk.Image):
     return case
 
 
-def test_a_spleen_of_usual_size_is_nothing_to_tell(tmp_path):
+def test_spleen_of_usual_volume_has_no_warning(tmp_path):
     check = check_case(trunk_case(tmp_path, blob(25)))
     assert (check.problems, check.warnings) == ((), ())
 
 
-@pytest.mark.parametrize(("radius_mm", "is_told"), [(18, True), (21, False), (200, True)])
-def test_a_spleen_of_unusual_size_is_told(tmp_path, radius_mm, is_told):
+@pytest.mark.parametrize(("radius_mm", "warns"), [(18, True), (21, False), (200, True)])
+def test_spleen_of_unusual_volume_has_a_warning(tmp_path, radius_mm, warns):
     warnings = check_case(trunk_case(tmp_path, blob(radius_mm))).warnings
-    assert any("mL, which is unusual" in warning for warning in warnings) == is_told
+    assert any("mL, which is unusual" in warning for warning in warnings) == warns
 
 
-def test_separate_parts_are_told(tmp_path):
+def test_separate_parts_have_a_warning(tmp_path):
     label = blob(25) | blob(8, center=(-50.0, 0.0, 0.0))
     warning = only(check_case(trunk_case(tmp_path, label)).warnings)
     assert "has 2 separate parts" in warning and "% of it outside the largest" in warning
 
 
-def test_a_label_at_the_edge_of_the_scan_is_told(tmp_path):
+def test_label_at_the_edge_of_the_ct_has_a_warning(tmp_path):
     label = blob(25, center=(52.0, 30.0, 50.0))
     assert "reaches the edge" in only(check_case(trunk_case(tmp_path, label)).warnings)
 
 
-def test_a_license_that_is_not_stated_is_told(folder):
+def test_unknown_license_has_a_warning(folder):
     assert "The license" in check_dataset(open_dataset(folder)).warnings[-1]
     edit_description(folder, licence="CC-BY-SA 4.0")
     assert not any("The license" in warning for warning in check_dataset(open_dataset(folder)).warnings)
 
 
-def test_what_was_mended_in_a_dicom_series_is_told(tmp_path):
+def test_gap_in_a_dicom_series_has_a_warning(tmp_path):
     write_dicom(small_ct(spacing=(6.0, 6.0, 3.0)), tmp_path / "p" / "dicom", leave_out=[10, 11])
     write(ellipsoid(**SPLEEN, **{**GRID, "spacing": (6.0, 6.0, 3.0)}), tmp_path / "p" / "label.nrrd")
     (case,) = open_dataset(tmp_path).cases
@@ -211,7 +211,7 @@ def test_what_was_mended_in_a_dicom_series_is_told(tmp_path):
 # ---- the report
 
 
-def test_all_problems_of_all_cases_stand_in_one_report(folder):
+def test_report_lists_all_problems_of_all_cases(folder):
     dataset = open_dataset(folder)
     dataset.cases[0].image.unlink()
     replace_label(dataset.cases[1], lambda voxels: voxels * 0)
@@ -224,25 +224,26 @@ def test_all_problems_of_all_cases_stand_in_one_report(folder):
     with pytest.raises(UserError) as caught:
         report.raise_if_bad(folder / "report.txt")
     assert str(caught.value) == (
-        f'The dataset "{folder}" has 3 problems, listed in "{folder / "report.txt"}"; the first: {report.problems[0]}'
+        f'The dataset "{folder}" has 3 problems, listed in "{folder / "report.txt"}"; '
+        f"the first one: {report.problems[0]}"
     )
 
 
-def test_progress_goes_from_case_to_case(folder):
-    told = []
-    check_dataset(open_dataset(folder), lambda fraction, step: told.append((fraction, step)))
-    assert [fraction for fraction, _ in told] == [0, 0.25, 0.5, 0.75]
-    assert [step for _, step in told] == [f"Checking {name}, {n} of 4" for n, name in enumerate(CASES, 1)]
+def test_check_dataset_reports_progress_per_case(folder):
+    steps = []
+    check_dataset(open_dataset(folder), lambda fraction, step: steps.append((fraction, step)))
+    assert [fraction for fraction, _ in steps] == [0, 0.25, 0.5, 0.75]
+    assert [step for _, step in steps] == [f"Checking {name}, {n} of 4" for n, name in enumerate(CASES, 1)]
 
 
-def test_who_has_read_the_images_need_not_read_them_again(case):
+def test_check_case_uses_the_given_read_function_once(case):
     kept = []
 
     def read(case, warn):
-        warn("This was mended.")
+        warn("A gap was interpolated.")
         kept.append(case.read())
         return kept[0]
 
     check = check_case(case, read)
-    assert len(kept) == 1 and check.warnings[0] == "This was mended."
+    assert len(kept) == 1 and check.warnings[0] == "A gap was interpolated."
     assert check_images(case, *kept[0]).label_digest == check.label_digest != ""

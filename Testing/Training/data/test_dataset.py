@@ -1,4 +1,4 @@
-"""Opening a dataset: the Decathlon's layout, as the Decathlon and as others write it."""
+"""open_dataset: the layout of the Decathlon, as written by the Decathlon and by others."""
 
 import json
 
@@ -27,7 +27,7 @@ def folder(tmp_path):
     return write_dataset(tmp_path / "Task é 09")
 
 
-def test_a_decathlon_folder_tells_name_license_and_cases(folder):
+def test_open_dataset_reads_name_license_and_cases(folder):
     edit_description(folder, **DECATHLON)
     dataset = open_dataset(folder)
     assert (dataset.name, dataset.description, dataset.license) == ("Spleen", "Spleen Segmentation", "CC-BY-SA 4.0")
@@ -37,7 +37,7 @@ def test_a_decathlon_folder_tells_name_license_and_cases(folder):
     assert ct.GetSize() == label.GetSize() and sitk.GetArrayFromImage(label == dataset.cases[1].spleen).any()
 
 
-def test_the_shared_dataset_opens():
+def test_open_dataset_opens_the_shared_data():
     if not SHARED_DATA.is_dir():
         pytest.skip("needs Task09_SpleenOpen in ../shared/data")
     dataset = open_dataset(SHARED_DATA)
@@ -57,12 +57,12 @@ def test_the_shared_dataset_opens():
         ({"0": "background", "6": "Milz"}, "6", 6),
     ],
 )
-def test_the_label_is_found_however_it_is_written(folder, labels, segment, value):
+def test_label_value_of_the_spleen_is_found_in_all_notations(folder, labels, segment, value):
     edit_description(folder, labels=labels)
     assert open_dataset(folder, segment).cases[0].spleen == value
 
 
-def test_what_macos_leaves_behind_is_no_case(folder):
+def test_hidden_files_of_macos_are_ignored(folder):
     training = json.loads((folder / "dataset.json").read_text())["training"]
     extra = {"image": "./imagesTr/._a.nii.gz", "label": "./labelsTr/._a.nii.gz"}
     edit_description(folder, training=[extra, *training])
@@ -70,13 +70,13 @@ def test_what_macos_leaves_behind_is_no_case(folder):
     assert tuple(case.name for case in open_dataset(folder).cases) == CASES
 
 
-def test_what_is_not_stated_is_not_made_up(folder):
+def test_missing_fields_stay_empty(folder):
     edit_description(folder, name="")
     dataset = open_dataset(folder)
     assert (dataset.name, dataset.description, dataset.license) == ("Task é 09", "4 labeled CTs", "")
 
 
-def test_files_that_are_missing_do_not_keep_it_from_opening(folder):
+def test_open_dataset_accepts_missing_files(folder):
     (folder / "labelsTr" / "b.nii.gz").unlink()
     assert len(open_dataset(folder).cases) == 4
 
@@ -93,7 +93,7 @@ def test_files_that_are_missing_do_not_keep_it_from_opening(folder):
         ({"training": [{"image": "a.nii.gz", "label": "b"}, {"image": "x/a.nrrd", "label": "c"}]}, "two cases"),
     ],
 )
-def test_a_description_that_makes_no_sense_is_refused_in_one_sentence(folder, changes, words):
+def test_invalid_description_raises_an_error(folder, changes, words):
     edit_description(folder, **changes)
     with pytest.raises(UserError, match=words) as caught:
         open_dataset(folder)
@@ -101,7 +101,7 @@ def test_a_description_that_makes_no_sense_is_refused_in_one_sentence(folder, ch
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '"spleen"', "", "\xe9".encode("latin-1")])
-def test_a_garbled_description_is_refused_in_one_sentence(folder, content):
+def test_unreadable_description_raises_an_error(folder, content):
     path = folder / "dataset.json"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as caught:
@@ -110,7 +110,7 @@ def test_a_garbled_description_is_refused_in_one_sentence(folder, content):
 
 
 @pytest.mark.parametrize("what", ["missing", "file"])
-def test_a_dataset_is_a_folder_that_is_there(tmp_path, what):
+def test_missing_folder_or_file_raises_an_error(tmp_path, what):
     path = tmp_path / what
     if what == "file":
         path.write_text("no folder")

@@ -1,4 +1,4 @@
-"""CTs and labels side by side, in two folders or one a patient: which belong together, and where the spleen is."""
+"""CTs and labels side by side, in two folders or one per patient: matching, and the spleen in a label."""
 
 import numpy as np
 import pytest
@@ -76,7 +76,7 @@ def refusal(folder, segment=None) -> str:
     return str(caught.value)
 
 
-# ---- which files belong together
+# ---- matching files
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def refusal(folder, segment=None) -> str:
         ({"p1/DICOM": "CT", "p1/drawn by me.nrrd": "label"}, ["p1"]),
     ],
 )
-def test_a_ct_finds_its_label(tmp_path, add, stack, files, names):
+def test_find_pairs_matches_cts_and_labels(tmp_path, add, stack, files, names):
     for name, kind in files.items():
         add(name, kind)
     cases = find_pairs(tmp_path).cases
@@ -107,14 +107,14 @@ def test_a_ct_finds_its_label(tmp_path, add, stack, files, names):
         assert_reads(case, stack)
 
 
-def test_dicom_files_beside_their_label_are_a_patient(tmp_path, stack):
+def test_dicom_files_beside_a_label_are_one_case(tmp_path, stack):
     write_dicom(stack[0], tmp_path / "p1")
     write(stack[1], tmp_path / "p1" / "label.nii.gz")
     (case,) = find_pairs(tmp_path).cases
     assert_reads(case, stack)
 
 
-def test_what_macos_leaves_behind_and_other_files_do_not_matter(tmp_path, add, stack):
+def test_find_pairs_ignores_hidden_and_other_files(tmp_path, add, stack):
     add("p1/ct.nii.gz", "CT")
     add("p1/label.nii.gz", "label")
     for name in ("p1/._ct.nii.gz", "p1/.DS_Store", "p1/notes.txt", "readme.txt", "figures/a.png", "__MACOSX/._p1"):
@@ -131,30 +131,30 @@ def test_what_macos_leaves_behind_and_other_files_do_not_matter(tmp_path, add, s
         (["a.nii", "a_seg.nii", "b_seg.nii"], ["no CT for b_seg.nii"]),
         (["a.nii", "b_seg.nii"], ["no label for a", "no CT for b_seg.nii"]),
         (["a.nii", "a_seg.nii", "a.seg.nrrd"], ["several labels for a"]),
-        (["a.nii", "a.nrrd", "a_seg.nii"], ["several CTs called a"]),
+        (["a.nii", "a.nrrd", "a_seg.nii"], ["several CTs named a"]),
         (["a.nii", "a_seg.nii", "a_seg_label.nii"], ["no CT for a_seg_label.nii"]),
         (["images/a.nii", "images/b.nii", "labels/b.nii", "labels/c.nii"], ["no label for a", "no CT for c.nii"]),
         (["p1/a.nii", "p1/b.nii", "p2/a.nii", "p2/a_seg.nii"], ["several CTs in p1", "no label in p1"]),
         (["p1/spleen.nii", "p2/ct.nii", "p2/label.nii", "p2/mask.nii"], ["no CT in p1", "several labels in p2"]),
     ],
 )
-def test_what_has_no_partner_or_several_is_named_in_one_sentence(tmp_path, add, files, words):
+def test_find_pairs_reports_files_without_a_partner_or_with_several(tmp_path, add, files, words):
     for name in files:
         add(name, "label")  # nothing is read
     sentence = refusal(tmp_path)
     assert str(tmp_path) in sentence and all(word in sentence for word in words), sentence
 
 
-def test_several_cts_of_a_patient_are_refused(tmp_path, add):
+def test_several_cts_of_a_patient_raise_an_error(tmp_path, add):
     add("p1/label.nii.gz", "label")
     add("p1/ct.nii.gz", "CT")
     add("p1/dicom", "CT")
     assert "several CTs in p1" in refusal(tmp_path)
 
 
-def test_a_folder_without_cts_says_which_layouts_there_are(tmp_path):
+def test_folder_without_cts_raises_an_error_with_a_layout(tmp_path):
     (tmp_path / "notes.txt").write_text("no image")
-    assert "imagesTr and labelsTr; --help shows them all" in refusal(tmp_path)
+    assert "imagesTr and labelsTr; --help lists all layouts" in refusal(tmp_path)
     assert "side by side" in dataset.__doc__
 
 
@@ -167,7 +167,7 @@ def labeled(tmp_path, stack, label: sitk.Image, name="a_label.nii.gz"):
     return tmp_path
 
 
-def test_whatever_its_one_value_a_binary_label_is_spleen(tmp_path, stack):
+def test_labelmap_with_one_value_is_spleen(tmp_path, stack):
     (case,) = find_pairs(labeled(tmp_path, stack, stack[1] * 255)).cases
     assert_reads(case, stack)
 
@@ -182,26 +182,26 @@ def two_organs(tmp_path, stack):
     return labeled(tmp_path, stack, label)
 
 
-def test_of_several_values_the_chosen_one_is_spleen(two_organs, stack):
+def test_labelmap_with_several_values_uses_the_chosen_one(two_organs, stack):
     (case,) = find_pairs(two_organs, segment="2").cases
     assert_reads(case, stack)
 
 
 @pytest.mark.parametrize("name", [None, "spleen"])
-def test_of_several_values_none_is_guessed(two_organs, name):
-    assert "2 values besides 0 (2, 7); choose that of the spleen" in refusal(two_organs, name)
+def test_labelmap_with_several_values_and_none_chosen_raises_an_error(two_organs, name):
+    assert "2 values besides 0 (2, 7); choose the spleen's value" in refusal(two_organs, name)
 
 
-def test_a_value_that_is_not_there_is_told(two_organs):
-    assert "holds no 3 but 2, 7" in refusal(two_organs, "3")
+def test_missing_label_value_raises_an_error(two_organs):
+    assert "has no value 3, only 2, 7" in refusal(two_organs, "3")
 
 
-def test_an_interpolated_label_is_refused(tmp_path, stack):
+def test_interpolated_label_raises_an_error(tmp_path, stack):
     soft = sitk.DiscreteGaussian(sitk.Cast(stack[1], sitk.sitkFloat32), 9.0)
     assert "fractional values; if it was resampled" in refusal(labeled(tmp_path, stack, soft))
 
 
-def test_whole_numbers_stored_as_floats_are_a_label(tmp_path, stack):
+def test_label_of_integers_stored_as_floats_is_read(tmp_path, stack):
     (case,) = find_pairs(labeled(tmp_path, stack, sitk.Cast(stack[1], sitk.sitkFloat32))).cases
     assert_reads(case, stack)
 
@@ -214,7 +214,7 @@ def test_whole_numbers_stored_as_floats_are_a_label(tmp_path, stack):
         (lambda label: sitk.Compose(label, label, label), "color"),
     ],
 )
-def test_a_labelmap_that_is_not_on_the_grid_is_refused(tmp_path, stack, change, words):
+def test_labelmap_on_another_grid_raises_an_error(tmp_path, stack, change, words):
     assert words in refusal(labeled(tmp_path, stack, change(stack[1]), "a_label.nrrd"))
 
 
@@ -244,9 +244,9 @@ def value_2(stack) -> np.ndarray:
         ([segment("Spleen", 1, terminology=TERMINOLOGY), segment("Milz", 2)], "milz"),
         ([segment("Organ", 2, terminology=LIVER)], None),
     ],
-    ids=["by name", "by terminology", "as told", "the only one"],
+    ids=["by name", "by terminology", "by option", "the only one"],
 )
-def test_the_spleen_is_found_among_segments(tmp_path, stack, value_2, segments, wanted):
+def test_segmentation_with_several_segments_yields_the_spleen(tmp_path, stack, value_2, segments, wanted):
     (case,) = find_pairs(segmented(tmp_path, stack, segments, value_2), wanted).cases
     assert_reads(case, stack)
 
@@ -256,15 +256,15 @@ def test_the_spleen_is_found_among_segments(tmp_path, stack, value_2, segments, 
     [
         ([segment("Liver", 1), segment("Organ", 2)], None, "several segments that may be the spleen (Liver, Organ)"),
         ([segment("A", 1, terminology=TERMINOLOGY), segment("B", 2, terminology=TERMINOLOGY)], None, "(A, B)"),
-        ([segment("Liver", 1), segment("Spleen", 2)], "Milz", 'has no segment "Milz" but Liver, Spleen'),
-        ([], None, "holds no segment"),
+        ([segment("Liver", 1), segment("Spleen", 2)], "Milz", 'has no segment "Milz", only Liver, Spleen'),
+        ([], None, "has no segments"),
     ],
 )
-def test_segments_that_leave_a_doubt_are_listed(tmp_path, stack, value_2, segments, wanted, words):
+def test_ambiguous_segments_raise_an_error_with_their_names(tmp_path, stack, value_2, segments, wanted, words):
     assert words in refusal(segmented(tmp_path, stack, segments, value_2), wanted)
 
 
-def test_segments_that_overlap_lie_in_layers(tmp_path, stack):
+def test_overlapping_segments_in_layers_are_read(tmp_path, stack):
     spleen = sitk.GetArrayFromImage(stack[1]).transpose()
     layers = np.stack([np.ones_like(spleen), spleen])
     folder = segmented(tmp_path, stack, [segment("Body", 1, 0), segment("Spleen", 1, 1)], layers)
@@ -279,7 +279,7 @@ def box_of(mask: sitk.Image) -> list[slice]:
     return [slice(start, start + size) for start, size in zip(box[:3], box[3:], strict=True)]
 
 
-def test_a_segmentation_cropped_to_the_spleen_is_put_back_in_its_place(tmp_path, stack):
+def test_cropped_segmentation_is_placed_on_the_ct_grid(tmp_path, stack):
     cropped = stack[1][box_of(stack[1])]
     assert cropped.GetNumberOfPixels() < stack[1].GetNumberOfPixels() / 10
     write(stack[0], tmp_path / "a.nrrd")
@@ -289,14 +289,14 @@ def test_a_segmentation_cropped_to_the_spleen_is_put_back_in_its_place(tmp_path,
 
 
 @pytest.mark.parametrize("axes", ["RAI", "LPI", "ASL", "SRP"])
-def test_a_mask_whose_axes_run_another_way_is_put_in_its_place(stack, axes):
+def test_place_on_handles_flipped_and_permuted_axes(stack, axes):
     turned = sitk.DICOMOrient(stack[1][box_of(stack[1])], axes)
     placed = place_on(turned, stack[0])
     assert same_grid(placed, stack[0])
     np.testing.assert_array_equal(sitk.GetArrayFromImage(placed), sitk.GetArrayFromImage(stack[1]))
 
 
-def test_a_mask_between_the_voxels_of_the_ct_or_beyond_it_has_no_place():
+def test_place_on_returns_none_for_a_mask_off_the_ct_grid():
     ct, mask = ellipsoid(extent=120.0), ellipsoid(extent=120.0)
     assert place_on(mask, ct) is not None
     mask.SetOrigin(np.add(mask.GetOrigin(), (1.0, 0.0, 0.0)).tolist())
@@ -306,7 +306,7 @@ def test_a_mask_between_the_voxels_of_the_ct_or_beyond_it_has_no_place():
     assert place_on(ellipsoid(extent=120.0), ct[:, :, :15]) is None
 
 
-def test_a_segmentation_of_another_ct_is_on_another_grid(tmp_path, stack):
+def test_segmentation_of_another_ct_raises_an_error(tmp_path, stack):
     other = sitk.Image(stack[1])
     other.SetOrigin(np.add(other.GetOrigin(), (1.3, 0.0, 0.0)).tolist())
     write(stack[0], tmp_path / "a.nrrd")
@@ -315,7 +315,7 @@ def test_a_segmentation_of_another_ct_is_on_another_grid(tmp_path, stack):
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.9])
-def test_a_damaged_segmentation_is_told_in_a_sentence(tmp_path, stack, part):
+def test_damaged_segmentation_raises_an_error(tmp_path, stack, part):
     write(stack[0], tmp_path / "a.nrrd")
     write_mask(stack[1], tmp_path / "a.seg.nrrd")
     cut_short(tmp_path / "a.seg.nrrd", part)
@@ -323,7 +323,7 @@ def test_a_damaged_segmentation_is_told_in_a_sentence(tmp_path, stack, part):
 
 
 @pytest.mark.slicer
-def test_what_slicer_itself_saves_is_read(tmp_path, stack):
+def test_segmentation_saved_by_slicer_is_read(tmp_path, stack):
     """Cropped, and with an overlapping segment in a layer of its own."""
     slicer = pytest.importorskip("slicer", reason="needs slicer-core, Slicer's own MRML libraries")
     from SpleenSmoothSegLib.mrml import addSpleenSegment
@@ -348,7 +348,7 @@ def test_what_slicer_itself_saves_is_read(tmp_path, stack):
     assert_reads(case, stack)
 
 
-def test_a_folder_of_pairs_opens_as_a_dataset(tmp_path, add):
+def test_open_dataset_opens_a_folder_of_pairs(tmp_path, add):
     add("a.nii.gz", "CT")
     add("a.seg.nrrd", "label")
     opened = dataset.open_dataset(tmp_path, segment="Spleen")

@@ -1,4 +1,4 @@
-"""From slices to batches: what is drawn, and that a seed fixes it whatever makes the batches."""
+"""Samples and batches: which slices are drawn, and reproducibility for any number of workers."""
 
 import gc
 import time
@@ -21,7 +21,7 @@ PLAIN = Recipe(augmentation="none", image_size=SIZE, batch_size=4, empty_slices=
 
 
 def case(name: str, spleen: str, seed: int = 0) -> Slices:
-    """Slices of noise that hold spleen where `spleen` has an x; its soft label is 0.25 where the label is not."""
+    """Slices of noise with spleen where `spleen` has an x; the soft label is 0.25 outside of the label."""
     generator = np.random.default_rng(seed)
     label = np.zeros((len(spleen), SIZE, SIZE), bool)
     label[[each == "x" for each in spleen], 20:40, 24:44] = True
@@ -38,7 +38,7 @@ def samples(recipe: Recipe = PLAIN, parts=PARTS) -> Samples:
 
 
 def place_of(sample: Samples, ct: torch.Tensor) -> tuple[int, int]:
-    """Which case and slice a sample without augmentation shows."""
+    """The case and the slice of a sample without augmentation."""
     middle = ct[len(ct) // 2].numpy()
     (found,) = [place for place in sample.places if np.array_equal(sample.cases[place[0]].ct[place[1]], middle)]
     return found
@@ -54,7 +54,7 @@ def equal(one, other) -> bool:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_sample_is_the_slice_between_its_neighbors_and_its_label(channels):
+def test_sample_is_the_slice_with_its_neighbors_and_its_label(channels):
     made = samples(PLAIN.with_changes(channels=channels, border_probability=0.0))
     for place, (number, index) in enumerate(made.places):
         ct, label = made[place, 5]
@@ -65,7 +65,7 @@ def test_a_sample_is_the_slice_between_its_neighbors_and_its_label(channels):
         np.testing.assert_array_equal(label[0].numpy(), CASES[number].label[index])
 
 
-def test_channels_are_as_far_apart_as_the_augmentation_says():
+def test_channel_distance_follows_the_augmentation():
     made = samples(PLAIN.with_changes(channels=3, augmentation="thickness"))
     distances = set()
     for seed in range(12):
@@ -77,7 +77,7 @@ def test_channels_are_as_far_apart_as_the_augmentation_says():
 
 
 @pytest.mark.parametrize(("probability", "lowest", "highest"), [(0.0, 0, 0), (0.5, 0.4, 0.6), (1.0, 1, 1)])
-def test_so_many_labels_are_smoothed_as_the_recipe_says(probability, lowest, highest):
+def test_fraction_of_smoothed_labels_follows_the_recipe(probability, lowest, highest):
     made = samples(PLAIN.with_changes(border_probability=probability))
     smoothed = []
     for seed in range(300):
@@ -87,17 +87,17 @@ def test_so_many_labels_are_smoothed_as_the_recipe_says(probability, lowest, hig
     assert lowest <= np.mean(smoothed) <= highest
 
 
-def test_smoothing_changes_nothing_else():
-    """What --compare compares differs in the labels alone."""
+def test_smoothing_changes_only_the_labels():
+    """Smoothed training and control differ only in the labels."""
     draws = samples().draw(3)
     for augmentation in ("published", "body+noise+thickness"):
         recipe = PLAIN.with_changes(augmentation=augmentation, channels=3)
-        smoothed, plain = (samples(recipe.with_changes(border_probability=each)) for each in (1.0, 0.0))
-        assert smoothed.draw(3) == plain.draw(3) == draws
-        assert all(torch.equal(smoothed[draw][0], plain[draw][0]) for draw in draws)
+        smoothed, control = (samples(recipe.with_changes(border_probability=each)) for each in (1.0, 0.0))
+        assert smoothed.draw(3) == control.draw(3) == draws
+        assert all(torch.equal(smoothed[draw][0], control[draw][0]) for draw in draws)
 
 
-def test_a_sample_depends_on_its_place_and_its_seed_alone():
+def test_sample_depends_only_on_place_and_seed():
     recipe = PLAIN.with_changes(augmentation=EVERYTHING, channels=3, border_probability=0.5)
     made = samples(recipe)
     first = [made[draw] for draw in made.draw(1)]
@@ -116,7 +116,7 @@ def test_a_sample_depends_on_its_place_and_its_seed_alone():
 
 
 @pytest.mark.parametrize("empty", [0.0, 0.5, 1.0, 1000.0])
-def test_every_slice_with_spleen_is_drawn_once_and_so_many_without_as_the_recipe_says(empty):
+def test_draw_has_every_slice_with_spleen_and_the_requested_number_without(empty):
     made = samples(PLAIN.with_changes(empty_slices=empty))
     places = [place for place, _ in made.draw(0)]
     spleen = {place for place, (number, i) in enumerate(made.places) if CASES[number].with_spleen[i]}
@@ -125,19 +125,19 @@ def test_every_slice_with_spleen_is_drawn_once_and_so_many_without_as_the_recipe
     assert len(places) - 12 == min(14, int(12 * empty))
 
 
-def test_other_empty_slices_come_in_other_epochs_until_all_have_come():
+def test_epochs_draw_different_empty_slices():
     made = samples(PLAIN.with_changes(empty_slices=0.25))
     assert {place for seed in range(60) for place, _ in made.draw(seed)} == set(range(len(made)))
 
 
-def test_only_the_slices_of_the_fold_are_drawn():
+def test_draw_uses_only_the_slices_of_the_fold():
     parts = [(CASES[0], (1, 2, 5)), (CASES[2], (0, 9))]
     made = samples(PLAIN.with_changes(empty_slices=1000.0), parts)
     shown = {place_of(made, made[draw][0]) for draw in made.draw(0)}
     assert shown == {(0, 1), (0, 2), (0, 5), (1, 0), (1, 9)}
 
 
-def test_the_order_and_the_seeds_are_others_in_each_epoch():
+def test_order_and_seeds_differ_between_epochs():
     made = samples()
     assert made.draw(1) == made.draw(1)
     assert made.draw(1) != made.draw(2)
@@ -151,7 +151,7 @@ def test_the_order_and_the_seeds_are_others_in_each_epoch():
 
 
 @forks
-def test_the_same_seed_gives_the_same_batches_whatever_the_number_of_workers_and_what_came_before():
+def test_same_seed_gives_the_same_batches_for_any_number_of_workers():
     recipe = PLAIN.with_changes(augmentation=EVERYTHING, channels=3, border_probability=0.5)
     alone, with_workers = (Batches(samples(recipe), 4, workers) for workers in (0, 2))
     expected = {seed: list(alone.epoch(seed)) for seed in (7, 8, 9)}
@@ -163,8 +163,8 @@ def test_the_same_seed_gives_the_same_batches_whatever_the_number_of_workers_and
 
 @forks
 @pytest.mark.parametrize("workers", [0, 2])
-def test_making_batches_leaves_the_randomness_of_the_network_alone(workers):
-    """Else dropout would differ after --resume, or with another number of workers."""
+def test_batches_do_not_change_the_global_random_state(workers):
+    """Otherwise dropout would differ after --resume, or with another number of workers."""
     batches = Batches(samples(), 4, workers)
     state = torch.get_rng_state()
     for seed in (1, 2):
@@ -173,8 +173,8 @@ def test_making_batches_leaves_the_randomness_of_the_network_alone(workers):
 
 
 @forks
-def test_workers_end_with_the_batches():
-    """Without a wait for Python's collector of rings, in which each worker takes five seconds to end."""
+def test_workers_end_when_the_batches_are_deleted():
+    """Without waiting for the garbage collector, when each worker takes five seconds to end."""
     others, batches = set(active_children()), Batches(samples(), 4, workers=2)
     list(batches.epoch(1))
     list(batches.epoch(2))
@@ -189,7 +189,7 @@ def test_workers_end_with_the_batches():
         gc.enable()
 
 
-def test_batches_hold_the_samples_in_the_order_in_which_they_are_drawn():
+def test_batches_keep_the_order_of_the_draw():
     made = samples()
     batches = list(Batches(made, 4).epoch(3))
     cts, labels = (torch.cat(each) for each in zip(*batches, strict=True))
@@ -197,7 +197,7 @@ def test_batches_hold_the_samples_in_the_order_in_which_they_are_drawn():
         assert torch.equal(made[draw][0], ct) and torch.equal(made[draw][1], label)
 
 
-def test_a_last_short_batch_is_left_out():
+def test_incomplete_last_batch_is_dropped():
     made = samples()
     assert made.per_epoch == 24
     for size, count in ((4, 6), (5, 4), (7, 3), (24, 1)):
@@ -205,13 +205,13 @@ def test_a_last_short_batch_is_left_out():
         assert [len(ct) for ct, _ in batches.epoch(0)] == [size] * count and len(batches) == count
 
 
-def test_fewer_samples_than_a_batch_are_one_batch():
+def test_fewer_samples_than_a_batch_make_one_batch():
     batches = Batches(samples(), 100)
     assert [len(ct) for ct, _ in batches.epoch(0)] == [24] and len(batches) == 1
 
 
 @pytest.mark.parametrize("size", [4, 8, 10, 100])
-def test_the_batches_of_two_processes_together_are_the_batches_of_one(size):
+def test_batches_of_two_processes_together_equal_those_of_one(size):
     made = samples(PLAIN.with_changes(augmentation="published", border_probability=0.5))
     whole = list(Batches(made, size).epoch(5))
     halves = [list(Batches(made, size, rank=rank, ranks=2).epoch(5)) for rank in (0, 1)]
@@ -242,9 +242,9 @@ def test_validation_is_neither_augmented_nor_smoothed(channels):
     np.testing.assert_array_equal(torch.cat(seen).numpy(), expected)
 
 
-def test_the_validation_dice_is_that_of_the_hard_label():
+def test_validation_dice_uses_the_hard_label():
     class Knows(torch.nn.Module):
-        """Finds the label, without which the brightness of the slices says nothing of it."""
+        """Predicts the label, which the noise of the slices does not reveal."""
 
         def forward(self, slices):
             logits = torch.full((len(slices), 1, SIZE, SIZE), -1.0)

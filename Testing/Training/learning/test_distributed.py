@@ -1,4 +1,4 @@
-"""Two processes that train one fold together, over gloo on the CPU, beside one that trains it alone."""
+"""Distributed training of a fold by two processes over gloo on the CPU, compared with one process."""
 
 import csv
 import os
@@ -10,6 +10,8 @@ import pytest
 
 from locations import TRAINING_MODULE
 from training_data import write_dataset
+
+pytestmark = pytest.mark.slow
 
 TRAIN = TRAINING_MODULE / "CommandLine" / "train.py"
 # Full precision, and an encoder with batch norms of both kinds, with an activation and without.
@@ -41,7 +43,7 @@ def history(out: Path) -> list[dict]:
     return list(csv.DictReader((out / "fold_0" / "history.csv").read_text().splitlines()))
 
 
-def test_two_processes_draw_the_curve_of_one(dataset, tmp_path):
+def test_two_processes_have_the_learning_curve_of_one(dataset, tmp_path):
     epochs = ("--epochs", "3,2")
     alone = run([TRAIN, dataset, tmp_path / "one", *OPTIONS, *epochs], tmp_path)
     together = torchrun(dataset, tmp_path / "two", tmp_path, *epochs)
@@ -54,20 +56,20 @@ def test_two_processes_draw_the_curve_of_one(dataset, tmp_path):
         assert float(other["loss"]) == pytest.approx(float(row["loss"]), rel=1e-4)
         assert float(other["rate"]) == pytest.approx(float(row["rate"]))
         assert float(other["validation_dice"]) == pytest.approx(float(row["validation_dice"]), abs=0.02)
-    assert together.stdout.count("fold 0  adam   1") == 1, "only the first process speaks"
+    assert together.stdout.count("fold 0  adam   1") == 1, "only the first process prints"
     assert (tmp_path / "two" / "model" / "model.json").is_file() and (tmp_path / "two" / "report.html").is_file()
 
 
-def test_a_dataset_that_is_not_there_is_told_once_and_by_one_process(tmp_path):
+def test_missing_dataset_is_reported_once(tmp_path):
     done = torchrun(tmp_path / "nowhere", tmp_path / "out", tmp_path)
     assert done.returncode != 0
-    told = [line for line in done.stderr.splitlines() if "nowhere" in line]
-    assert len(told) == 1 and told[0].startswith('"') and told[0].endswith("check the path."), done.stderr
-    assert "went wrong" not in done.stderr and "FutureWarning" not in done.stderr
+    errors = [line for line in done.stderr.splitlines() if "nowhere" in line]
+    assert len(errors) == 1 and errors[0].startswith('"') and errors[0].endswith("check the path."), done.stderr
+    assert "Unexpected error" not in done.stderr and "FutureWarning" not in done.stderr
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_in_one_sentence(dataset, tmp_path):
+def test_indivisible_batch_size_raises_an_error(dataset, tmp_path):
     done = torchrun(dataset, tmp_path / "out", tmp_path, "--batch-size", "5")
     assert done.returncode != 0
-    assert "A batch of 5 cannot be shared by 2 processes" in done.stderr
+    assert "A batch of 5 cannot be divided among 2 processes" in done.stderr
     assert not (tmp_path / "out" / "recipe.toml").exists()

@@ -1,4 +1,4 @@
-"""First weights of the encoder from a file."""
+"""Initial weights of the encoder from a file."""
 
 import sys
 from pathlib import Path
@@ -23,20 +23,20 @@ def encoder(channels: int = 3, name: str = SMALL_ENCODER, seed: int = 0) -> torc
 
 
 def weights_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """All but the counters, which are no weights."""
+    """All but the counters of batch norm."""
     return {key: value for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
 
 
 @pytest.fixture(scope="module")
 def given() -> dict[str, torch.Tensor]:
-    """Weights as of a picture's encoder, with three colors."""
+    """Weights of an encoder for RGB images."""
     generator = torch.Generator().manual_seed(5)
     return {key: torch.rand(value.shape, generator=generator) for key, value in weights_of(encoder()).items()}
 
 
 @pytest.fixture
 def put(tmp_path):
-    """Writes weights to a file of that name; gives its path as a recipe has it."""
+    """Writes weights to a file with that name; returns its path as text, as in a recipe."""
 
     def write(name: str, weights) -> str:
         path = tmp_path / name
@@ -50,7 +50,7 @@ def put(tmp_path):
 
 
 def refusal(encoder: torch.nn.Module, name: str) -> str:
-    """The sentence; nothing of the encoder has changed."""
+    """The error message; checks that the encoder is unchanged."""
     before = {key: value.clone() for key, value in encoder.state_dict().items()}
     with pytest.raises(UserError) as caught:
         load_encoder_weights(encoder, name)
@@ -64,13 +64,13 @@ def holds(encoder: torch.nn.Module, given: dict) -> bool:
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
-def test_weights_are_found_by_their_names(put, given, name):
+def test_weights_are_loaded_by_name(put, given, name):
     loaded = encoder()
     load_encoder_weights(loaded, put(name, dict(reversed(given.items()))))
     assert holds(loaded, given)
 
 
-def test_counters_of_batch_norm_do_not_matter(put, given):
+def test_batch_norm_counters_are_optional(put, given):
     counters = {key: value for key, value in encoder().state_dict().items() if key not in given}
     assert counters
     for weights in (given, {**counters, **given}):
@@ -79,7 +79,7 @@ def test_counters_of_batch_norm_do_not_matter(put, given):
         assert holds(loaded, given)
 
 
-def test_under_other_names_weights_are_taken_in_their_order(put, given):
+def test_weights_with_other_names_are_loaded_in_order(put, given):
     renamed = {f"features.{number}.{key[-6:]}": value for number, (key, value) in enumerate(given.items())}
     classifier = {"classifier.weight": torch.rand(1000, 8), "classifier.bias": torch.rand(1000)}
     loaded = encoder()
@@ -87,7 +87,7 @@ def test_under_other_names_weights_are_taken_in_their_order(put, given):
     assert holds(loaded, given)
 
 
-def test_half_precision_is_enough(put, given):
+def test_half_precision_weights_are_loaded_as_float32(put, given):
     loaded = encoder()
     load_encoder_weights(loaded, put("a.safetensors", {key: value.half() for key, value in given.items()}))
     assert holds(loaded, {key: value.half().float() for key, value in given.items()})
@@ -95,7 +95,7 @@ def test_half_precision_is_enough(put, given):
 
 
 @pytest.mark.parametrize("channels", [1, 5])
-def test_a_first_layer_of_other_channels_gets_the_mean_of_the_colors_and_keeps_its_outputs(put, given, channels):
+def test_first_layer_with_other_channels_gets_the_scaled_mean(put, given, channels):
     loaded = encoder(channels)
     load_encoder_weights(loaded, put("a.safetensors", given))
     (first,) = [key for key, value in weights_of(loaded).items() if value.shape != given[key].shape]
@@ -110,12 +110,12 @@ def test_a_first_layer_of_other_channels_gets_the_mean_of_the_colors_and_keeps_i
     assert all(torch.equal(value, given[key]) for key, value in rest.items())
 
 
-def test_a_recipe_begins_with_the_weights_of_its_file(put, given):
+def test_build_network_loads_the_weights_of_the_recipe(put, given):
     recipe = Recipe(encoder=SMALL_ENCODER, encoder_weights=put("a.pth", given), channels=3)
     assert holds(build_network(recipe).encoder, given)
 
 
-def test_weights_may_lie_in_an_installed_package(tmp_path, given, monkeypatch):
+def test_weights_in_an_installed_package_are_found_without_importing_it(tmp_path, given, monkeypatch):
     package = tmp_path / "site" / "some_weights_of_ours"
     (package / "models").mkdir(parents=True)
     (package / "__init__.py").write_text("raise SystemExit('it is not run')")
@@ -127,13 +127,13 @@ def test_weights_may_lie_in_an_installed_package(tmp_path, given, monkeypatch):
     assert "some_weights_of_ours" not in sys.modules
 
 
-# What cannot be.
+# Errors.
 
 
 @pytest.mark.parametrize(
     "name", ["", ".", "nowhere.pth", "no_such_package/a.pth", "torch/nowhere.pth", "torch", "/nowhere/a.pth", "a b/c"]
 )
-def test_weights_that_are_not_there_are_told_in_one_sentence(name):
+def test_missing_weights_raise_an_error(name):
     assert "check the path, or install the package" in refusal(encoder(), name)
 
 
@@ -153,18 +153,18 @@ def of_two_colors(given):
 
 @pytest.mark.parametrize("change", [drop_last, other_shape, of_two_colors])
 @pytest.mark.parametrize("rename", [False, True], ids=["by-name", "by-order"])
-def test_weights_of_another_encoder_are_told_in_one_sentence(put, given, change, rename):
+def test_weights_of_another_encoder_raise_an_error(put, given, change, rename):
     weights = {f"x{key}" if rename else key: value.clone() for key, value in change(given).items()}
-    assert "are of another encoder; choose the encoder they belong to" in refusal(encoder(), put("a.pth", weights))
+    assert "belong to another encoder; choose that encoder" in refusal(encoder(), put("a.pth", weights))
 
 
-def test_weights_of_a_larger_encoder_are_of_another_encoder(put):
+def test_weights_of_a_larger_encoder_raise_an_error(put):
     larger = weights_of(encoder(name="tu-mobilenetv3_small_100"))
     assert "another encoder" in refusal(encoder(), put("a.pth", larger))
 
 
 class Bomb:
-    """Would make a file if it were unpickled."""
+    """Creates a file when unpickled."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -173,7 +173,7 @@ class Bomb:
         return open, (str(self.path), "w")
 
 
-def test_a_pickle_is_not_run(put, tmp_path):
+def test_pickled_code_is_not_executed(put, tmp_path):
     assert "cannot be read" in refusal(encoder(), put("a.pth", {"weight": Bomb(tmp_path / "exploded")}))
     assert not (tmp_path / "exploded").exists()
 
@@ -181,20 +181,20 @@ def test_a_pickle_is_not_run(put, tmp_path):
 @pytest.mark.parametrize(
     "content", [{"state_dict": {}, "epoch": 3}, {}, [1, 2], 5, None, {"epoch": 3}, {3: torch.ones(2)}], ids=str
 )
-def test_a_file_of_something_else_is_told_in_one_sentence(put, content):
+def test_file_without_weights_raises_an_error(put, content):
     refusal(encoder(), put("a.pth", content))
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * 200])
-def test_a_damaged_file_is_told_in_one_sentence(put, given, name, damage):
+def test_damaged_file_raises_an_error(put, given, name, damage):
     path = Path(put(name, given))
     path.write_bytes(damage(path.read_bytes()))
-    assert "cannot be read; get the file again" in refusal(encoder(), str(path))
+    assert "cannot be read; download the file again" in refusal(encoder(), str(path))
 
 
 @pytest.mark.parametrize("name", ["a.safetensors", "a.pth"])
-def test_flipped_bytes_never_show_a_traceback(put, given, name):
+def test_flipped_bytes_raise_only_user_errors(put, given, name):
     path = Path(put(name, given))
     data = path.read_bytes()
     generator = torch.Generator().manual_seed(0)

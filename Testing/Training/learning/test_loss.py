@@ -1,4 +1,4 @@
-"""The loss: lowest at the soft label itself, and the same for a batch that several processes share."""
+"""The loss: minimum at the soft label, and equality for a batch shared by several processes."""
 
 import numpy as np
 import pytest
@@ -17,14 +17,14 @@ def batch(seed: int = 0, number: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("soft", [0.1, 0.5, 0.8])
-def test_the_loss_is_lowest_at_the_soft_label_itself(soft):
+def test_loss_has_its_minimum_at_the_soft_label(soft):
     label = torch.full((1, 1, 8, 8), soft)
     answers = torch.linspace(0.05, 0.95, 181)
     losses = [dice_and_cross_entropy(torch.logit(answer).expand_as(label), label).item() for answer in answers]
     assert answers[int(np.argmin(losses))].item() == pytest.approx(soft, abs=0.01)
 
 
-def test_training_on_a_soft_label_ends_at_it():
+def test_optimization_converges_to_the_soft_label():
     label = torch.linspace(0.05, 0.95, 64).reshape(1, 1, 8, 8)
     logits = torch.zeros_like(label, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=0.05)
@@ -37,7 +37,7 @@ def test_training_on_a_soft_label_ends_at_it():
 
 @pytest.mark.parametrize("hard", [True, False])
 @pytest.mark.parametrize("seed", range(5))
-def test_the_loss_is_dice_and_cross_entropy_as_others_compute_them(seed, hard):
+def test_loss_equals_reference_dice_plus_cross_entropy(seed, hard):
     logits, label = batch(seed)
     label = label.round() if hard else label
     theirs = DiceLoss("binary", from_logits=True, smooth=SMOOTH / 2)(logits, label)  # added to half of our fraction
@@ -45,18 +45,18 @@ def test_the_loss_is_dice_and_cross_entropy_as_others_compute_them(seed, hard):
     torch.testing.assert_close(dice_and_cross_entropy(logits, label), theirs)
 
 
-def test_the_loss_of_a_sure_and_right_answer_is_nearly_zero():
+def test_loss_of_a_confident_correct_prediction_is_near_zero():
     label = batch()[1].round()
     assert dice_and_cross_entropy((label - 0.5) * 40, label).item() < 1e-3
 
 
-def test_a_batch_without_spleen_has_no_dice():
+def test_batch_without_spleen_has_only_cross_entropy():
     logits, label = batch()
     loss = dice_and_cross_entropy(logits, label * 0)
     torch.testing.assert_close(loss, binary_cross_entropy_with_logits(logits, label * 0))
 
 
-def test_certain_and_wrong_is_bad_but_finite():
+def test_loss_of_a_confident_wrong_prediction_is_large_and_finite():
     label = batch()[1].round()
     logits = ((0.5 - label) * 2000).requires_grad_()
     loss = dice_and_cross_entropy(logits, label)
@@ -65,7 +65,7 @@ def test_certain_and_wrong_is_bad_but_finite():
 
 
 @pytest.mark.parametrize("empty_half", [False, True])
-def test_the_sums_of_two_halves_give_the_loss_and_the_gradient_of_the_whole(empty_half):
+def test_summed_halves_give_loss_and_gradient_of_the_whole_batch(empty_half):
     logits, label = batch(number=8)
     if empty_half:
         label[4:] = 0
@@ -74,7 +74,7 @@ def test_the_sums_of_two_halves_give_the_loss_and_the_gradient_of_the_whole(empt
 
     halves = [half.clone().requires_grad_() for half in logits.split(4)]
     sums = []
-    for half, part in zip(halves, label.split(4), strict=True):  # each process tells its sums first
+    for half, part in zip(halves, label.split(4), strict=True):  # first collect the sums of each process
         dice_and_cross_entropy(half, part, lambda own: sums.append(own) or own)
     losses = [
         dice_and_cross_entropy(half, part, lambda own: sums[0] + sums[1])
@@ -86,8 +86,8 @@ def test_the_sums_of_two_halves_give_the_loss_and_the_gradient_of_the_whole(empt
     torch.testing.assert_close(torch.cat([half.grad for half in halves]), whole.grad)
 
 
-def test_the_parts_of_one_process_alone_are_another_loss():
-    """Else the test before would say nothing."""
+def test_mean_loss_of_separate_halves_differs_from_the_whole_batch():
+    """Shows that the previous test can fail."""
     logits, label = batch(number=8)
     alone = [dice_and_cross_entropy(half, part) for half, part in zip(logits.split(4), label.split(4), strict=True)]
     assert abs(sum(alone) / 2 - dice_and_cross_entropy(logits, label)) > 1e-5

@@ -1,4 +1,4 @@
-"""Mixed precision, and depthwise convolutions that stay out of it."""
+"""Mixed precision, with depthwise convolutions in float32 on a CPU."""
 
 import copy
 
@@ -8,14 +8,14 @@ from torch import nn
 
 from locations import SMALL_ENCODER
 from SpleenSmoothSegLib.model.network import LinkNet
-from SpleenSmoothSegTrainingLib.learning.precision import autocast, computes_mixed, keep_depthwise_full
+from SpleenSmoothSegTrainingLib.learning.precision import autocast, computes_mixed, keep_depthwise_float32
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def network() -> LinkNet:
-    """Has depthwise convolutions."""
+    """A network with depthwise convolutions."""
     torch.manual_seed(0)
     return LinkNet(SMALL_ENCODER).eval()
 
@@ -29,19 +29,19 @@ def depthwise(network: nn.Module) -> list[nn.Conv2d]:
     return [each for each in network.modules() if isinstance(each, nn.Conv2d) and each.groups == each.in_channels > 1]
 
 
-def test_the_recipe_decides_or_leaves_it_to_the_device():
+def test_computes_mixed_follows_recipe_or_device():
     assert computes_mixed("mixed", CPU) and not computes_mixed("full", CPU)
     assert isinstance(computes_mixed("auto", CPU), bool)
     assert not computes_mixed("auto", torch.device("mps"))
 
 
 @pytest.mark.parametrize(("capability", "mixed"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
-def test_a_gpu_computes_mixed_where_it_has_bfloat16(monkeypatch, capability, mixed):
+def test_auto_is_mixed_on_gpus_with_bfloat16(monkeypatch, capability, mixed):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert computes_mixed("auto", torch.device("cuda")) == mixed
 
 
-def test_mixed_is_bfloat16_and_full_is_as_it_is(network, slices):
+def test_autocast_sets_the_output_type(network, slices):
     with torch.inference_mode():
         with autocast(False, CPU):
             assert network(slices).dtype == torch.float32
@@ -49,8 +49,8 @@ def test_mixed_is_bfloat16_and_full_is_as_it_is(network, slices):
             assert network(slices).dtype == torch.bfloat16
 
 
-def test_depthwise_convolutions_compute_in_full_and_no_others(network, slices):
-    keep_depthwise_full(network, CPU)
+def test_only_depthwise_convolutions_compute_in_float32(network, slices):
+    keep_depthwise_float32(network, CPU)
     seen = {}
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv2d):
@@ -63,47 +63,47 @@ def test_depthwise_convolutions_compute_in_full_and_no_others(network, slices):
     assert {dtype for name, dtype in seen.items() if name not in of_depthwise} == {torch.bfloat16}
 
 
-def test_in_full_precision_nothing_changes(network, slices):
+def test_keep_depthwise_float32_does_not_change_full_precision(network, slices):
     before, keys = network(slices), list(network.state_dict())
-    keep_depthwise_full(network, CPU)
+    keep_depthwise_float32(network, CPU)
     assert list(network.state_dict()) == keys
     torch.testing.assert_close(network(slices), before, rtol=0, atol=0)
 
 
-def test_weights_go_from_one_to_the_other(network, slices):
+def test_state_dict_loads_into_a_changed_network(network, slices):
     other = LinkNet(SMALL_ENCODER).eval()
-    keep_depthwise_full(other, CPU)
+    keep_depthwise_float32(other, CPU)
     other.load_state_dict(network.state_dict())
     torch.testing.assert_close(other(slices), network(slices), rtol=0, atol=0)
 
 
-def test_a_copy_is_a_copy(network, slices):
-    keep_depthwise_full(network, CPU)
+def test_deep_copy_of_a_changed_network_is_independent(network, slices):
+    keep_depthwise_float32(network, CPU)
     double = copy.deepcopy(network)
     with torch.inference_mode(), autocast(True, CPU):
         torch.testing.assert_close(double(slices), network(slices), rtol=0, atol=0)
     first, second = depthwise(network)[0], depthwise(double)[0]
     with torch.no_grad():
         second.weight += 1
-    assert not torch.equal(first.weight, second.weight), "with weights of its own"
+    assert not torch.equal(first.weight, second.weight), "separate weights"
     assert type(second).__mro__ == type(first).__mro__
 
 
-def test_the_gradient_is_that_of_full_precision_in_the_depthwise_convolution_itself():
+def test_gradient_of_depthwise_convolution_equals_full_precision():
     torch.manual_seed(0)
     convolution = nn.Sequential(nn.Conv2d(8, 8, 3, padding=1, groups=8))
     x = torch.rand(2, 8, 16, 16)
     convolution(x).square().mean().backward()
     expected = convolution[0].weight.grad.clone()
     convolution.zero_grad()
-    keep_depthwise_full(convolution, CPU)
+    keep_depthwise_float32(convolution, CPU)
     with autocast(True, CPU):
         out = convolution(x)
     out.square().mean().backward()
     torch.testing.assert_close(convolution[0].weight.grad, expected, rtol=0, atol=0)
 
 
-def test_elsewhere_than_on_a_cpu_the_network_stays_as_it_is(network):
+def test_keep_depthwise_float32_changes_nothing_on_a_gpu(network):
     before = [type(module) for module in network.modules()]
-    keep_depthwise_full(network, torch.device("cuda"))
+    keep_depthwise_float32(network, torch.device("cuda"))
     assert [type(module) for module in network.modules()] == before

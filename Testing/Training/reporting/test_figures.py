@@ -1,4 +1,4 @@
-"""Figures: small PNGs for one fold or many, and what is drawn over the height of the organ, by hand."""
+"""Figures as small PNGs, and the profile by height against values calculated by hand."""
 
 import dataclasses
 
@@ -42,23 +42,23 @@ def has_color(picture: np.ndarray, color: str, tolerance: int = 40) -> bool:
 
 
 @pytest.mark.parametrize("rows", [history(6, 2), history(1), history(0, 3), history(4, 1, text=True)])
-def test_the_curve_of_a_fold_is_drawn_however_short(tmp_path, rows):
+def test_draw_curve_draws_short_histories(tmp_path, rows):
     draw_curve(rows, tmp_path / "fold_0" / "curve.png")
     assert has_color(colors(tmp_path / "fold_0" / "curve.png"), "#0072B2")
 
 
-def test_two_variants_have_a_color_each(tmp_path):
+def test_draw_curves_uses_a_color_per_variant(tmp_path):
     draw_curves({"control": {0: history(6), 1: history(4)}, "smoothed": {3: history(6, 2)}}, tmp_path / "curves.png")
     picture = colors(tmp_path / "curves.png")
     assert has_color(picture, "#0072B2") and has_color(picture, "#D55E00")
 
 
-def test_a_name_with_mathematics_or_letters_unknown_to_the_font_is_drawn(tmp_path, recwarn):
+def test_draw_curves_accepts_math_and_unknown_characters_in_names(tmp_path, recwarn):
     draw_curves({"$x_": {0: history(3)}, "_脾": {0: history(3)}}, tmp_path / "curves.png")
     assert colors(tmp_path / "curves.png").size and not recwarn.list
 
 
-def test_each_slice_counts_at_its_height():
+def test_profile_counts_each_slice_at_its_height():
     # Five slices of label fill a fifth of the height each: two tenths.
     rows = [slice_row("test", "ensemble", "a", height, dice) for height, dice in zip(
         (0, 0.25, 0.5, 0.75, 1), (0.5, 0.9, 1.0, 0.9, 0.5), strict=True
@@ -71,7 +71,7 @@ def test_each_slice_counts_at_its_height():
     assert (found.below_ml, found.above_ml, found.patients) == (0, 0, 1)
 
 
-def test_what_is_beyond_the_label_is_told_apart():
+def test_profile_separates_false_positives_beyond_the_label():
     rows = [slice_row("test", "ensemble", "a", height, 0.9) for height in (0.0, 0.5, 1.0)]
     nothing = {"label_ml": 0.0, "false_negative_ml": 0.0}
     for height, ml in ((-1.0, 3.0), (-0.5, 1.0), (1.5, 2.0)):
@@ -84,7 +84,7 @@ def test_what_is_beyond_the_label_is_told_apart():
     assert dice_of_slices(rows) == pytest.approx({"a": 0.9})
 
 
-def test_patients_count_alike_however_many_slices_they_have():
+def test_profile_weights_patients_equally():
     thick = [slice_row("test", "ensemble", "a", height, 0.4) for height in (0.0, 1.0)]
     thin = [slice_row("test", "ensemble", "b", height, 0.8) for height in np.linspace(0, 1, 101)]
     found = profile([*thick, *thin])
@@ -93,17 +93,17 @@ def test_patients_count_alike_however_many_slices_they_have():
     assert found.false_negative_ml.sum() == pytest.approx((2 * 0.6 + 101 * 0.2) / 2)
 
 
-def test_a_label_of_one_slice_fills_the_height():
+def test_profile_of_a_label_with_one_slice_is_constant():
     found = profile([slice_row("test", "ensemble", "a", 0.0, 0.7)])
     np.testing.assert_allclose(found.dice, 0.7)
     assert found.false_negative_ml.sum() == pytest.approx(0.3)
 
 
-def test_without_slices_there_is_no_profile():
+def test_profile_without_slices_is_none():
     assert profile([]) is None
 
 
-def test_tips_are_the_lowest_and_the_highest_fifth():
+def test_dice_of_slices_separates_tips_and_slices_between():
     rows = [slice_row("test", "ensemble", "a", height, height) for height in (0, 0.2, 0.3, 0.7, 0.8, 1)]
     assert dice_of_slices(rows, "tips") == pytest.approx({"a": 0.5})
     assert dice_of_slices(rows, "between") == pytest.approx({"a": 0.5})
@@ -112,14 +112,14 @@ def test_tips_are_the_lowest_and_the_highest_fifth():
 
 
 @pytest.mark.parametrize("names", [("control", "smoothed"), ("smoothed",)])
-def test_errors_over_height_are_drawn_for_one_variant_or_two(tmp_path, names):
+def test_draw_by_height_draws_one_or_two_variants(tmp_path, names):
     rows = [slice_row("test", "ensemble", "a", height, 0.9) for height in (0.0, 0.5, 1.0)]
     draw_by_height(dict.fromkeys(names, profile(rows)), tmp_path / "height.png")
     assert has_color(colors(tmp_path / "height.png"), "#D55E00")
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_a_sweep_of_any_size_is_drawn(tmp_path, count):
+def test_draw_sweep_draws_any_number_of_points(tmp_path, count):
     points = [
         SweepPoint("none", 0.0, "mm", 0.8, None, None),
         *(
@@ -133,18 +133,18 @@ def test_a_sweep_of_any_size_is_drawn(tmp_path, count):
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_examples_show_the_ct_and_each_contour(tmp_path, count):
+def test_draw_examples_draws_each_contour(tmp_path, count):
     ct = np.random.default_rng(0).normal(40, 60, (512, 512)).astype(np.float32)
-    label, plain, smoothed = np.zeros((3, 512, 512), bool)
-    label[200:280, 300:380] = plain[210:270, 310:370] = smoothed[190:290, 290:390] = True
-    masks = {"label": label, "control": plain, "smoothed": smoothed}
+    label, control, smoothed = np.zeros((3, 512, 512), bool)
+    label[200:280, 300:380] = control[210:270, 310:370] = smoothed[190:290, 290:390] = True
+    masks = {"label": label, "control": control, "smoothed": smoothed}
     draw_examples([Example("best: $a_b$, slice 3\nDice 0.9", ct, masks, (0.8, 0.8))] * count, tmp_path / "examples.png")
     picture = colors(tmp_path / "examples.png")
     for color in ("#F0E442", "#56B4E9", "#FF7F2A"):
         assert has_color(picture, color, 60)
 
 
-def test_an_example_at_the_edge_and_without_a_mask_is_drawn(tmp_path):
+def test_draw_examples_accepts_an_empty_mask_and_a_label_at_the_edge(tmp_path):
     label = np.zeros((40, 30), bool)
     label[:3, :3] = True
     masks = {"label": label, "control": np.zeros_like(label)}

@@ -1,4 +1,4 @@
-"""The report, made from small results folders whose numbers are known."""
+"""The report, from small results folders with known numbers."""
 
 import base64
 import dataclasses
@@ -28,7 +28,7 @@ from SpleenSmoothSegTrainingLib.reporting.document import (
 )
 from SpleenSmoothSegTrainingLib.reporting.examples import choose_slices
 from SpleenSmoothSegTrainingLib.reporting.report import write_report
-from SpleenSmoothSegTrainingLib.reporting.tables import PAPER_DICE_OF_FOLDS, case_table, measure_table, table_1
+from SpleenSmoothSegTrainingLib.reporting.tables import PAPER_TABLE_1, case_table, measure_table, table_1
 from training_data import write_dataset
 
 MANY_FOLDS = (("a", "b", "c", "d"), ("e", "f", "g", "h"))
@@ -36,15 +36,15 @@ VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 def steady(dice: float, ensemble: float = 0.0):
-    """Cases differ a little, and the ensemble is better."""
+    """Dice that differs slightly between cases and is higher for the ensemble."""
     return lambda predictor, case: dice - 0.01 * (ord(case[0]) % 5) + (ensemble if predictor == "ensemble" else 0)
 
 
-PLAIN, SMOOTHED = metrics_of(steady(0.8, 0.1)), metrics_of(steady(0.85, 0.07))
+CONTROL, SMOOTHED = metrics_of(steady(0.8, 0.1)), metrics_of(steady(0.85, 0.07))
 
 
 class Page(HTMLParser):
-    """Text, pictures and links of a page whose elements are all closed."""
+    """Text, pictures and tags of a page; checks that all elements are closed."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -83,44 +83,46 @@ def written(out, dataset_cases=None) -> tuple[str, Page]:
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory):
-    return written(write_out(tmp_path_factory.mktemp("out"), PLAIN, SMOOTHED))
+    return written(write_out(tmp_path_factory.mktemp("out"), CONTROL, SMOOTHED))
 
 
 # --- the page ---------------------------------------------------------------------------------------------
 
 
-def test_the_answer_comes_first_and_says_how_sure_it_is(compared):
+def test_report_starts_with_the_answer_and_its_uncertainty(compared):
     markdown, page = compared
     first = markdown.split("## ")[0]
-    assert "> **Did border smoothing help? Perhaps, but that is not sure.**" in first
-    assert "Dice of the cases that a fold held out: +0.050 on average in 4 cases" in first
-    assert "Dice of the test cases by the ensemble: +0.020 in the only case; one case cannot tell" in first
+    assert "> **Did border smoothing help? Perhaps: better on average, but not significantly.**" in first
+    assert "Dice of the held-out cases by fold: +0.050 on average in 4 cases" in first
+    assert (
+        "Dice of the test cases by the ensemble: +0.020 in the only case; one case does not allow a conclusion" in first
+    )
     assert page.text.index("Did border smoothing help?") < page.text.index("What was trained")
 
 
-def test_table_1_has_the_papers_layout_and_the_papers_numbers_beside_it(compared):
+def test_table_1_has_the_layout_of_the_paper_and_is_followed_by_its_numbers(compared):
     markdown, _ = compared
     own, paper = (
-        markdown.index(title) for title in ("**Table 1 of this training: plain (smoothed)**", "**The paper's")
+        markdown.index(title) for title in ("**Table 1 of this training: control (smoothed)**", "**The paper's")
     )
     assert own < paper
     assert "|  | fold 0 | fold 1 | ensemble |" in markdown
     dice = 0.8 - 0.01 * (ord("t") % 5)
     assert f"| Dice | {dice:.4f} ({dice + 0.05:.4f}) | {dice:.4f} ({dice + 0.05:.4f}) | {dice + 0.1:.4f} (" in markdown
     assert "| Dice | 0.9034 (0.9280) |" in markdown and "| 0.9432 (0.9486) |" in markdown
-    assert "| recall | – | – | – | – | – | 0.9445 (0.9535) |" in markdown
-    assert "Theirs, on other data" in markdown[paper:]
+    assert "| recall | 0.9018 (0.9370) |" in markdown and "| 0.9370 (0.9481) | 0.9445 (0.9535) |" in markdown
+    assert "On other data" in markdown[paper:]
 
 
-def test_every_part_is_there_in_both_pages(compared):
+def test_markdown_and_html_have_all_sections(compared):
     markdown, page = compared
     headings = re.findall("^## (.*)$", markdown, re.MULTILINE)
     assert headings == [
         "What was trained",
         "Dice, precision, recall",
-        "All measures, and how sure they are",
+        "All measures with confidence intervals",
         "Learning curves",
-        "Errors from the bottom tip to the top tip",
+        "Errors by height in the spleen",
         "The paper's claims",
         "Limits",
         "Recipe",
@@ -138,13 +140,13 @@ def test_every_part_is_there_in_both_pages(compared):
     assert page.tags.count("h1") == 1
 
 
-def test_pictures_of_the_markdown_lie_beside_it(tmp_path):
-    markdown, _ = written(write_out(tmp_path, PLAIN, SMOOTHED))
+def test_markdown_links_existing_small_pictures(tmp_path):
+    markdown, _ = written(write_out(tmp_path, CONTROL, SMOOTHED))
     for link in re.findall(r"\]\((.*?)\)", markdown):
         assert (tmp_path / link).is_file() and (tmp_path / link).stat().st_size < 100_000
 
 
-def test_names_are_text_wherever_they_stand(tmp_path):
+def test_names_are_escaped(tmp_path):
     name = "<script>alert(1)</script> & *b* | [c](d)"
     folds = (("<i>a", "b_c"), ("d|e", "f"))
     dice = steady(0.8)
@@ -155,61 +157,61 @@ def test_names_are_text_wherever_they_stand(tmp_path):
     assert r"| d\|e | fold 1 |" in markdown and "| b_c | fold 0 |" in markdown
 
 
-# --- with less than everything ----------------------------------------------------------------------------
+# --- incomplete results ----------------------------------------------------------------------------
 
 
-def test_a_single_training_has_no_brackets_and_claims_nothing(tmp_path):
+def test_report_of_a_single_training_has_no_comparison(tmp_path):
     markdown, page = written(write_out(tmp_path, None, SMOOTHED))
-    assert "How good is the model?" in page.text and "no other one to compare with" in page.text
-    assert "Test cases by the ensemble: mean Dice 0.910 of one case, which tells little." in page.text
+    assert "How good is the model?" in page.text and "this training has no control" in page.text
+    assert "Test cases by the ensemble: mean Dice 0.910 of one case, without an interval." in page.text
     table = markdown.split("**Table 1 of this training**")[1].split("**The paper's")[0]
     assert "(" not in table and "| Dice | 0.8400 | 0.8400 | 0.9100 |" in table
     assert "claims" not in page.text and "Wilcoxon" not in page.text
 
 
-def test_without_test_cases_each_fold_is_measured_on_what_it_held_out(tmp_path):
+def test_report_without_test_cases_uses_held_out_cases(tmp_path):
     without = [metrics_of(steady(dice), test=()) for dice in (0.8, 0.85)]
     markdown, page = written(write_out(tmp_path, *without, test=()))
-    table = markdown.split("**Table 1 of this training: plain (smoothed)**")[1].split("**The paper's")[0]
-    assert "| – |" in table and "There are no test cases" in table
-    assert "Cannot be said: it needs test cases" in page.text
+    table = markdown.split("**Table 1 of this training: control (smoothed)**")[1].split("**The paper's")[0]
+    assert "| – |" in table and "Without test cases" in table
+    assert "Not measured: needs test cases" in page.text
 
 
-def test_folds_that_are_not_trained_yet_are_told(tmp_path):
+def test_report_lists_folds_without_training(tmp_path):
     out = write_out(tmp_path, None, None)
     (out / "fold_1" / "history.csv").unlink()
     _, page = written(out)
-    assert "Nothing is measured yet. Folds begun so far: 0." in page.text
+    assert "Nothing is measured yet. Folds started so far: 0." in page.text
     assert "Not trained yet: fold 1." in page.text
     assert len(page.images) == 1
 
 
-def test_before_anything_is_trained_there_is_a_page_already(tmp_path):
+def test_report_before_the_first_epoch_is_written(tmp_path):
     write_training(tmp_path, None, folds=())
     _, page = written(tmp_path)
-    assert "Folds begun so far: none." in page.text and not page.images
+    assert "Folds started so far: none." in page.text and not page.images
 
 
-def test_a_comparison_half_of_which_is_missing_says_so(tmp_path):
-    out = write_out(tmp_path, PLAIN, SMOOTHED)
+def test_report_names_the_variant_that_is_not_measured(tmp_path):
+    out = write_out(tmp_path, CONTROL, SMOOTHED)
     for name in ("metrics.csv", "metrics_by_slice.csv"):
         (out / "control" / name).unlink()
     _, page = written(out)
-    assert "cannot be said yet: plain is not measured" in page.text
+    assert "is unknown: control is not measured yet" in page.text
 
 
-def test_a_folder_without_a_training_and_a_damaged_one_are_told_in_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="holds no training"):
+def test_missing_or_damaged_results_raise_an_error(tmp_path):
+    with pytest.raises(UserError, match="contains no training"):
         write_report(tmp_path)
-    out = write_out(tmp_path / "out", PLAIN, SMOOTHED)
+    out = write_out(tmp_path / "out", CONTROL, SMOOTHED)
     (out / "splits.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
         write_report(out)
     assert not (out / "report.html").exists()
 
 
-def test_a_split_by_slice_is_warned_of(tmp_path):
-    out = write_out(tmp_path, PLAIN, SMOOTHED)
+def test_report_warns_about_a_split_by_slice(tmp_path):
+    out = write_out(tmp_path, CONTROL, SMOOTHED)
     splits = json.loads((out / "splits.json").read_text("utf-8"))
     (out / "splits.json").write_text(json.dumps({**splits, "split_by": "slice"}))
     _, page = written(out)
@@ -219,13 +221,13 @@ def test_a_split_by_slice_is_warned_of(tmp_path):
 # --- sweep and examples -----------------------------------------------------------------------------------
 
 
-def test_a_sweep_is_compared_on_the_cases_that_all_borders_have(tmp_path):
-    out = write_out(tmp_path, PLAIN, SMOOTHED)
+def test_sweep_compares_borders_on_common_cases(tmp_path):
+    out = write_out(tmp_path, CONTROL, SMOOTHED)
     for width, dice in ((10, 0.7), (2, 0.9)):
         metrics = metrics_of(steady(dice), FOLDS[:1], ())
         write_training(out / "sweep" / f"box_{width}px", metrics, f"box:{width}px", [0])
     markdown, page = written(out)
-    table = markdown.split("**Borders,")[1]
+    table = markdown.split("**Borders:")[1]
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line.startswith("| ")
     ]
@@ -235,7 +237,7 @@ def test_a_sweep_is_compared_on_the_cases_that_all_borders_have(tmp_path):
     assert len(page.images) == 3
 
 
-def test_the_best_the_median_and_the_worst_slice_with_label_are_chosen():
+def test_choose_slices_returns_best_median_and_worst_with_label():
     rows = [row for row in SMOOTHED.slices if row.set == "validation"]
     beyond = dataclasses.replace(rows[0], label_ml=0.0, dice=0.0)
     missed = [dataclasses.replace(rows[0], label_ml=label_ml, dice=0.0) for label_ml in (1.0, 3.0, 2.0)]
@@ -248,9 +250,9 @@ def test_the_best_the_median_and_the_worst_slice_with_label_are_chosen():
     assert list(choose_slices(rows[:1])) == ["best"] and choose_slices([]) == {}
 
 
-def test_examples_are_drawn_where_the_cts_and_masks_are_there(tmp_path):
+def test_examples_need_ct_and_saved_mask(tmp_path):
     cases = {case.name: case for case in list_cases(write_dataset(tmp_path / "Task"))}
-    out = write_out(tmp_path / "out", PLAIN, SMOOTHED)
+    out = write_out(tmp_path / "out", CONTROL, SMOOTHED)
     assert len(written(out, cases)[1].images) == 2
     _, label = cases["a"].read()
     for folder in (out, out / "control"):
@@ -264,7 +266,7 @@ def test_examples_are_drawn_where_the_cts_and_masks_are_there(tmp_path):
 # --- tables and claims ------------------------------------------------------------------------------------
 
 
-def test_cells_hold_the_mean_over_patients():
+def test_table_cells_are_means_over_patients():
     metrics = metrics_of(lambda predictor, case: {"a": 0.5, "b": 0.7, "c": 0.9, "d": 0.8, "t": 0.6}[case])
     assert table_1({"control": metrics}, 2).rows[0] == ["Dice", "0.6000", "0.6000", "0.6000"]
     cases = case_table({"control": metrics})
@@ -272,13 +274,13 @@ def test_cells_hold_the_mean_over_patients():
     assert cases.rows[-1][2] == f"{np.mean([0.5, 0.7, 0.9, 0.8]):.3f}"
 
 
-def test_a_case_that_one_variant_lacks_has_a_dash():
+def test_case_missing_in_one_variant_has_a_dash():
     fewer = Metrics(tuple(row for row in SMOOTHED.volumes if row.case != "a"))
-    rows = case_table({"control": PLAIN, "smoothed": fewer}).rows
+    rows = case_table({"control": CONTROL, "smoothed": fewer}).rows
     assert rows[0][2].endswith(" (–)")
 
 
-def test_measures_without_surfaces_have_no_rows():
+def test_measures_without_values_have_no_rows():
     metrics = Metrics(tuple(dataclasses.replace(row, hd95_mm=None, assd_mm=None) for row in SMOOTHED.volumes))
     names = [row[0] for row in measure_table({"smoothed": metrics}, "validation", None, "").rows]
     assert "surface Dice at 1 mm" in names and not {"ASSD, mm", "HD95, mm"} & set(names)
@@ -289,51 +291,54 @@ def test_measures_without_surfaces_have_no_rows():
     ("change", "words"),
     [
         (0.04, "Yes, on these cases"),
-        (-0.04, "No, it did harm on these cases"),
-        (0.0, "No: every case has the same Dice"),
+        (-0.04, "No, results on these cases are worse"),
+        (0.0, "No: the Dice of every case is unchanged"),
     ],
 )
-def test_the_answer_follows_the_cases(change, words):
-    plain = metrics_of(steady(0.8), MANY_FOLDS)
+def test_answer_depends_on_the_change_in_dice(change, words):
+    control = metrics_of(steady(0.8), MANY_FOLDS)
     smoothed = metrics_of(lambda predictor, case: steady(0.8)(predictor, case) + change, MANY_FOLDS)
-    assert words in answer(plain, smoothed).short
+    assert words in answer(control, smoothed).short
 
 
-def test_where_cases_rise_and_fall_no_difference_is_claimed():
-    plain = metrics_of(steady(0.8), MANY_FOLDS)
-    smoothed = metrics_of(lambda who, case: steady(0.8)(who, case) + (0.03 if case in "aceg" else -0.03), MANY_FOLDS)
-    said = answer(plain, smoothed)
-    assert "could not be shown" in said.short and "is not ruled out" in said.sentences[0]
+def test_answer_for_mixed_changes_is_no_significant_difference():
+    control = metrics_of(steady(0.8), MANY_FOLDS)
+    smoothed = metrics_of(
+        lambda predictor, case: steady(0.8)(predictor, case) + (0.03 if case in "aceg" else -0.03), MANY_FOLDS
+    )
+    result = answer(control, smoothed)
+    assert "No significant difference" in result.short and "remain possible" in result.sentences[0]
 
 
-def test_one_case_cannot_answer():
+def test_answer_for_one_case_is_no_conclusion():
     metrics = [metrics_of(steady(dice), (("a",), ()), ()) for dice in (0.8, 0.9)]
-    assert answer(*metrics).short.endswith("One case cannot tell.")
+    assert answer(*metrics).short.endswith("One case does not allow a conclusion.")
     assert answer(Metrics(), Metrics()) == Answer("Did border smoothing help? Nothing is measured yet.", [])
 
 
-def test_each_claim_of_the_paper_is_met_with_what_the_data_say():
-    rows = dict(claims_table(PLAIN, SMOOTHED, 2).rows)
+def test_claims_table_has_a_result_for_each_claim():
+    rows = dict(claims_table(CONTROL, SMOOTHED, 2).rows)
     folds = rows["Every single fold rises almost to the ensemble."]
     assert folds.startswith(
-        "2 of 2 folds rose in mean test Dice. A single fold lies 0.100 plain and 0.070 smoothed below"
+        "2 of 2 folds have a higher mean test Dice. A single fold is 0.100 (control) and 0.070 (smoothed) below"
     )
-    assert "cannot tell" in folds
+    assert "does not allow a conclusion" in folds
     assert "Volume missed: -5.0 mL on average in 4 cases" in rows["There are fewer false negatives."]
-    assert "lean towards better" in rows["There are fewer false negatives."]
+    assert "a tendency to better" in rows["There are fewer false negatives."]
     tips = rows["It is better at the top and bottom of the organ."]
-    assert "lowest and highest fifth: +0.050" in tips and "slices between: +0.050" in tips
+    assert "lowest and highest fifth: +0.050" in tips and "slices in between: +0.050" in tips
     assert "Average surface distance: -0.50 mm" in rows["It matters for the study of the organ's surface."]
 
 
-def test_the_papers_numbers_are_the_papers():
-    assert [smoothed > plain for plain, smoothed in PAPER_DICE_OF_FOLDS] == [True] * 5
+def test_paper_table_has_the_published_numbers():
+    assert all(len(pairs) == 6 for pairs in PAPER_TABLE_1.values())
+    assert [smoothed > control for control, smoothed in PAPER_TABLE_1["dice"]] == [True] * 6
 
 
 # --- the document -----------------------------------------------------------------------------------------
 
 
-def test_a_document_is_the_same_in_markdown_and_html(tmp_path):
+def test_document_is_equal_in_markdown_and_html(tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "a.png").write_bytes(b"\x89PNG picture")
     blocks = [

@@ -1,4 +1,4 @@
-"""The report's sentences about a training: the answer of a single one, what was trained, and what that cannot show."""
+"""The report's text about a training: summary, facts and limits."""
 
 from collections.abc import Mapping
 
@@ -8,63 +8,63 @@ from .tables import HELD_OUT, TESTED, select, values
 
 
 def short_answer(results: Results) -> tuple[str, list[str]]:
-    """The box of a report that compares nothing, or nothing yet: how good the model is, and how sure that is."""
+    """The summary for a report without a comparison: title and sentences about the quality of the model."""
     training = results.main
     sentences = [
-        f"{words}: mean Dice {_with_interval(found)}."
-        for words, which in (
-            ("Cases that a fold held out, each by that fold", HELD_OUT),
+        f"{name}: mean Dice {_with_interval(found)}."
+        for name, which in (
+            ("Held-out cases by fold", HELD_OUT),
             ("Test cases by the ensemble", TESTED),
         )
         if (found := estimate(values(select(training.metrics, *which), "dice").values()))
     ]
     if results.is_comparison:
         missing = [name for name, arm in results.arms.items() if not arm.metrics.volumes]
-        sentences.append(f"Whether smoothing helps cannot be said yet: {' and '.join(missing)} is not measured.")
+        sentences.append(f"Whether border smoothing helps is unknown: {' and '.join(missing)} is not measured yet.")
     else:
-        sentences.append("Whether smoothing helps cannot be said: this training has no other one to compare with.")
+        sentences.append("Whether border smoothing helps is unknown: this training has no control.")
     if not training.metrics.volumes:
-        begun = ", ".join(map(str, training.histories)) or "none"
-        return "Nothing is measured yet.", [f"Folds begun so far: {begun}.", *sentences]
+        started = ", ".join(map(str, training.histories)) or "none"
+        return "Nothing is measured yet.", [f"Folds started so far: {started}.", *sentences]
     return "How good is the model?", sentences
 
 
 def training_facts(results: Results) -> list[list[str]]:
-    """Rows of two cells: what, and its value; what is not known is left out."""
-    recipe, words = results.main.recipe, results.main.words
-    about = _table(results.main.card, "training")
-    data = _table(about, "data")
+    """Rows of name and value; unknown values are left out."""
+    recipe, card_text = results.main.recipe, results.main.card_text
+    training = _table(results.main.card, "training")
+    data = _table(training, "data")
     facts = {
         "data": ". ".join(filter(None, (str(data.get("name", "")), str(data.get("description", ""))))),
-        "license of the data": data.get("license") or words.get("data_license"),
+        "license of the data": data.get("license") or card_text.get("data_license"),
         "cases and split": _split(results),
         "network": _network(recipe),
         "border smoothing": _border(results),
         "epochs": _epochs(results),
         "augmentation": recipe.get("augmentation"),
         "batch size, seed": f"{recipe.get('batch_size', '?')}, {recipe.get('seed', '?')}",
-        "device": about.get("device"),
+        "device": training.get("device"),
         "time": _time(results),
-        "versions": ", ".join(f"{name} {number}" for name, number in _table(about, "versions").items()),
-        "command": words.get("command") or about.get("command"),
+        "versions": ", ".join(f"{name} {number}" for name, number in _table(training, "versions").items()),
+        "command": card_text.get("command") or training.get("command"),
     }
-    return [[what, str(value)] for what, value in facts.items() if value]
+    return [[name, str(value)] for name, value in facts.items() if value]
 
 
 def limits(results: Results) -> str:
-    """What the numbers of this training cannot show."""
+    """The limits of these results."""
     metrics = [training.metrics for training in results.arms.values()]
-    held_out = {row.case for of_arm in metrics for row in select(of_arm, *HELD_OUT)}
-    tested = {row.case for of_arm in metrics for row in select(of_arm, *TESTED)}
+    held_out = {row.case for each in metrics for row in select(each, *HELD_OUT)}
+    tested = {row.case for each in metrics for row in select(each, *TESTED)}
     sentences = [
-        f"Patients held out: {len(held_out)}; in the test: {len(tested)}. The interval of a handful of patients is "
-        "itself uncertain, and rather too narrow.",
-        "The best epoch of a fold was chosen on the cases it held out, so their Dice is somewhat too high.",
-        "Intervals and p speak of other patients like these, not of the chance in training: another seed gives other "
-        "weights, and a single training cannot tell how much that matters.",
-        "All is measured against the labels of this dataset, with their errors; labels that a program has drawn reward "
-        "what repeats that program.",
-        "Rows of a table are not independent tests.",
+        f"Held-out patients: {len(held_out)}; test patients: {len(tested)}. Intervals from few patients are themselves "
+        "uncertain and tend to be too narrow.",
+        "The best epoch of a fold was selected on its held-out cases, so their Dice is slightly too high.",
+        "Intervals and p cover the sampling of patients, not the randomness of training: another seed gives other "
+        "weights, and a single training does not show how much that matters.",
+        "The reference is the labels of this dataset with their errors; labels made by a program favor models that "
+        "reproduce its errors.",
+        "The rows of a table are not independent tests.",
     ]
     if results.splits and results.splits.split_by == "slice":
         by_slice = (
@@ -78,7 +78,7 @@ def limits(results: Results) -> str:
 
 def _with_interval(found: Estimate) -> str:
     if found.low is None:
-        return f"{found.mean:.3f} of one case, which tells little"
+        return f"{found.mean:.3f} of one case, without an interval"
     return f"{found.mean:.3f} of {found.n} cases (95 % interval {found.low:.3f} to {found.high:.3f})"
 
 
@@ -88,7 +88,7 @@ def _split(results: Results) -> str | None:
     test = ", ".join(splits.test) or "none"
     return (
         f"{len(splits.cases)} cases split by {splits.split_by}, seed {splits.seed}; test: {test}; "
-        f"{len(splits.folds)} folds that hold out {', '.join(str(len(part)) for part in splits.folds)} of the others"
+        f"{len(splits.folds)} folds with {', '.join(str(len(part)) for part in splits.folds)} held-out cases"
     )
 
 
@@ -97,7 +97,7 @@ def _network(recipe: Mapping) -> str | None:
         return None
     weights = recipe.get("encoder_weights", "none")
     start = "from random weights" if weights == "none" else f"from {weights} weights"
-    channels = f", {recipe['channels']} slices at once" if recipe.get("channels", 1) != 1 else ""
+    channels = f", {recipe['channels']} slices per sample" if recipe.get("channels", 1) != 1 else ""
     size, spacing = recipe.get("image_size", "?"), recipe.get("spacing", "?")
     return f"LinkNet, {recipe['encoder']}, {start}; {size} x {size} pixels of {spacing} mm{channels}"
 
@@ -105,8 +105,8 @@ def _network(recipe: Mapping) -> str | None:
 def _border(results: Results) -> str:
     probability = results.main.recipe.get("border_probability", 1)
     sometimes = f", on {100 * probability:g} % of the samples" if probability != 1 else ""
-    other = "; plain: none, on the same splits and seeds" if results.is_comparison else ""
-    return f"{results.main.border}{sometimes}{other}"
+    control = "; control: none, with the same splits and seeds" if results.is_comparison else ""
+    return f"{results.main.border}{sometimes}{control}"
 
 
 def _epochs(results: Results) -> str | None:
@@ -122,7 +122,7 @@ def _epochs(results: Results) -> str | None:
         f"{name} {', '.join(f'fold {number}: {count}' for number, count in folds.items()) or 'none'}"
         for name, folds in done.items()
     )
-    return f"{planned}; done so far: {so_far}"
+    return f"{planned}; completed so far: {so_far}"
 
 
 def _time(results: Results) -> str | None:
@@ -131,7 +131,7 @@ def _time(results: Results) -> str | None:
     if not seconds:
         return None
     each = sum(seconds) / len(seconds)
-    return f"{_duration(sum(seconds))} for {len(seconds)} epochs of all folds and variants, {each:.3g} s an epoch"
+    return f"{_duration(sum(seconds))} for {len(seconds)} epochs of all folds and variants, {each:.3g} s per epoch"
 
 
 def _duration(seconds: float) -> str:
