@@ -60,10 +60,9 @@ def train(run: Run, on_event: OnEvent = lambda event: None) -> Results | None:
     options = TaskOptions(run.dataset, run.segment, run.cache, run.device, _workers(run, device), run.tensorboard)
     with joined_processes(device) as processes:
         check_batch(run.recipe.batch_size, processes)
-        prepared = processes.run_on_first(lambda: _prepare(run, variants, processes, on_event))
-        dataset, splits = prepared or (None, None)  # only the first process uses them
+        prepared = processes.run_on_first(lambda: _prepare(run, variants, processes, on_event))  # None in the others
         with rollback_unless_started([variant.folder for variant in variants], folds):
-            processes.run_on_first(lambda: _claim_folders(run, variants, splits, folds))
+            processes.run_on_first(lambda: _claim_folders(run, variants, prepared[1], folds))
             if device.type == "cpu":
                 _warn(on_event, CPU_WARNING)
             tasks = [FoldTask(variant.name, variant.folder, fold, options) for variant in variants for fold in folds]
@@ -76,7 +75,7 @@ def train(run: Run, on_event: OnEvent = lambda event: None) -> Results | None:
     from ..reporting.report import write_report
 
     on_event(_progress(1.0, "Writing the report"))
-    _, page = write_report(run.out, {case.name: case for case in dataset.cases})
+    _, page = write_report(run.out, {case.name: case for case in prepared[0].cases})
     model = OutFolder(run.out).model
     trained = read_card(model)["training"]["folds"]
     return Results(model, page, tuple(fold for fold in range(run.recipe.fold_count) if fold not in trained))
