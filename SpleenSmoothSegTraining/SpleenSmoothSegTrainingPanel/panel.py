@@ -158,10 +158,8 @@ class TrainingPanel(VTKObservationMixin):
             self._clock.start()
             if self.logic.curves:
                 self.onEpoch()
-        except UserError as error:
-            self._showMessage(str(error), getattr(error, "log", ""))
         except Exception as error:
-            self._showMessage(_explain(error))
+            self._showMessage(_explain(error), getattr(error, "log", ""))
         finally:
             self._isStarting = False
             qt.QApplication.restoreOverrideCursor()
@@ -228,9 +226,6 @@ class TrainingPanel(VTKObservationMixin):
         out = self.parameters.trainingOut
         try:
             name = self.logic.useModel(out)
-        except UserError as error:
-            self._showMessage(str(error))
-            return
         except Exception as error:
             self._showMessage(_explain(error))
             return
@@ -365,6 +360,7 @@ def _open(report) -> bool:
 
 
 def _explain(error: Exception) -> str:
-    """One sentence for the panel; Slicer's log gets the traceback."""
-    logging.error("Training", exc_info=error)
+    """One sentence for the panel; Slicer's log gets the traceback of an unexpected error."""
+    if not isinstance(error, UserError):
+        logging.error("Training", exc_info=error)
     return explain(error)

@@ -1,4 +1,4 @@
-"""The recipe is data: every number of a training in one place, written beside its results.
+"""The recipe is data: every number of a training in one place, saved with its results.
 
 Published numbers are from Groza, Huet, Boujemaa, "Mask uncertainty regularization to improve machine learning-based
 medical image segmentation". Comments mark our choices where the paper states nothing. Options beyond the paper are off

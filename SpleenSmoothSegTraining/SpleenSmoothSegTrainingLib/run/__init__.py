@@ -1,1 +1,1 @@
-"""A whole run: its command line, its jobs, and the folder it writes to."""
+"""A run of train.py: its options, its tasks, and the folder it writes to."""

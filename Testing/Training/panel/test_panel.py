@@ -150,7 +150,7 @@ def shown_chart() -> str | None:
 # Before the click
 
 
-def test_the_button_waits_for_the_two_folders(open_panel, dataset, out):
+def test_button_is_disabled_until_both_folders_are_chosen(open_panel, dataset, out):
     opened = open_panel(RUNS_FOREVER)
     assert not opened.ui.trainButton.enabled
     assert "choose the folder of labeled CTs" in opened.ui.trainButton.toolTip
@@ -164,7 +164,7 @@ def test_the_button_waits_for_the_two_folders(open_panel, dataset, out):
     assert not opened.ui.trainButton.enabled
 
 
-def test_what_is_clicked_is_what_runs(open_panel, dataset, out, tmp_path):
+def test_run_uses_the_command_shown(open_panel, dataset, out, tmp_path):
     opened = open_panel(EMITS)
     opened.choose(dataset, out)
     opened.ui.recipeComboBox.setCurrentIndex(1)
@@ -184,7 +184,7 @@ def test_what_is_clicked_is_what_runs(open_panel, dataset, out, tmp_path):
     assert ran[4:] == shlex.split("--border box:3px --epochs 10,2 --folds 0,1 --compare --device cpu --seed 3")
 
 
-def test_the_command_is_copied_whole(open_panel, dataset, out):
+def test_copy_button_copies_the_full_command(open_panel, dataset, out):
     import qt
 
     opened = open_panel(RUNS_FOREVER)
@@ -196,7 +196,7 @@ def test_the_command_is_copied_whole(open_panel, dataset, out):
     assert "copied" in opened.message
 
 
-def test_a_recipe_of_ones_own_brings_its_border_along(open_panel, tmp_path):
+def test_custom_recipe_shows_its_border_as_placeholder(open_panel, tmp_path):
     opened = open_panel(RUNS_FOREVER)
     recipe = tmp_path / "mine.toml"
     recipe.write_text('border = "box:3px"\n')
@@ -211,7 +211,7 @@ def test_a_recipe_of_ones_own_brings_its_border_along(open_panel, tmp_path):
     assert opened.ui.borderComboBox.currentText == "" and opened.chosen.trainingBorder == ""
 
 
-def test_what_is_wrong_is_said_in_the_panel(open_panel, dataset, out):
+def test_invalid_border_shows_a_message(open_panel, dataset, out):
     opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
     opened.ui.borderComboBox.setEditText("velvet:3mm")
@@ -224,7 +224,7 @@ def test_what_is_wrong_is_said_in_the_panel(open_panel, dataset, out):
 
 
 @pytest.mark.parametrize("trouble", [MemoryError(), KeyError("a\nb"), OSError(28, "No space left on device")])
-def test_whatever_keeps_it_from_starting_is_one_sentence(open_panel, dataset, out, trouble):
+def test_start_failure_shows_one_sentence(open_panel, dataset, out, trouble):
     opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
     opened.logic.packages.error = trouble
@@ -235,7 +235,7 @@ def test_whatever_keeps_it_from_starting_is_one_sentence(open_panel, dataset, ou
     assert opened.ui.trainButton.enabled and opened.ui.datasetPath.enabled
 
 
-def test_missing_packages_are_said_with_the_log_one_click_away(open_panel, dataset, out):
+def test_missing_packages_show_a_message_and_the_log_button(open_panel, dataset, out):
     from SpleenSmoothSegPanels.shared.packages import NotInstalled
 
     opened = open_panel(RUNS_FOREVER)
@@ -249,7 +249,7 @@ def test_missing_packages_are_said_with_the_log_one_click_away(open_panel, datas
     assert opened.ui.logText.visible and "no network" in opened.ui.logText.plainText
 
 
-def test_a_second_click_while_packages_are_installed_does_nothing(open_panel, dataset, out):
+def test_click_during_package_installation_is_ignored(open_panel, dataset, out):
     opened = open_panel(EMITS)
     opened.choose(dataset, out)
     clicks = []
@@ -271,7 +271,7 @@ print(json.dumps({"event": "devices", "devices": devices}))
 """
 
 
-def test_only_devices_that_work_can_be_chosen(open_panel):
+def test_unavailable_devices_are_disabled(open_panel):
     import standin
 
     opened = open_panel(RUNS_FOREVER, DEVICES)
@@ -283,7 +283,7 @@ def test_only_devices_that_work_can_be_chosen(open_panel):
 # Meanwhile
 
 
-def test_while_it_runs_the_button_stops_and_the_choices_rest(waiting):
+def test_while_running_the_button_stops_and_choices_are_disabled(waiting):
     assert waiting.ui.trainButton.text == "Stop" and waiting.ui.trainButton.enabled
     assert not waiting.ui.datasetPath.enabled and not waiting.ui.epochsText.enabled
     assert waiting.ui.progressBar.value == 25
@@ -299,7 +299,7 @@ def test_while_it_runs_the_button_stops_and_the_choices_rest(waiting):
     assert not waiting.ui.stepLabel.visible and not waiting.ui.logButton.visible
 
 
-def test_resume_goes_on_and_shows_the_earlier_epochs_too(waiting):
+def test_resume_shows_earlier_epochs(waiting):
     waiting.ui.trainButton.click()
     assert "--resume" in waiting.ui.commandText.text
 
@@ -308,7 +308,7 @@ def test_resume_goes_on_and_shows_the_earlier_epochs_too(waiting):
     assert curves(charts()["Training: validation Dice"]) == {"Fold 0": [0, 0.5, 0.667, 0.75]}
 
 
-def test_the_curves_appear_in_the_plot_view_by_themselves(waiting):
+def test_curves_are_shown_automatically(waiting):
     assert shown_chart() == "Training: validation Dice"
     assert slicer.app.layoutManager().plotWidget(0) is not None
     assert curves(charts()["Training: validation Dice"]) == {"Fold 0": [0, 0.5]}
@@ -319,7 +319,7 @@ def test_the_curves_appear_in_the_plot_view_by_themselves(waiting):
     assert curves(charts()["Training: loss"]) == {"Fold 0": [0.9, 0.45]}
 
 
-def test_somebody_in_another_module_keeps_the_layout_until_she_comes_back(open_panel, dataset, out):
+def test_layout_changes_only_while_the_module_is_open(open_panel, dataset, out):
     import standin
 
     opened = open_panel(
@@ -337,7 +337,7 @@ def test_somebody_in_another_module_keeps_the_layout_until_she_comes_back(open_p
     standin.waitUntil(lambda: shown_chart() is not None)
 
 
-def test_closing_the_scene_lets_it_run_on_and_the_panel_shows_what_runs(waiting, dataset, out):
+def test_closing_the_scene_keeps_the_training_and_its_choices(waiting, dataset, out):
     import standin
 
     slicer.mrmlScene.Clear()
@@ -352,14 +352,14 @@ def test_closing_the_scene_lets_it_run_on_and_the_panel_shows_what_runs(waiting,
     assert gone(waiting.processes) and "Resume continues" in waiting.message
 
 
-def test_leaving_the_module_lets_it_run_on(waiting):
+def test_leaving_the_module_keeps_the_training(waiting):
     waiting.widget.exit()
     waiting.widget.enter()
 
     assert waiting.logic.isRunning() and waiting.ui.trainButton.text == "Stop"
 
 
-def test_reloading_the_module_ends_it(waiting):
+def test_reloading_the_module_stops_the_training(waiting):
     import standin
 
     standin.closeModules()
@@ -367,13 +367,13 @@ def test_reloading_the_module_ends_it(waiting):
     assert gone(waiting.processes)
 
 
-def test_quitting_ends_it(waiting):
+def test_quitting_stops_the_training(waiting):
     slicer.app.aboutToQuit.emit()
 
     assert gone(waiting.processes)
 
 
-def test_a_killed_child_leaves_a_sentence_and_the_button_ready(waiting):
+def test_killed_child_shows_a_message_and_enables_the_button(waiting):
     import standin
 
     for process in processes():
@@ -384,7 +384,7 @@ def test_a_killed_child_leaves_a_sentence_and_the_button_ready(waiting):
     assert waiting.ui.trainButton.text == "Resume training" and waiting.ui.trainButton.enabled
 
 
-def test_deleting_the_results_folder_meanwhile_harms_nobody(waiting, out):
+def test_deleting_the_results_folder_while_running_is_handled(waiting, out):
     shutil.rmtree(out)
     waiting.ui.diceButton.click()
     waiting.ui.trainButton.click()
@@ -394,7 +394,7 @@ def test_deleting_the_results_folder_meanwhile_harms_nobody(waiting, out):
     assert not waiting.ui.diceButton.enabled and not waiting.ui.useButton.enabled
 
 
-def test_an_error_is_said_with_warnings_and_the_log_one_click_away(open_panel, dataset, out):
+def test_error_message_includes_the_warning_and_offers_the_log(open_panel, dataset, out):
     program = 'emit("warning", message="Two CTs are alike.")\nemit("error", message="The disk is full; free space.")\n'
     opened = open_panel(EMITS + program + 'sys.exit("No space left on device")')
     opened.choose(dataset, out)
@@ -422,7 +422,7 @@ def test_many_warnings_are_counted_and_listed_in_the_log(open_panel, dataset, ou
 # What came out
 
 
-def test_at_the_end_the_report_opens_and_the_model_can_be_used(trained, out, pages):
+def test_completed_training_opens_the_report_and_enables_the_model(trained, out, pages):
     assert trained.message == "Training is complete. Read the report, then click Use this model."
     assert pages == [out / "report.html"]
     assert trained.ui.stateLabel.text == "This folder contains a completed training."
@@ -433,7 +433,7 @@ def test_at_the_end_the_report_opens_and_the_model_can_be_used(trained, out, pag
     assert len(pages) == 2
 
 
-def test_folds_that_were_left_out_are_told(open_panel, dataset, out, model_folder):
+def test_missing_folds_are_listed(open_panel, dataset, out, model_folder):
     lacks = completes_with(model_folder).replace('emit("result",', 'emit("result", missing_folds=[2, 3],')
     opened = open_panel(lacks)
     opened.choose(dataset, out)
@@ -443,7 +443,7 @@ def test_folds_that_were_left_out_are_told(open_panel, dataset, out, model_folde
     assert "To train the missing folds (2, 3), clear Folds and click Resume." in opened.message
 
 
-def test_nobody_who_works_elsewhere_is_disturbed_by_the_report(open_panel, dataset, out, model_folder, pages):
+def test_report_does_not_open_while_another_module_is_shown(open_panel, dataset, out, model_folder, pages):
     opened = open_panel(completes_with(model_folder))
     opened.choose(dataset, out)
     opened.panel.exit()
@@ -453,7 +453,7 @@ def test_nobody_who_works_elsewhere_is_disturbed_by_the_report(open_panel, datas
     assert pages == [] and opened.ui.reportButton.enabled
 
 
-def test_the_control_is_dashed_in_the_color_of_its_fold(trained):
+def test_control_curves_are_dashed_in_the_color_of_their_fold(trained):
     for chart in charts().values():
         series = {node.GetName(): node for node in (chart.GetNthPlotSeriesNode(index) for index in range(3))}
         assert list(series) == ["Fold 0", "Fold 1", "Fold 0, control"]
@@ -466,7 +466,7 @@ def test_the_control_is_dashed_in_the_color_of_its_fold(trained):
         assert series["Fold 0, control"].GetColor() == series["Fold 0"].GetColor() != series["Fold 1"].GetColor()
 
 
-def test_use_this_model_lets_segment_spleen_use_it(trained, out):
+def test_use_model_selects_it_in_segment_spleen(trained, out):
     import standin
 
     trained.ui.useButton.click()
@@ -478,7 +478,7 @@ def test_use_this_model_lets_segment_spleen_use_it(trained, out):
     assert Path(segment.parameters.segmentModel) == out / "model"
 
 
-def test_use_this_model_reaches_a_segment_panel_that_is_open_already(trained, out):
+def test_use_model_updates_an_open_segment_panel(trained, out):
     import standin
 
     segment = standin.openModule(ROOT / "SpleenSmoothSeg" / "SpleenSmoothSeg.py").panels[0]
@@ -489,7 +489,7 @@ def test_use_this_model_reaches_a_segment_panel_that_is_open_already(trained, ou
     assert segment.ui.modelComboBox.currentText == "Small" and not segment.ui.messageLabel.text
 
 
-def test_a_model_that_broke_is_said_when_it_is_to_be_used(trained, out):
+def test_use_model_damaged_model_shows_a_message(trained, out):
     (out / "model" / "model.json").write_text("{")
 
     trained.ui.useButton.click()
@@ -497,7 +497,7 @@ def test_a_model_that_broke_is_said_when_it_is_to_be_used(trained, out):
     assert "damaged" in trained.message
 
 
-def test_a_report_that_is_gone_is_said(trained, out, pages):
+def test_missing_report_shows_a_message(trained, out, pages):
     (out / "report.html").unlink()
 
     trained.ui.reportButton.click()
@@ -508,7 +508,7 @@ def test_a_report_that_is_gone_is_said(trained, out, pages):
 # What is remembered
 
 
-def test_a_folder_that_holds_a_training_is_found_by_a_fresh_panel(trained, open_panel, dataset, out):
+def test_new_panel_recognizes_an_existing_training(trained, open_panel, dataset, out):
     opened = open_panel(RUNS_FOREVER)
     opened.choose(dataset, out)
 
@@ -519,7 +519,7 @@ def test_a_folder_that_holds_a_training_is_found_by_a_fresh_panel(trained, open_
     assert set(curves(charts()["Training: validation Dice"])) == {"Fold 0", "Fold 1", "Fold 0, control"}
 
 
-def test_what_was_chosen_survives_a_saved_scene(open_panel, dataset, out, tmp_path):
+def test_choices_are_saved_with_the_scene(open_panel, dataset, out, tmp_path):
     import standin
 
     opened = open_panel(RUNS_FOREVER)
@@ -541,7 +541,7 @@ def test_what_was_chosen_survives_a_saved_scene(open_panel, dataset, out, tmp_pa
     assert opened.ui.borderComboBox.currentText == "box:5px:3d"
 
 
-def test_a_control_that_was_not_wanted_is_not_wanted_in_the_saved_scene_either(trained, tmp_path):
+def test_unchecked_control_stays_unchecked_in_a_saved_scene(trained, tmp_path):
     import standin
 
     trained.ui.compareCheckBox.click()
@@ -560,7 +560,7 @@ def test_a_control_that_was_not_wanted_is_not_wanted_in_the_saved_scene_either(t
 # How it is made
 
 
-def test_every_control_has_a_tooltip_and_a_place_in_the_keyboard_order(slicer_app):
+def test_every_control_has_a_tooltip_and_tab_stop(slicer_app):
     import xml.etree.ElementTree as ElementTree
 
     root = ElementTree.parse(UI).getroot()
@@ -577,7 +577,7 @@ def test_every_control_has_a_tooltip_and_a_place_in_the_keyboard_order(slicer_ap
     ("seconds", "words"),
     [(-5, "about 1 s left"), (99.4, "about 99 s left"), (600, "about 10 min left"), (90_000, "about 25 h 0 min left")],
 )
-def test_the_time_that_is_left_is_said_as_a_person_says_it(slicer_app, seconds, words):
+def test_formatRemaining_text(slicer_app, seconds, words):
     from SpleenSmoothSegPanels.shared.widgets import formatRemaining
 
     assert formatRemaining(seconds) == words

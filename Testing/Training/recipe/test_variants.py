@@ -64,7 +64,7 @@ def test_parse_sweep_combines_every_kernel_with_every_width_and_adds_none():
     assert len(parse_sweep(SWEEP)) == 7
 
 
-def test_the_sweep_in_a_folder_is_known_again(tmp_path):
+def test_sweep_in_reproduces_the_sweep_of_a_folder(tmp_path):
     assert sweep_in(tmp_path) is None
     for variant in (variants := list_variants(tmp_path, SMOOTHED, sweep="gaussian,box:1mm,3px:3d")):
         write_recipe_file(variant.folder / "recipe.toml", variant.recipe, {})

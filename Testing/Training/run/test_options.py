@@ -66,7 +66,7 @@ def read(*arguments: str) -> Run:
 
 
 def refusal(*arguments: str) -> str:
-    """The one sentence with which a command line is refused."""
+    """The error message of a command line, which must be one sentence."""
     with pytest.raises(UserError) as caught:
         read(*arguments)
     sentence = str(caught.value)
@@ -80,7 +80,7 @@ def option(name: str) -> str:
 
 @pytest.fixture
 def toml(tmp_path):
-    """Writes a recipe into a folder of its own; gives its path."""
+    """Writes a recipe file to a new folder and returns its path."""
 
     def write(text: str = "", **values) -> Path:
         path = tmp_path / "recipes" / "mine.toml"
@@ -92,12 +92,12 @@ def toml(tmp_path):
     return write
 
 
-def test_without_options_it_is_the_published_recipe():
+def test_read_run_without_options_is_the_published_recipe():
     assert read() == Run(Path("data"), Path("out"))
     assert read().recipe == Recipe()
 
 
-def test_help_has_an_option_for_every_number_of_the_recipe_and_none_is_untested():
+def test_parser_has_an_option_for_every_recipe_field_and_all_are_tested():
     parser = make_parser("Trains.")
     options = {action.dest for action in parser._actions if action.option_strings} - {"help"}
     assert options == {*OTHER, *PATHS, *ONLY_THERE}
@@ -107,7 +107,7 @@ def test_help_has_an_option_for_every_number_of_the_recipe_and_none_is_untested(
         assert option(name) in text
 
 
-def test_help_says_what_every_option_does_and_its_default():
+def test_help_describes_every_option_with_its_default():
     for action in make_parser("Trains.")._actions:
         assert action.help, action.dest
     text = " ".join(make_parser("Trains.").format_help().split())
@@ -117,7 +117,7 @@ def test_help_says_what_every_option_does_and_its_default():
 
 
 @pytest.mark.parametrize("name", OTHER)
-def test_every_option_also_works_from_a_file(toml, name):
+def test_recipe_file_accepts_every_option(toml, name):
     said, written = OTHER[name]
     from_line = read(option(name), *([] if said is None else [said]))
     assert from_line == read("--recipe", toml(**{name: written}))
@@ -126,7 +126,7 @@ def test_every_option_also_works_from_a_file(toml, name):
 
 
 @pytest.mark.parametrize("name", OTHER)
-def test_the_command_line_wins_over_the_file(toml, name):
+def test_command_line_overrides_the_file(toml, name):
     said, written = OTHER[name]
     if said is None:
         assert read("--recipe", toml(**{name: True}), f"--no-{name}") == read(f"--no-{name}")
@@ -139,7 +139,7 @@ def test_the_command_line_wins_over_the_file(toml, name):
     assert read("--recipe", toml(**{name: other}), option(name), said) == read(option(name), said)
 
 
-def test_what_the_command_line_leaves_out_the_file_says(toml):
+def test_file_sets_options_missing_on_the_command_line(toml):
     run = read("--recipe", toml(image_size=192, seed=3), "--seed", "4")
     assert (run.recipe.image_size, run.recipe.seed) == (192, 4)
 
@@ -153,12 +153,12 @@ def test_paths_in_a_file_are_relative_to_the_file(toml):
     assert read("--recipe", toml(splits=absolute)).splits == Path(absolute)
 
 
-def test_paths_on_the_command_line_are_relative_to_where_it_is_typed(toml):
+def test_paths_on_the_command_line_are_relative_to_the_working_directory(toml):
     run = read("--recipe", toml(splits="theirs.json", cache="theirs"), "--splits", "mine.json", "--cache", "mine")
     assert (run.splits, run.cache) == (Path("mine.json"), Path("mine"))
 
 
-def test_encoder_weights_are_found_beside_the_file_and_from_any_folder(toml, tmp_path, monkeypatch):
+def test_encoder_weights_are_relative_to_the_file_and_stored_absolute(toml, tmp_path, monkeypatch):
     path = toml(encoder_weights="weights/first.safetensors")
     weights = path.parent / "weights" / "first.safetensors"
     weights.parent.mkdir()
@@ -172,20 +172,20 @@ def test_encoder_weights_are_found_beside_the_file_and_from_any_folder(toml, tmp
     assert again == recipe and find_weights(again.encoder_weights).samefile(weights)
 
 
-def test_encoder_weights_of_a_package_keep_their_name(toml):
+def test_encoder_weights_of_a_package_are_unchanged(toml):
     name = "some_package/weights.pth"
     assert read("--recipe", toml(encoder_weights=name)).recipe.encoder_weights == name
     assert read("--encoder-weights", name).recipe.encoder_weights == name
 
 
-def test_the_recipe_that_a_training_writes_repeats_it(tmp_path):
+def test_written_recipe_file_reproduces_the_run(tmp_path):
     first = read("--border", "svls:1px", "--window", "-100,200", "--epochs", "3,1", "--split-by", "slice")
     write_recipe_file(tmp_path / "recipe.toml", first.recipe, {"name": "Ours"})
     again = read("--recipe", tmp_path / "recipe.toml")
     assert again.recipe == first.recipe and again.card == {"name": "Ours"}
 
 
-def test_resume_alone_says_again_what_the_training_was_begun_with(tmp_path):
+def test_resume_repeats_the_options_of_the_training(tmp_path):
     out, begun = tmp_path / "out", read("--seed", "3", "--border", "box:3px")
     write_recipe_file(out / "recipe.toml", begun.recipe, {"name": "Ours"}, segment="Milz")
     run = read_run(make_parser(""), ["data", str(out), "--resume", "--folds", "1"])
@@ -194,14 +194,14 @@ def test_resume_alone_says_again_what_the_training_was_begun_with(tmp_path):
     assert read_recipe(out / "recipe.toml") == (begun.recipe, {"name": "Ours"})
 
 
-def test_what_is_given_beside_resume_is_not_forgotten(tmp_path):
-    """Where it contradicts the training, `claim` says so."""
+def test_resume_keeps_other_options(tmp_path):
+    """`claim` reports contradictions."""
     write_recipe_file(tmp_path / "out" / "recipe.toml", Recipe(), {})
     run = read_run(make_parser(""), ["data", str(tmp_path / "out"), "--resume", "--seed", "3", "--test", "a"])
     assert (run.recipe.seed, run.test, run.splits) == (3, ("a",), None)
 
 
-def test_resume_goes_on_with_the_control_too_where_there_is_one(tmp_path):
+def test_resume_includes_an_existing_control(tmp_path):
     write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
     assert not read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).compare
     write_recipe_file(tmp_path / "control" / "recipe.toml", Recipe(border=Border("none")), {})
@@ -209,7 +209,7 @@ def test_resume_goes_on_with_the_control_too_where_there_is_one(tmp_path):
     assert not read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--no-compare"]).compare
 
 
-def test_resume_goes_on_with_the_folds_that_were_asked_for(tmp_path):
+def test_resume_repeats_the_requested_folds(tmp_path):
     write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
     assert read_run(make_parser(""), ["data", str(tmp_path), "--resume"]).folds == (), "all"
     for name in ("fold_1", "fold_3", "fold_x"):
@@ -218,7 +218,7 @@ def test_resume_goes_on_with_the_folds_that_were_asked_for(tmp_path):
     assert read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--folds", "all"]).folds == ()
 
 
-def test_resume_goes_on_with_the_sweep_too_where_there_is_one(tmp_path):
+def test_resume_includes_an_existing_sweep(tmp_path):
     borders = {"none", "gaussian:3px:3d", "box:1.5mm"}
     write_recipe_file(tmp_path / "recipe.toml", Recipe(), {})
     for border in borders:
@@ -230,38 +230,38 @@ def test_resume_goes_on_with_the_sweep_too_where_there_is_one(tmp_path):
 
 
 @pytest.mark.parametrize("empty", ["", "  "])
-def test_an_empty_folder_is_not_the_current_one(empty):
-    """As of a variable of the shell that is not set."""
+def test_empty_path_raises_user_error(empty):
+    """Such as an unset shell variable."""
     for arguments in (["data", empty], [empty, "out"]):
         with pytest.raises(UserError, match="the path is empty"):
             read_run(make_parser(""), arguments)
 
 
-def test_resume_where_there_is_nothing_begins(tmp_path):
+def test_resume_without_a_training_starts_a_new_run(tmp_path):
     (tmp_path / "splits.json").touch()
     run = read_run(make_parser(""), ["data", str(tmp_path), "--resume", "--seed", "3"])
     assert (run.recipe, run.splits, run.resume) == (Recipe(seed=3), None, True)
 
 
 @pytest.mark.parametrize("window", [["--window", "-150,250"], ["--window=-150,250"], ["--window", "-1.5e2,2.5e2"]])
-def test_a_window_below_zero_can_be_typed_as_it_is_shown(window):
+def test_window_accepts_negative_numbers(window):
     assert read(*window) == read()
 
 
-def test_a_sweep_without_a_value_is_that_of_the_help(toml):
+def test_sweep_without_a_value_is_the_default_sweep(toml):
     assert read("--sweep").sweep == SWEEP == read("--recipe", toml(sweep=True)).sweep
     assert read("--recipe", toml(sweep=False)).sweep is None
 
 
-def test_a_segment_may_be_a_number(toml):
+def test_segment_accepts_a_number(toml):
     assert read("--recipe", toml(segment=3)).segment == "3" == read("--segment", "3").segment
 
 
-def test_no_test_at_all_can_be_asked_for(toml):
+def test_empty_test_option_means_no_test_cases(toml):
     assert read("--test=").test == () == read("--recipe", toml(test=[])).test
 
 
-def test_splits_and_test_cases_of_one_place_contradict_each_other(toml):
+def test_splits_and_test_exclude_each_other(toml):
     assert "--splits" in refusal("--splits", "s.json", "--test", "a")
     assert "--splits" in refusal("--recipe", toml(splits="s.json", test=["a"]))
     run = read("--recipe", toml(splits="s.json"), "--test", "a")
@@ -301,7 +301,7 @@ def test_splits_and_test_cases_of_one_place_contradict_each_other(toml):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistyped_command_line_is_told_in_one_sentence(arguments, words):
+def test_invalid_command_line_raises_user_error(arguments, words):
     assert words in refusal(*arguments)
 
 
@@ -342,21 +342,21 @@ def test_a_mistyped_command_line_is_told_in_one_sentence(arguments, words):
         ("out = 'results'", '"out", which is allowed on the command line only'),
     ],
 )
-def test_a_mistyped_file_is_told_in_one_sentence(toml, line, words):
+def test_invalid_recipe_file_raises_user_error(toml, line, words):
     assert words in refusal("--recipe", toml(line))
 
 
-def test_a_file_that_is_not_there_is_told_in_one_sentence(tmp_path):
+def test_missing_recipe_file_raises_user_error(tmp_path):
     assert "cannot be read; check the path" in refusal("--recipe", tmp_path / "none.toml")
 
 
-def test_help_is_shown_without_dataset_and_out(capsys):
+def test_help_needs_no_dataset_and_out(capsys):
     with pytest.raises(SystemExit) as ended:
         read_run(make_parser("Trains."), ["--help"])
     assert ended.value.code == 0 and "Trains." in capsys.readouterr().out
 
 
-def test_no_option_is_a_shortcut_of_argparse():
-    """Every switch can be undone, else a file could not be contradicted."""
+def test_every_switch_can_be_negated():
+    """Otherwise the command line could not override a file."""
     switches = [action for action in make_parser("")._actions if isinstance(action, argparse._StoreTrueAction)]
     assert {action.dest for action in switches} == {"json", "child", "debug"}

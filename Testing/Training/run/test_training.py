@@ -1,4 +1,4 @@
-"""Whole trainings on a small dataset: through both phases, killed and resumed, into a model folder and a report."""
+"""Complete trainings on a small dataset: both phases, interruption and resume, model folder and report."""
 
 import csv
 import json
@@ -50,7 +50,7 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def cache(tmp_path_factory):
-    """One for all trainings of this file, in place of the user's."""
+    """One cache folder for all trainings of this file, instead of the user's."""
     os.environ["SPLEENSMOOTHSEG_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     # Sums depend on the number of threads, and with them the last digits of the weights that tests compare.
     os.environ["OMP_NUM_THREADS"], threads = "1", torch.get_num_threads()
@@ -62,7 +62,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def compared(dataset, tmp_path_factory):
-    """Folder, events and results of a training with its control, that keeps case d for the test."""
+    """Folder, events and results of a training with a control and the test case d."""
     out, events = tmp_path_factory.mktemp("out") / "training", []
     results = train(Run(dataset, out, SMALL, test=("d",), device="cpu", compare=True), events.append)
     return out, events, results
@@ -90,7 +90,7 @@ def run_train(*arguments, **options):
     )
 
 
-def test_a_training_ends_in_a_model_folder_that_segments(compared):
+def test_train_writes_a_model_that_segments(compared):
     out, _, results = compared
     assert results.model == out / "model"
     card = read_card(out / "model")
@@ -102,7 +102,7 @@ def test_a_training_ends_in_a_model_folder_that_segments(compared):
     assert segment_image(ct, model, "cpu").mask.GetSize() == ct.GetSize()
 
 
-def test_the_card_tells_recipe_splits_metrics_license_and_versions(compared):
+def test_model_card_has_recipe_splits_metrics_license_and_versions(compared):
     card = read_card(compared[0] / "model")
     training = card["training"]
     assert training["splits"]["test"] == ["d"] and training["folds"] == [0, 1]
@@ -111,14 +111,14 @@ def test_the_card_tells_recipe_splits_metrics_license_and_versions(compared):
     assert {"torch", "python", "albumentations"} <= set(training["versions"])
 
 
-def test_results_have_the_names_that_scripts_rely_on(compared):
+def test_train_writes_the_documented_files(compared):
     out = compared[0]
     names = [*RESULTS, "report.md", "report.html", "fold_0/history.csv", "fold_0/curve.png"]
     assert [name for name in names if not (out / name).is_file()] == []
     assert [name for name in RESULTS if not (out / "control" / name).is_file()] == []
 
 
-def test_the_control_differs_in_nothing_but_the_border(compared):
+def test_control_differs_in_the_border_only(compared):
     out = compared[0]
     smoothed, control = (read_recipe(folder / "recipe.toml")[0] for folder in (out, out / "control"))
     assert smoothed.border == Border("gaussian", 1.5) and control == smoothed.with_changes(border=Border("none"))
@@ -126,7 +126,7 @@ def test_the_control_differs_in_nothing_but_the_border(compared):
     assert not same_weights(out, out / "control")
 
 
-def test_every_case_is_measured_by_the_fold_that_did_not_learn_from_it(compared):
+def test_metrics_of_each_case_are_by_the_fold_that_held_it_out(compared):
     out = compared[0]
     splits = json.loads((out / "splits.json").read_text("utf-8"))
     rows = list(csv.DictReader((out / "metrics.csv").read_text("utf-8").splitlines()))
@@ -135,7 +135,7 @@ def test_every_case_is_measured_by_the_fold_that_did_not_learn_from_it(compared)
     assert {row["predicted_by"] for row in rows if row["case"] == "d"} == {"fold 0", "fold 1", "ensemble"}
 
 
-def test_progress_rises_to_1_and_tells_the_time_that_is_left(compared):
+def test_progress_increases_to_1_with_remaining_time(compared):
     progress = [event for event in compared[1] if event["event"] == "progress"]
     fractions = [event["fraction"] for event in progress]
     assert fractions == sorted(fractions) and fractions[-1] == 1.0
@@ -144,14 +144,14 @@ def test_progress_rises_to_1_and_tells_the_time_that_is_left(compared):
     assert [event["variant"] for event in epochs] == ["smoothed"] * 6 + ["control"] * 6
 
 
-def test_a_training_that_is_there_already_is_not_overwritten(dataset, compared):
+def test_train_existing_training_without_resume_raises_user_error(dataset, compared):
     before = (compared[0] / "model" / "model.json").read_bytes()
     with pytest.raises(UserError, match="--resume"):
         train(Run(dataset, compared[0], SMALL, test=("d",), device="cpu"))
     assert (compared[0] / "model" / "model.json").read_bytes() == before
 
 
-def test_a_finished_training_is_resumed_in_no_epochs(dataset, compared):
+def test_resume_finished_training_trains_no_epochs(dataset, compared):
     events = []
     before = states(compared[0])
     train(Run(dataset, compared[0], SMALL, test=("d",), device="cpu", compare=True, resume=True), events.append)
@@ -175,7 +175,7 @@ def test_a_finished_training_is_resumed_in_no_epochs(dataset, compared):
         ({"splits": Path("nowhere.json")}, "nowhere.json"),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_one_sentence_and_leaves_no_training(dataset, tmp_path, changes, words):
+def test_train_invalid_run_raises_user_error_and_writes_no_recipe(dataset, tmp_path, changes, words):
     run = {"dataset": dataset, "out": tmp_path / "out", "recipe": SMALL, "device": "cpu", **changes}
     with pytest.raises(UserError, match=words) as caught:
         train(Run(**run))
@@ -183,7 +183,7 @@ def test_what_cannot_be_trained_is_told_in_one_sentence_and_leaves_no_training(d
     assert not (tmp_path / "out" / "recipe.toml").exists()
 
 
-def test_all_problems_of_a_dataset_are_told_before_anything_is_trained(tmp_path):
+def test_train_reports_all_dataset_problems_before_training(tmp_path):
     dataset, out = write_dataset(tmp_path / "Task"), tmp_path / "out"
     label = sitk.ReadImage(str(dataset / "labelsTr" / "a.nii.gz"))
     sitk.WriteImage(label * 0, str(dataset / "labelsTr" / "a.nii.gz"))
@@ -195,7 +195,7 @@ def test_all_problems_of_a_dataset_are_told_before_anything_is_trained(tmp_path)
     assert not list(out.glob("fold_*")) and not (out / "recipe.toml").exists()
 
 
-def test_a_label_too_many_does_not_hide_a_damaged_file(tmp_path):
+def test_train_reports_extra_labels_and_damaged_files_together(tmp_path):
     dataset, out = write_dataset(tmp_path / "Task"), tmp_path / "out"
     (dataset / "dataset.json").unlink()
     (dataset / "labelsTr" / "z.nii.gz").write_bytes(b"")
@@ -216,7 +216,7 @@ def test_a_label_too_many_does_not_hide_a_damaged_file(tmp_path):
     ],
     ids=str,
 )
-def test_what_is_wrong_at_first_sight_is_told_before_any_ct_is_read(dataset, tmp_path, changes, words, monkeypatch):
+def test_train_checks_options_before_reading_cts(dataset, tmp_path, changes, words, monkeypatch):
     monkeypatch.setattr("SpleenSmoothSegTrainingLib.run.training.prepare", None)
     with pytest.raises(UserError, match=words):
         train(Run(**{"dataset": dataset, "out": tmp_path / "out", "recipe": SMALL, "device": "cpu", **changes}))
@@ -224,7 +224,7 @@ def test_what_is_wrong_at_first_sight_is_told_before_any_ct_is_read(dataset, tmp
 
 
 @pytest.mark.slow
-def test_a_training_that_fails_before_its_first_epoch_is_begun_anew_without_resume(dataset, tmp_path):
+def test_train_failed_before_the_first_epoch_can_start_again_without_resume(dataset, tmp_path):
     run = Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), compare=True)
     with pytest.raises(UserError, match="No dask scheduler answers"):
         train(replace(run, scheduler="tcp://127.0.0.1:9"))
@@ -232,7 +232,7 @@ def test_a_training_that_fails_before_its_first_epoch_is_begun_anew_without_resu
     train(replace(run, compare=False, recipe=replace(run.recipe, seed=3)))
 
 
-def test_a_folder_with_nothing_to_resume_is_told(dataset, tmp_path):
+def test_resume_without_a_training_warns(dataset, tmp_path):
     told = []
     train(Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), resume=True), told.append)
     assert f'"{tmp_path}" contains no training to resume; starting a new one.' in [
@@ -240,7 +240,7 @@ def test_a_folder_with_nothing_to_resume_is_told(dataset, tmp_path):
     ]
 
 
-def test_the_card_tells_the_command_that_began_and_where_it_was_trained(dataset, tmp_path):
+def test_model_card_has_the_first_command_and_the_device(dataset, tmp_path):
     run = Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), command="train.py first")
     assert train(run).missing_folds == (1,)
     results = train(replace(run, folds=(), resume=True, command="train.py again"))
@@ -251,12 +251,12 @@ def test_the_card_tells_the_command_that_began_and_where_it_was_trained(dataset,
     assert [row["device"] for row in rows] == ["cpu"]
 
 
-def test_a_training_is_not_resumed_with_another_recipe(dataset, compared):
+def test_resume_with_another_recipe_raises_user_error(dataset, compared):
     with pytest.raises(UserError, match="another recipe .seed is 0"):
         train(Run(dataset, compared[0], SMALL.with_changes(seed=5), test=("d",), device="cpu", resume=True))
 
 
-def test_a_training_is_not_resumed_on_a_dataset_that_has_changed(tmp_path):
+def test_resume_with_a_changed_dataset_raises_user_error(tmp_path):
     dataset, out = write_dataset(tmp_path / "Task"), tmp_path / "out"
     recipe = SMALL.with_changes(epochs=(1, 0))
     train(Run(dataset, out, recipe, folds=(0,), device="cpu"))
@@ -270,7 +270,7 @@ def test_a_training_is_not_resumed_on_a_dataset_that_has_changed(tmp_path):
 
 
 @pytest.mark.parametrize("resume", [False, True])
-def test_folds_of_an_unknown_recipe_are_left_alone(dataset, tmp_path, resume):
+def test_train_folds_without_recipe_raise_user_error_and_are_kept(dataset, tmp_path, resume):
     (tmp_path / "fold_0").mkdir()
     (tmp_path / "fold_0" / "last.pt").write_bytes(b"somebody's")
     with pytest.raises(UserError, match="no recipe.toml"):
@@ -279,7 +279,7 @@ def test_folds_of_an_unknown_recipe_are_left_alone(dataset, tmp_path, resume):
 
 
 @pytest.mark.slow
-def test_folds_trained_one_by_one_end_in_the_same_model(dataset, tmp_path):
+def test_folds_trained_in_separate_runs_give_the_same_model(dataset, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     train(Run(dataset, whole, SMALL, test=("d",), device="cpu"))
     first = train(Run(dataset, parts, SMALL, test=("d",), device="cpu", folds=(1,)))
@@ -289,7 +289,7 @@ def test_folds_trained_one_by_one_end_in_the_same_model(dataset, tmp_path):
     assert read_card(whole / "model")["folds"] == read_card(parts / "model")["folds"]
 
 
-def test_a_training_by_slice_measures_only_slices_that_a_fold_has_not_seen(dataset, tmp_path):
+def test_split_by_slice_measures_only_held_out_slices(dataset, tmp_path):
     recipe = SMALL.with_changes(split_by="slice", epochs=(1, 0))
     train(Run(dataset, tmp_path, recipe, device="cpu"))
     splits = json.loads((tmp_path / "splits.json").read_text("utf-8"))
@@ -300,7 +300,7 @@ def test_a_training_by_slice_measures_only_slices_that_a_fold_has_not_seen(datas
 
 
 @pytest.mark.slow
-def test_a_sweep_trains_each_border_on_the_folds_asked_for(dataset, tmp_path):
+def test_sweep_trains_each_border_on_the_requested_folds(dataset, tmp_path):
     recipe = SMALL.with_changes(epochs=(1, 0))
     train(Run(dataset, tmp_path, recipe, device="cpu", folds=(0,), sweep="gaussian,box:1.5mm,6mm"))
     names = sorted(folder.name for folder in (tmp_path / "sweep").iterdir())
@@ -311,7 +311,7 @@ def test_a_sweep_trains_each_border_on_the_folds_asked_for(dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_folds_trained_side_by_side_are_those_trained_one_after_another(dataset, compared, tmp_path):
+def test_parallel_training_gives_the_same_weights(dataset, compared, tmp_path):
     pytest.importorskip("distributed")
     events = []
     run = Run(dataset, tmp_path, SMALL, test=("d",), device="cpu", scheduler="local:2")
@@ -320,7 +320,7 @@ def test_folds_trained_side_by_side_are_those_trained_one_after_another(dataset,
     assert same_weights(compared[0], tmp_path)
 
 
-def test_tensorboard_events_are_written_or_their_lack_is_told(dataset, tmp_path):
+def test_tensorboard_writes_events_or_raises_user_error(dataset, tmp_path):
     run = Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), tensorboard=True)
     try:
         import tensorboard  # noqa: F401
@@ -333,7 +333,7 @@ def test_tensorboard_events_are_written_or_their_lack_is_told(dataset, tmp_path)
 
 
 @pytest.mark.slow
-def test_a_killed_training_resumes_to_the_same_weights(dataset, tmp_path):
+def test_resume_after_kill_gives_the_same_weights(dataset, tmp_path):
     long = (*OPTIONS, "--epochs", "3,1", "--test", "d")
     assert run_train(dataset, tmp_path / "whole", *long).returncode == 0
     killed = subprocess.Popen(
@@ -355,7 +355,7 @@ def test_a_killed_training_resumes_to_the_same_weights(dataset, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_training_says_how_to_go_on(dataset, tmp_path, number):
+def test_stopped_training_prints_how_to_resume(dataset, tmp_path, number):
     command = [sys.executable, str(TRAIN), str(dataset), str(tmp_path), *OPTIONS, "--epochs", "500,1"]
     stopped = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     for line in stopped.stdout:
@@ -369,7 +369,7 @@ def test_a_stopped_training_says_how_to_go_on(dataset, tmp_path, number):
 
 
 @pytest.mark.slow
-def test_as_a_child_it_speaks_in_json_lines(dataset, tmp_path):
+def test_child_prints_json_lines(dataset, tmp_path):
     child = subprocess.Popen(
         [sys.executable, str(TRAIN), str(dataset), str(tmp_path), *OPTIONS, "--folds", "0", "--child"],
         stdin=subprocess.PIPE,
@@ -383,7 +383,7 @@ def test_as_a_child_it_speaks_in_json_lines(dataset, tmp_path):
     assert events[-1]["event"] == "result" and Path(events[-1]["report"]).name == "report.html"
 
 
-def test_in_slicer_it_hands_on_its_exit_code_and_slicer_leaves(dataset, tmp_path, monkeypatch):
+def test_slicer_exits_with_the_exit_code(dataset, tmp_path, monkeypatch):
     left = []
     slicer = types.ModuleType("slicer")
     slicer.util = types.SimpleNamespace(exit=left.append)
@@ -413,7 +413,7 @@ def test_in_slicer_it_hands_on_its_exit_code_and_slicer_leaves(dataset, tmp_path
         ["{dataset}"],
     ],
 )
-def test_train_py_tells_what_is_wrong_without_a_traceback(dataset, tmp_path, arguments):
+def test_train_py_prints_errors_without_a_traceback(dataset, tmp_path, arguments):
     arguments = [argument.replace("{dataset}", str(dataset)) for argument in arguments]
     done = run_train(*arguments, cwd=tmp_path)
     sentences = [
@@ -423,7 +423,7 @@ def test_train_py_tells_what_is_wrong_without_a_traceback(dataset, tmp_path, arg
     assert "Traceback" not in done.stderr and len(sentences) == 1
 
 
-def test_help_reads_like_documentation():
+def test_help_documents_layouts_and_results():
     told = run_train("--help").stdout
     names = ("--folds", "--epochs", "--encoder", "--image-size", "--border", "--border-probability", "--split-by")
     more = ("--batch-size", "--device", "--seed", "--resume", "--compare", "--sweep", "--scheduler", "--segment")
