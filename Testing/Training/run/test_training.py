@@ -211,7 +211,7 @@ def test_train_reports_extra_labels_and_damaged_files_together(tmp_path):
     [
         ({"test": ("z",)}, 'no test case "z"'),
         ({"recipe": SMALL.with_changes(fold_count=5)}, "at least as many"),
-        ({"splits": SAMPLE / "ct.nii.gz"}, "holds no splits"),
+        ({"splits": SAMPLE / "ct.nii.gz"}, "does not contain splits"),
         ({"out": TRAIN}, "is a file"),
     ],
     ids=str,
