@@ -3,19 +3,20 @@
 A problem prevents the training; a warning asks the user to check something that may be correct.
 """
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
-from SpleenSmoothSegLib.callbacks import Progress, Warn
+from SpleenSmoothSegLib.callbacks import Warn
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.box import bounding_box
 from SpleenSmoothSegLib.io.decathlon import Case
+from SpleenSmoothSegLib.io.digest import sha256_of
 from SpleenSmoothSegLib.metrics.shape import reaches_edge, volume_ml
 
 from .dataset import Dataset
@@ -62,15 +63,6 @@ class DatasetReport:
             count = "a problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
             dataset = f'The dataset "{self.dataset.folder}"'
             raise UserError(f'{dataset} has {count}, listed in "{saved_at}"; the first one: {self.problems[0]}')
-
-
-def check_dataset(dataset: Dataset, progress: Progress = lambda fraction, step: None) -> DatasetReport:
-    """Read and check every case."""
-    checks = []
-    for number, case in enumerate(dataset.cases):
-        progress(number / len(dataset.cases), f"Checking {case.name}, {number + 1} of {len(dataset.cases)}")
-        checks.append(check_case(case))
-    return report_on(dataset, checks)
 
 
 def report_on(dataset: Dataset, checks: Iterable[CaseCheck]) -> DatasetReport:
@@ -159,10 +151,8 @@ def _component_sizes(mask: sitk.Image) -> list[int]:
 
 def _digest(voxels: np.ndarray) -> str:
     """A digest of the values, whatever their pixel type."""
-    digest = hashlib.sha256(str(voxels.shape).encode())
-    for one_slice in voxels:
-        digest.update(np.packbits(one_slice) if voxels.dtype == bool else np.rint(one_slice).astype(np.int32))
-    return digest.hexdigest()
+    slices = (np.packbits(each) if each.dtype == bool else np.rint(each).astype(np.int32) for each in voxels)
+    return sha256_of(chain([str(voxels.shape).encode()], (each.tobytes() for each in slices)))
 
 
 def _same_names(checks: list[CaseCheck]) -> list[str]:

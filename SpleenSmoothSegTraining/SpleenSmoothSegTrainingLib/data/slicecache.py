@@ -5,7 +5,6 @@ entry, an edited label another. Trainings can share a cache: files are written
 atomically, with the same content by all.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -23,9 +22,9 @@ from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.slices import SliceFormat, axial_grid, ct_slices, label_slices
 from SpleenSmoothSegLib.io.atomic import atomic_write
 from SpleenSmoothSegLib.io.decathlon import Case
+from SpleenSmoothSegLib.io.digest import sha256_of
 
 SLICE_VERSION = 1  # to be raised when the content of an entry changes
-CHUNK = 1 << 22
 HEADERS = (".mhd", ".nhdr")  # formats with voxels in a separate file
 VOXELS_IN = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.*?)\s*$", re.IGNORECASE | re.MULTILINE)
 Images = tuple[sitk.Image, sitk.Image]  # CT and label
@@ -101,10 +100,8 @@ class SliceCache:
         window = [float(hu) for hu in slice_format.window]
         grid = {"size": slice_format.size, "spacing": float(slice_format.spacing), "window": window}
         label_of = {name: value for name, value in sorted(vars(case).items()) if name not in ("name", "image", "label")}
-        digest = hashlib.sha256(json.dumps([SLICE_VERSION, grid, label_of], default=str).encode())
-        for path in (case.image, case.label):
-            digest.update(_content_digest(path))
-        return digest.hexdigest()[:32]
+        text = json.dumps([SLICE_VERSION, grid, label_of], default=str)
+        return sha256_of("".join([text, *map(_content_digest, (case.image, case.label))]).encode())[:32]
 
     def _write(self, key: str, case: Case, slice_format: SliceFormat, images: Images, notes: dict | None) -> _Entry:
         ct_image, label_image = images
@@ -161,12 +158,12 @@ class SliceCache:
         """Write an array; returns its checksum."""
         with atomic_write(self.folder / name) as aside:
             np.save(aside, array)
-            return _file_digest(aside).hex()
+            return sha256_of(aside)
 
     def _open(self, name: str, sha256: str) -> np.ndarray:
         """The array in a file, memory-mapped; raises ValueError if it differs from its checksum."""
         path = self.folder / name
-        if _file_digest(path).hex() != sha256:
+        if sha256_of(path) != sha256:
             raise ValueError(f"{name} differs from its checksum")
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
@@ -185,10 +182,10 @@ def default_folder() -> Path:
     return base / "SpleenSmoothSeg" / "slices"
 
 
-def _content_digest(path: Path) -> bytes:
+def _content_digest(path: Path) -> str:
     """A digest of all files of an image, whatever their names; raises UserError if one cannot be read."""
     try:
-        return hashlib.sha256(b"".join(sorted(map(_file_digest, _files_of(path))))).digest()
+        return sha256_of("".join(sorted(map(sha256_of, _files_of(path)))).encode())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f'"{error.filename or path}" cannot be read ({reason}); check that it exists.') from error
@@ -200,19 +197,11 @@ def _files_of(path: Path) -> list[Path]:
         return [file for file in path.rglob("*") if file.is_file()]
     if path.suffix.lower() not in HEADERS:
         return [path]
-    match = VOXELS_IN.search(path.read_bytes()[:CHUNK])
+    match = VOXELS_IN.search(path.read_bytes())
     voxels = path.parent / os.fsdecode(match[1]) if match else path
     # A header may also list many files: then use all files of its folder.
     return [path, voxels] if voxels.is_file() else [file for file in path.parent.iterdir() if file.is_file()]
 
 
 def _text_digest(record: dict) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
-
-
-def _file_digest(path: Path) -> bytes:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.digest()
+    return sha256_of(json.dumps(record, sort_keys=True).encode())

@@ -1,9 +1,9 @@
 """Predicted masks on disk; each file has a digest of its model and CT, so that it is used again only for these."""
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import SimpleITK as sitk
@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.grid import same_grid
 from SpleenSmoothSegLib.io.atomic import atomic_write
+from SpleenSmoothSegLib.io.digest import sha256_of
 from SpleenSmoothSegLib.io.images import read_image
 from SpleenSmoothSegLib.io.writing import write_mask
 
@@ -25,13 +26,11 @@ def prediction_path(folder: Path, case: str, predicted_by: str) -> Path:
 
 def mask_origin(card: dict, networks: Sequence[int], ct: sitk.Image) -> str:
     """A digest of everything that determines a mask: weights, settings of the model, and CT."""
-    digest = hashlib.sha256()
     used = {key: value for key, value in card.items() if key not in IGNORED_KEYS}
     weights = [card["folds"][number]["sha256"] for number in networks]
     grid = [ct.GetSize(), ct.GetSpacing(), ct.GetOrigin(), ct.GetDirection(), ct.GetPixelIDTypeAsString()]
-    digest.update(json.dumps([used, weights, grid], sort_keys=True).encode())
-    digest.update(sitk.GetArrayViewFromImage(ct).ravel())
-    return digest.hexdigest()
+    text = json.dumps([used, weights, grid], sort_keys=True).encode()
+    return sha256_of(chain([text], (each.tobytes() for each in sitk.GetArrayViewFromImage(ct))))
 
 
 def cached_mask(path: Path, origin: str, ct: sitk.Image, predict: Callable[[], sitk.Image]) -> sitk.Image:

@@ -1,7 +1,6 @@
 """The slice cache: content, keys, damaged entries, a full disk, and sharing between trainings."""
 
 import hashlib
-import shutil
 import subprocess
 import sys
 import time
@@ -20,49 +19,10 @@ from SpleenSmoothSegLib.geometry.slices import SliceFormat, axial_grid, ct_slice
 from SpleenSmoothSegLib.io.decathlon import Case
 from SpleenSmoothSegTrainingLib.data import slicecache
 from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
-from SpleenSmoothSegTrainingLib.data.prepare import prepare
 from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache, default_folder
-from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
-from training_data import CASES, write_dataset
 
 CUT = SliceFormat(size=64, spacing=6.0)
 NONE, SOFT = Border("none"), Border.parse("gaussian:4mm")
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("data") / "Task")
-
-
-@pytest.fixture
-def folder(pristine, tmp_path) -> Path:
-    """A dataset that the test may change."""
-    return Path(shutil.copytree(pristine, tmp_path / "Task"))
-
-
-@pytest.fixture
-def case(folder) -> Case:
-    return open_dataset(folder).cases[1]
-
-
-@pytest.fixture
-def cache(tmp_path) -> SliceCache:
-    """A cache whose warnings fail the test."""
-    return SliceCache(tmp_path / "cache", pytest.fail)
-
-
-@pytest.fixture
-def no_reading(monkeypatch):
-    """Returns a function that makes reading a CT or label fail from then on."""
-
-    def forbid():
-        def read(*arguments):
-            raise AssertionError("a case was read again")
-
-        for name in ("read", "read_ct", "read_label"):
-            monkeypatch.setattr(Case, name, read)
-
-    return forbid
 
 
 def same(one, other) -> bool:
@@ -354,58 +314,6 @@ def test_concurrent_processes_fill_the_same_cache_with_complete_entries(pristine
     assert answers == {digest.hexdigest() + "\n"}
     for number in range(3):
         assert everything_in(tmp_path / str(number)) == everything_in(tmp_path / "alone"), "no temporary files remain"
-
-
-# prepare.
-
-
-RECIPE = Recipe(image_size=64, spacing=6.0)
-
-
-def test_prepare_reads_each_case_once(folder, cache, monkeypatch, no_reading):
-    read, original = [], Case.read
-    monkeypatch.setattr(Case, "read", lambda case, warn=str: (read.append(case.name), original(case, warn))[1])
-    report = prepare(open_dataset(folder), RECIPE, cache)
-    assert tuple(read) == CASES and report.problems == () and report.warnings
-    no_reading()
-    assert prepare(open_dataset(folder), RECIPE, cache) == report
-    for case in open_dataset(folder).cases:
-        cache.slices(case, CUT, NONE)
-
-
-def test_prepare_reports_progress_per_case(folder, cache):
-    steps = []
-    prepare(open_dataset(folder), RECIPE, cache, lambda *step: steps.append(step))
-    assert [fraction for fraction, _ in steps] == [0, 0.25, 0.5, 0.75]
-    assert steps[1][1] == "Reading b, CT 2 of 4"
-
-
-def test_cached_warnings_name_the_current_paths(folder, tmp_path, cache, no_reading):
-    before = prepare(open_dataset(folder), RECIPE, cache).warnings
-    moved = folder.rename(tmp_path / "moved")
-    no_reading()
-    after = prepare(open_dataset(moved), RECIPE, cache).warnings
-    assert str(folder) in "".join(before)
-    assert after == tuple(sentence.replace(str(folder), str(moved)) for sentence in before)
-
-
-def test_case_with_a_problem_is_reported_each_time_and_not_cached(folder, cache):
-    case = open_dataset(folder).cases[0]
-    label = sitk.ReadImage(str(case.label))
-    label.SetSpacing((3.0, 3.0, 2.0))
-    sitk.WriteImage(label, str(case.label))
-    open_dataset(folder).cases[1].label.unlink()
-    for _ in range(2):
-        report = prepare(open_dataset(folder), RECIPE, cache)
-        assert "different grids" in report.problems[0] and "does not exist" in report.problems[1]
-        assert len(report.problems) == 2
-    assert len(list(cache.folder.glob("*.json"))) == 2
-
-
-def test_notes_with_unknown_fields_are_read(case, cache):
-    cache.add(case, CUT, case.read(), {"name": "x", "warnings": ["It is small."], "mood": "good"})
-    report = prepare(replace(open_dataset(case.image.parents[1]), cases=(case,)), RECIPE, cache)
-    assert "It is small." in report.warnings
 
 
 # The folder.

@@ -1,77 +1,18 @@
 """The report, from small results folders with known numbers."""
 
-import base64
-import dataclasses
 import json
 import re
-from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from results_data import FOLDS, metrics_of, write_out, write_training
+from html_page import Page
+from results_data import CONTROL, FOLDS, SMOOTHED, metrics_of, steady, write_out, write_training
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.io.decathlon import list_cases
-from SpleenSmoothSegTrainingLib.measuring.metricsfile import Metrics
 from SpleenSmoothSegTrainingLib.measuring.predictions import prediction_path
-from SpleenSmoothSegTrainingLib.reporting.claims import answer, claims_table
-from SpleenSmoothSegTrainingLib.reporting.document import (
-    Answer,
-    Code,
-    Heading,
-    Paragraph,
-    Picture,
-    Table,
-    to_html,
-    to_markdown,
-)
-from SpleenSmoothSegTrainingLib.reporting.examples import choose_slices
 from SpleenSmoothSegTrainingLib.reporting.report import write_report
-from SpleenSmoothSegTrainingLib.reporting.tables import PAPER_TABLE_1, case_table, measure_table, table_1
 from training_data import write_dataset
-
-MANY_FOLDS = (("a", "b", "c", "d"), ("e", "f", "g", "h"))
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-def steady(dice: float, ensemble: float = 0.0):
-    """Dice that differs slightly between cases and is higher for the ensemble."""
-    return lambda predictor, case: dice - 0.01 * (ord(case[0]) % 5) + (ensemble if predictor == "ensemble" else 0)
-
-
-CONTROL, SMOOTHED = metrics_of(steady(0.8, 0.1)), metrics_of(steady(0.85, 0.07))
-
-
-class Page(HTMLParser):
-    """Text, pictures and tags of a page; checks that all elements are closed."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.open, self.tags, self.images, self.words = [], [], [], []
-        self.feed(text)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        values = dict(attributes)
-        assert not {"src", "href"} & values.keys() or values["src"].startswith("data:image/png;base64,")
-        if tag == "img":
-            assert values["alt"]
-            self.images.append(base64.b64decode(values["src"].partition(",")[2]))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
 
 
 def written(out, dataset_cases=None) -> tuple[str, Page]:
@@ -237,19 +178,6 @@ def test_sweep_compares_borders_on_common_cases(tmp_path):
     assert len(page.images) == 3
 
 
-def test_choose_slices_returns_best_median_and_worst_with_label():
-    rows = [row for row in SMOOTHED.slices if row.set == "validation"]
-    beyond = dataclasses.replace(rows[0], label_ml=0.0, dice=0.0)
-    missed = [dataclasses.replace(rows[0], label_ml=label_ml, dice=0.0) for label_ml in (1.0, 3.0, 2.0)]
-    rows += missed
-    chosen = choose_slices([beyond, *rows])
-    dice = sorted(row.dice for row in rows)
-    assert chosen["worst"].label_ml == 3
-    assert list(chosen) == ["best", "median", "worst"]
-    assert (chosen["best"].dice, chosen["worst"].dice) == (dice[-1], dice[0])
-    assert list(choose_slices(rows[:1])) == ["best"] and choose_slices([]) == {}
-
-
 def test_examples_need_ct_and_saved_mask(tmp_path):
     cases = {case.name: case for case in list_cases(write_dataset(tmp_path / "Task"))}
     out = write_out(tmp_path / "out", CONTROL, SMOOTHED)
@@ -261,100 +189,3 @@ def test_examples_need_ct_and_saved_mask(tmp_path):
         sitk.WriteImage(label, str(path))
     markdown, page = written(out, cases)
     assert "figures/examples.png" in markdown and len(page.images) == 3
-
-
-# --- tables and claims ------------------------------------------------------------------------------------
-
-
-def test_table_cells_are_means_over_patients():
-    metrics = metrics_of(lambda predictor, case: {"a": 0.5, "b": 0.7, "c": 0.9, "d": 0.8, "t": 0.6}[case])
-    assert table_1({"control": metrics}, 2).rows[0] == ["Dice", "0.6000", "0.6000", "0.6000"]
-    cases = case_table({"control": metrics})
-    assert cases.rows[0] == ["a", "fold 0", "0.500", "0.500", "0.500", "200", "200"]
-    assert cases.rows[-1][2] == f"{np.mean([0.5, 0.7, 0.9, 0.8]):.3f}"
-
-
-def test_case_missing_in_one_variant_has_a_dash():
-    fewer = Metrics(tuple(row for row in SMOOTHED.volumes if row.case != "a"))
-    rows = case_table({"control": CONTROL, "smoothed": fewer}).rows
-    assert rows[0][2].endswith(" (–)")
-
-
-def test_measures_without_values_have_no_rows():
-    metrics = Metrics(tuple(dataclasses.replace(row, hd95_mm=None, assd_mm=None) for row in SMOOTHED.volumes))
-    names = [row[0] for row in measure_table({"smoothed": metrics}, "validation", None, "").rows]
-    assert "surface Dice at 1 mm" in names and not {"ASSD, mm", "HD95, mm"} & set(names)
-    assert measure_table({"smoothed": Metrics()}, "validation", None, "") is None
-
-
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        (0.04, "Yes, on these cases"),
-        (-0.04, "No, results on these cases are worse"),
-        (0.0, "No: the Dice of every case is unchanged"),
-    ],
-)
-def test_answer_depends_on_the_change_in_dice(change, words):
-    control = metrics_of(steady(0.8), MANY_FOLDS)
-    smoothed = metrics_of(lambda predictor, case: steady(0.8)(predictor, case) + change, MANY_FOLDS)
-    assert words in answer(control, smoothed).short
-
-
-def test_answer_for_mixed_changes_is_no_significant_difference():
-    control = metrics_of(steady(0.8), MANY_FOLDS)
-    smoothed = metrics_of(
-        lambda predictor, case: steady(0.8)(predictor, case) + (0.03 if case in "aceg" else -0.03), MANY_FOLDS
-    )
-    result = answer(control, smoothed)
-    assert "No significant difference" in result.short and "remain possible" in result.sentences[0]
-
-
-def test_answer_for_one_case_is_no_conclusion():
-    metrics = [metrics_of(steady(dice), (("a",), ()), ()) for dice in (0.8, 0.9)]
-    assert answer(*metrics).short.endswith("One case does not allow a conclusion.")
-    assert answer(Metrics(), Metrics()) == Answer("Did border smoothing help? Nothing is measured yet.", [])
-
-
-def test_claims_table_has_a_result_for_each_claim():
-    rows = dict(claims_table(CONTROL, SMOOTHED, 2).rows)
-    folds = rows["Every single fold rises almost to the ensemble."]
-    assert folds.startswith(
-        "2 of 2 folds have a higher mean test Dice. A single fold is 0.100 (control) and 0.070 (smoothed) below"
-    )
-    assert "does not allow a conclusion" in folds
-    assert "Volume missed: -5.0 mL on average in 4 cases" in rows["There are fewer false negatives."]
-    assert "a tendency to better" in rows["There are fewer false negatives."]
-    tips = rows["It is better at the top and bottom of the organ."]
-    assert "lowest and highest fifth: +0.050" in tips and "slices in between: +0.050" in tips
-    assert "Average surface distance: -0.50 mm" in rows["It matters for the study of the organ's surface."]
-
-
-def test_paper_table_has_the_published_numbers():
-    assert all(len(pairs) == 6 for pairs in PAPER_TABLE_1.values())
-    assert [smoothed > control for control, smoothed in PAPER_TABLE_1["dice"]] == [True] * 6
-
-
-# --- the document -----------------------------------------------------------------------------------------
-
-
-def test_document_is_equal_in_markdown_and_html(tmp_path):
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "a.png").write_bytes(b"\x89PNG picture")
-    blocks = [
-        Answer("Yes.", ["Rather *sure*."]),
-        Heading("Part"),
-        Paragraph("a < b\nand `c`"),
-        Table("Numbers", ["", "one"], [["x|y", "1"]], "A note."),
-        Picture(tmp_path / "figures" / "a.png", "alt", "Caption"),
-        Code("```\n<x>"),
-    ]
-    assert to_markdown("Title", blocks, tmp_path) == (
-        "# Title\n\n> **Yes.**\n>\n> Rather \\*sure\\*.\n\n## Part\n\na \\< b and \\`c\\`\n\n**Numbers**\n\n"
-        "|  | one |\n| --- | ---: |\n| x\\|y | 1 |\n\nA note.\n\n![alt](figures/a.png)\n\nCaption\n\n"
-        "````text\n```\n<x>\n````\n"
-    )
-    page = Page(to_html("Title", blocks))
-    assert page.images == [b"\x89PNG picture"]
-    for words in ("Yes.", "Rather *sure*.", "a < b and `c`", "x|y", "A note.", "Caption", "<x>"):
-        assert words in page.text
