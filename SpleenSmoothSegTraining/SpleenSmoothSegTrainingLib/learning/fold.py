@@ -63,6 +63,16 @@ class FoldData:
     validation: Parts
 
 
+@dataclass(frozen=True)
+class _RunningPhase:
+    """A phase, its index, and its optimizer and scheduler."""
+
+    index: int
+    phase: Phase
+    optimizer: Optimizer
+    scheduler: Any
+
+
 class FoldTraining:
     """Training of one fold.
 
@@ -140,7 +150,7 @@ class FoldTraining:
                 self.on_epoch(row)
         return state
 
-    def _train_epoch(self, running: "_RunningPhase", epoch: int) -> float:
+    def _train_epoch(self, running: _RunningPhase, epoch: int) -> float:
         """Train one epoch; returns its mean loss."""
         seed = _seed(self.recipe, self.number, 1 + epoch + running.index * self.recipe.epochs[0])
         torch.manual_seed(seed)
@@ -188,7 +198,7 @@ class FoldTraining:
         total, count = self.processes.add(sums).tolist()
         return total / count
 
-    def _next_state(self, before: FoldState | None, row: dict, running: "_RunningPhase") -> FoldState:
+    def _next_state(self, before: FoldState | None, row: dict, running: _RunningPhase) -> FoldState:
         network = _snapshot(self.network)
         averaged = network if self.averaged is self.network else _snapshot(self.averaged)
         if before is None or row["validation_dice"] > before.best_dice:
@@ -206,16 +216,6 @@ class FoldTraining:
             epoch=row["epoch"],
             history=[*(before.history if before else []), row],
         )
-
-
-@dataclass(frozen=True)
-class _RunningPhase:
-    """A phase, its index, and its optimizer and scheduler."""
-
-    index: int
-    phase: Phase
-    optimizer: Optimizer
-    scheduler: Any
 
 
 def build_network(recipe: Recipe) -> LinkNet:

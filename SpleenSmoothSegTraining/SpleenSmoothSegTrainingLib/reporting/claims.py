@@ -81,13 +81,13 @@ def _surface(change) -> str:
 
 def _folds_and_ensemble(control: Metrics, smoothed: Metrics, fold_count: int) -> str:
     """The difference between single folds and the ensemble, which needs test cases."""
-    by_arm = [_test_dice(metrics, fold_count) for metrics in (control, smoothed)]
-    if not all(len(folds) > 1 and ensemble for folds, ensemble in by_arm):
+    by_variant = [_test_dice(metrics, fold_count) for metrics in (control, smoothed)]
+    if not all(len(folds) > 1 and ensemble for folds, ensemble in by_variant):
         return "Not measured: needs test cases, measured by several folds and the ensemble of both variants."
-    (control_folds, control_ensemble), (smoothed_folds, smoothed_ensemble) = by_arm
+    (control_folds, control_ensemble), (smoothed_folds, smoothed_ensemble) = by_variant
     shared = control_folds.keys() & smoothed_folds.keys()
     risen = sum(fmean(smoothed_folds[fold].values()) > fmean(control_folds[fold].values()) for fold in shared)
-    below = [_below(folds, ensemble) for folds, ensemble in by_arm]
+    below = [_below(folds, ensemble) for folds, ensemble in by_variant]
     gaps = compare_paired(*below)
     sizes = f"{_mean_of(below[0]):.3f} (control) and {_mean_of(below[1]):.3f} (smoothed)"
     return (

@@ -33,7 +33,7 @@ def draw_curve(history: Sequence[Mapping], path: Path) -> None:
     draw_curves({"": {0: history}}, path)
 
 
-def draw_curves(arms: Mapping[str, Histories], path: Path) -> None:
+def draw_curves(variants: Mapping[str, Histories], path: Path) -> None:
     """Loss and validation Dice of all folds of one or two variants by epoch.
 
     Two variants have a color each, with thin lines for the folds and a thick line for their mean; the folds of a single
@@ -42,22 +42,22 @@ def draw_curves(arms: Mapping[str, Histories], path: Path) -> None:
     figure = _figure(9.0, 3.4)
     panels = figure.subplots(1, 2)
     for axes, column, name in zip(panels, ("loss", "validation_dice"), ("loss", "validation Dice"), strict=True):
-        for arm, histories in arms.items():
-            _draw_arm(axes, arm, histories, column, is_single=len(arms) == 1)
-        _mark_phases(axes, [rows for histories in arms.values() for rows in histories.values()])
+        for variant, histories in variants.items():
+            _draw_variant(axes, variant, histories, column, is_single=len(variants) == 1)
+        _mark_phases(axes, [rows for histories in variants.values() for rows in histories.values()])
         axes.set(xlabel="epoch", ylabel=name)
     if panels[1].get_legend_handles_labels()[0]:
         panels[1].legend(loc="lower right", fontsize=8)
     _save(figure, path)
 
 
-def draw_by_height(arms: Mapping[str, Profile], path: Path) -> None:
+def draw_by_height(variants: Mapping[str, Profile], path: Path) -> None:
     """False negatives, false positives and Dice of slices, from the inferior to the superior tip of the spleen."""
     figure = _figure(9.0, 3.4)
     missed, extra, dice = figure.subplots(1, 3)
-    for arm, profile in arms.items():
-        color, dash, marker = _style(arm)
-        line = {"color": color, "linestyle": dash, "marker": marker, "markersize": 4, "label": _text(arm)}
+    for variant, profile in variants.items():
+        color, dash, marker = _style(variant)
+        line = {"color": color, "linestyle": dash, "marker": marker, "markersize": 4, "label": _text(variant)}
         missed.plot(profile.height, profile.false_negative_ml, **line)
         extra.plot(profile.height, profile.false_positive_ml, **line)
         beyond = [profile.below_ml, profile.above_ml]
@@ -74,7 +74,7 @@ def draw_by_height(arms: Mapping[str, Profile], path: Path) -> None:
         axes.set_xticklabels(["0", "¼", "½", "¾", "1"])
     extra.axvspan(-0.17, 0, color=GRAY, alpha=0.12, linewidth=0)
     extra.axvspan(1, 1.17, color=GRAY, alpha=0.12, linewidth=0)
-    if len(arms) > 1:
+    if len(variants) > 1:
         dice.legend(loc="lower center", fontsize=8)
     _save(figure, path)
 
@@ -153,19 +153,19 @@ def draw_examples(examples: Sequence[Example], path: Path) -> None:
     _save(figure, path, on_ct=True)
 
 
-def _draw_arm(axes, arm: str, histories: Histories, column: str, is_single: bool) -> None:
+def _draw_variant(axes, variant: str, histories: Histories, column: str, is_single: bool) -> None:
     curves = [_curve(rows, column) for rows in histories.values()]
-    color, dash, _ = _style(arm)
+    color, dash, _ = _style(variant)
     for place, (number, (epochs, values)) in enumerate(zip(histories, curves, strict=True)):
         if is_single:
             label = f"fold {number}" if len(curves) > 1 else None
             style = {"color": CYCLE[place % len(CYCLE)], "linestyle": DASHES[place % len(DASHES)], "linewidth": 1.3}
             axes.plot(epochs, values, label=label, marker=_dot(values), **style)
         else:
-            label = _text(f"{arm}, one fold") if place == 0 and len(curves) > 1 else None
+            label = _text(f"{variant}, one fold") if place == 0 and len(curves) > 1 else None
             axes.plot(epochs, values, color=color, alpha=0.35, linewidth=0.8, label=label)
     if not is_single and curves:
-        label = _text(f"{arm}, mean of {len(curves)} folds" if len(curves) > 1 else arm)
+        label = _text(f"{variant}, mean of {len(curves)} folds" if len(curves) > 1 else variant)
         epochs, values = _mean_curve(curves)
         axes.plot(epochs, values, color=color, linestyle=dash, linewidth=2.0, label=label, marker=_dot(values))
 
@@ -230,8 +230,8 @@ def _frame(drawn: np.ndarray, pixel: tuple[float, float], margin_mm: float = 25.
     return slice(start[0], stop[0]), slice(start[1], stop[1])
 
 
-def _style(arm: str) -> tuple[str, str, str]:
-    return STYLES.get(arm, (BLUE, "-", "o"))
+def _style(variant: str) -> tuple[str, str, str]:
+    return STYLES.get(variant, (BLUE, "-", "o"))
 
 
 def _spread(point: SweepPoint) -> tuple[float, float]:

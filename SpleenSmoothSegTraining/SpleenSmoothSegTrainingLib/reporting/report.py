@@ -13,7 +13,7 @@ from SpleenSmoothSegLib.io.decathlon import Case
 from ..measuring.byheight import profile
 from ..measuring.metricsfile import Metrics, in_common
 from ..measuring.statistics import RESAMPLES, estimate
-from ..outfolder import RECIPE_NAME
+from ..outfolder import OutFolder
 from .claims import answer, claims_table
 from .document import Answer, Block, Code, Heading, Paragraph, Picture, Table, to_html, to_markdown
 from .examples import find_examples
@@ -33,8 +33,6 @@ from .tables import (
     values,
 )
 
-MARKDOWN_NAME, HTML_NAME, FIGURES_NAME = "report.md", "report.html", "figures"
-
 
 def write_report(out: Path, dataset_cases: Mapping[str, Case] | None = None) -> tuple[Path, Path]:
     """Write report.md, report.html and the figures of the results so far to `out`.
@@ -49,12 +47,12 @@ def write_report(out: Path, dataset_cases: Mapping[str, Case] | None = None) -> 
     Raises:
         UserError: `out` has no training or a damaged file, or cannot be written.
     """
-    out = Path(out)
+    folder = OutFolder(out)
     results = read_results(out)
     title = _title(results)
-    blocks = [block for block in _blocks(results, dataset_cases or {}, out / FIGURES_NAME) if block]
-    pages = out / MARKDOWN_NAME, out / HTML_NAME
-    for path, text in zip(pages, (to_markdown(title, blocks, out), to_html(title, blocks)), strict=True):
+    blocks = [block for block in _blocks(results, dataset_cases or {}, folder.report_figures) if block]
+    pages = folder.report_markdown, folder.report
+    for path, text in zip(pages, (to_markdown(title, blocks, folder.path), to_html(title, blocks)), strict=True):
         with atomic_write(path) as aside:
             aside.write_text(text, encoding="utf-8")
     return pages
@@ -66,7 +64,9 @@ def _title(results: Results) -> str:
 
 
 def _blocks(results: Results, dataset_cases: Mapping[str, Case], figures: Path) -> Iterator[Block | None]:
-    metrics = in_common({name: training.metrics for name, training in results.arms.items() if training.metrics.volumes})
+    metrics = in_common(
+        {name: training.metrics for name, training in results.variants.items() if training.metrics.volumes}
+    )
     is_comparison = len(metrics) == 2
     yield answer(*metrics.values()) if is_comparison else Answer(*short_answer(results))
     yield Heading("What was trained")
@@ -79,12 +79,12 @@ def _blocks(results: Results, dataset_cases: Mapping[str, Case], figures: Path) 
         yield Heading("The paper's claims")
         before, after = metrics.values()
         yield claims_table(before, after, results.fold_count)
-    yield from _examples({name: results.arms[name] for name in metrics}, dataset_cases, figures)
+    yield from _examples({name: results.variants[name] for name in metrics}, dataset_cases, figures)
     yield from _sweep(results, figures)
     yield Heading("Limits")
     yield Paragraph(limits(results))
     yield Heading("Recipe")
-    yield Code((results.main.folder / RECIPE_NAME).read_text(encoding="utf-8"))
+    yield Code(OutFolder(results.main.folder).recipe.read_text(encoding="utf-8"))
 
 
 def _numbers(metrics: Mapping[str, Metrics], fold_count: int) -> Iterator[Block | None]:
@@ -106,7 +106,7 @@ def _numbers(metrics: Mapping[str, Metrics], fold_count: int) -> Iterator[Block 
 
 
 def _curves(results: Results, figures: Path) -> Iterator[Block]:
-    histories = {name: training.histories for name, training in results.arms.items() if training.histories}
+    histories = {name: training.histories for name, training in results.variants.items() if training.histories}
     if not histories:
         return
     draw_curves(histories, path := figures / "curves.png")
@@ -138,8 +138,8 @@ def _heights(metrics: Mapping[str, Metrics], figures: Path) -> Iterator[Block]:
     )
 
 
-def _examples(arms: Mapping[str, Training], dataset_cases: Mapping[str, Case], figures: Path) -> Iterator[Block]:
-    examples = find_examples(arms, dataset_cases) if arms else []
+def _examples(variants: Mapping[str, Training], dataset_cases: Mapping[str, Case], figures: Path) -> Iterator[Block]:
+    examples = find_examples(variants, dataset_cases) if variants else []
     if not examples:
         return
     draw_examples(examples, path := figures / "examples.png")
@@ -147,14 +147,14 @@ def _examples(arms: Mapping[str, Training], dataset_cases: Mapping[str, Case], f
     yield Picture(
         path,
         "Axial CT slices with the contours of label and predictions",
-        f"The best, the median and the worst slice with label by Dice ({list(arms)[-1]} variant). "
+        f"The best, the median and the worst slice with label by Dice ({list(variants)[-1]} variant). "
         "The patient's right is on the left.",
     )
 
 
 def _sweep(results: Results, figures: Path) -> Iterator[Block]:
     """All trained borders, including the training itself and its control, on the cases common to all."""
-    trainings = dict(sorted((*results.arms.items(), *results.sweep.items()), key=lambda item: _sort_key(item[1])))
+    trainings = dict(sorted((*results.variants.items(), *results.sweep.items()), key=lambda item: _sort_key(item[1])))
     measured = {name: training.metrics for name, training in trainings.items() if select(training.metrics, *HELD_OUT)}
     if not results.sweep.keys() & measured.keys():
         return

@@ -41,19 +41,19 @@ class Training:
 
 @dataclass(frozen=True)
 class Results:
-    """All of OUT. `arms` are the variants to compare by name: "control" and "smoothed", or the only one there is.
+    """All of OUT. `variants` are those to compare by name: "control" and "smoothed", or a single one.
 
     The control is that of --compare, or else the point of a sweep without a border.
     """
 
-    arms: Mapping[str, Training]
+    variants: Mapping[str, Training]
     main: Training
     splits: Splits | None
     sweep: Mapping[str, Training]
 
     @property
     def is_comparison(self) -> bool:
-        return len(self.arms) == 2
+        return len(self.variants) == 2
 
     @property
     def fold_count(self) -> int:
@@ -67,10 +67,10 @@ def read_results(out: Path) -> Results:
     folder = OutFolder(out)
     main = _read_training(folder)
     controls = [each for each in (folder.control, folder.sweep_point("none")) if each.has_training()]
-    arms = {CONTROL: _read_training(controls[0])} if controls and main.border != "none" else {}
-    arms[CONTROL if main.border == "none" else SMOOTHED] = main
+    variants = {CONTROL: _read_training(controls[0])} if controls and main.border != "none" else {}
+    variants[CONTROL if main.border == "none" else SMOOTHED] = main
     points = {name: _read_training(point) for name, point in folder.sweep_points().items()}
-    return Results(arms, main, _read_splits(folder.splits), points)
+    return Results(variants, main, _read_splits(folder.splits), points)
 
 
 def _read_training(folder: OutFolder) -> Training:

@@ -19,7 +19,7 @@ def short_answer(results: Results) -> tuple[str, list[str]]:
         if (found := estimate(values(select(training.metrics, *which), "dice").values()))
     ]
     if results.is_comparison:
-        missing = [name for name, arm in results.arms.items() if not arm.metrics.volumes]
+        missing = [name for name, variant in results.variants.items() if not variant.metrics.volumes]
         sentences.append(f"Whether border smoothing helps is unknown: {' and '.join(missing)} is not measured yet.")
     else:
         sentences.append("Whether border smoothing helps is unknown: this training has no control.")
@@ -53,7 +53,7 @@ def training_facts(results: Results) -> list[list[str]]:
 
 def limits(results: Results) -> str:
     """The limits of these results."""
-    metrics = [training.metrics for training in results.arms.values()]
+    metrics = [training.metrics for training in results.variants.values()]
     held_out = {row.case for each in metrics for row in select(each, *HELD_OUT)}
     tested = {row.case for each in metrics for row in select(each, *TESTED)}
     sentences = [
@@ -114,7 +114,10 @@ def _epochs(results: Results) -> str | None:
         return None
     adam, sgd = results.main.recipe["epochs"]
     planned = f"{adam} of Adam, {sgd} of SGD"
-    done = {name: {number: len(rows) for number, rows in arm.histories.items()} for name, arm in results.arms.items()}
+    done = {
+        name: {number: len(rows) for number, rows in variant.histories.items()}
+        for name, variant in results.variants.items()
+    }
     counts = {count for folds in done.values() for count in folds.values()}
     if counts == {adam + sgd}:
         return planned
@@ -126,7 +129,7 @@ def _epochs(results: Results) -> str | None:
 
 
 def _time(results: Results) -> str | None:
-    histories = [rows for arm in results.arms.values() for rows in arm.histories.values()]
+    histories = [rows for variant in results.variants.values() for rows in variant.histories.values()]
     seconds = [row["seconds"] for rows in histories for row in rows if "seconds" in row]
     if not seconds:
         return None

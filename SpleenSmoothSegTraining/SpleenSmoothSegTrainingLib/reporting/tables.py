@@ -37,7 +37,7 @@ PAPER_TABLE_1 = {
     ),
 }
 
-ArmMetrics = Mapping[str, Metrics]  # "control" before "smoothed", or a single variant
+VariantMetrics = Mapping[str, Metrics]  # "control" before "smoothed", or a single variant
 HELD_OUT, TESTED = ("validation", None), ("test", "ensemble")
 
 
@@ -55,17 +55,17 @@ def values(rows: Iterable[VolumeRow], column: str) -> dict[str, float]:
     return by_patient((row.case, getattr(row, column)) for row in rows)
 
 
-def table_1(arms: ArmMetrics, fold_count: int) -> Table:
+def table_1(variants: VariantMetrics, fold_count: int) -> Table:
     """Mean Dice, precision and recall of the test cases by fold and by ensemble, in the layout of the paper's Table 1.
 
     Without test cases, the values of each fold are from its held-out cases, and there is no ensemble.
     """
-    is_tested = any(select(metrics, "test") for metrics in arms.values())
+    is_tested = any(select(metrics, "test") for metrics in variants.values())
     of_set = "test" if is_tested else "validation"
     predictors = [*(f"fold {number}" for number in range(fold_count)), "ensemble"]
-    count = len({row.case for metrics in arms.values() for row in select(metrics, of_set)})
+    count = len({row.case for metrics in variants.values() for row in select(metrics, of_set)})
     rows = [
-        [name, *(_means(arms, of_set, predictor, column) for predictor in predictors)]
+        [name, *(_means(variants, of_set, predictor, column) for predictor in predictors)]
         for column, name in OVERLAP.items()
     ]
     if is_tested:
@@ -75,7 +75,7 @@ def table_1(arms: ArmMetrics, fold_count: int) -> Table:
             "Without test cases, each fold is measured on its held-out cases, so the folds have different cases, and "
             "the ensemble cannot be measured."
         )
-    caption = f"Table 1 of this training{_legend(arms)}"
+    caption = f"Table 1 of this training{_legend(variants)}"
     return Table(caption, ["", *predictors], rows, note)
 
 
@@ -94,51 +94,53 @@ def paper_table() -> Table:
     )
 
 
-def case_table(arms: ArmMetrics) -> Table | None:
+def case_table(variants: VariantMetrics) -> Table | None:
     """Each held-out case by its fold; None without such cases."""
-    by_arm = [{(row.case, row.predicted_by): row for row in select(metrics, *HELD_OUT)} for metrics in arms.values()]
-    keys = list(dict.fromkeys(key for rows in by_arm for key in rows))
+    by_variant = [
+        {(row.case, row.predicted_by): row for row in select(metrics, *HELD_OUT)} for metrics in variants.values()
+    ]
+    keys = list(dict.fromkeys(key for rows in by_variant for key in rows))
     if not keys:
         return None
 
     def cell(key: tuple[str, str], column: str, digits: int) -> str:
-        return _brackets([_number(getattr(rows.get(key), column, None), digits) for rows in by_arm])
+        return _brackets([_number(getattr(rows.get(key), column, None), digits) for rows in by_variant])
 
     rows = [
         [
             *key,
             *(cell(key, column, 3) for column in OVERLAP),
             cell(key, "predicted_ml", 0),
-            _number(next(rows[key].label_ml for rows in by_arm if key in rows), 0),
+            _number(next(rows[key].label_ml for rows in by_variant if key in rows), 0),
         ]
         for key in keys
     ]
-    means = [_means(arms, *HELD_OUT, column, digits=3) for column in OVERLAP]
+    means = [_means(variants, *HELD_OUT, column, digits=3) for column in OVERLAP]
     return Table(
-        f"Held-out cases by fold{_legend(arms)}",
+        f"Held-out cases by fold{_legend(variants)}",
         ["case", "predicted by", *OVERLAP.values(), "predicted mL", "label mL"],
         [*rows, ["mean of patients", "", *means, "", ""]],
     )
 
 
-def measure_table(arms: ArmMetrics, of_set: str, predicted_by: str | None, caption: str) -> Table | None:
+def measure_table(variants: VariantMetrics, of_set: str, predicted_by: str | None, caption: str) -> Table | None:
     """All measures with 95 % intervals and, for two variants, the paired difference; None without measures."""
     rows = []
     for column, name, digits in MEASURES:
-        known = [values(select(metrics, of_set, predicted_by), column) for metrics in arms.values()]
+        known = [values(select(metrics, of_set, predicted_by), column) for metrics in variants.values()]
         rows.append([name, *_estimates(known, digits)])
         if column == "recall":
-            known = [dice_of_slices(select_slices(metrics, of_set, predicted_by)) for metrics in arms.values()]
+            known = [dice_of_slices(select_slices(metrics, of_set, predicted_by)) for metrics in variants.values()]
             rows.append(["Dice of slices", *_estimates(known, 3)])
     rows = [row for row in rows if set(row[1:]) != {NOTHING}]
     if not rows:
         return None
-    names = [f"{arm}, mean (95 % interval)" for arm in arms]
-    change = ["difference (95 % interval)", "p"] if len(arms) == 2 else []
+    names = [f"{variant}, mean (95 % interval)" for variant in variants]
+    change = ["difference (95 % interval)", "p"] if len(variants) == 2 else []
     return Table(caption, ["", *names, *change, "cases"], rows)
 
 
-def sweep_table(sweep: ArmMetrics) -> Table:
+def sweep_table(sweep: VariantMetrics) -> Table:
     """Mean measures of each border and, if there is a control, the paired difference of Dice to it."""
     control = values(select(sweep.get("none", Metrics()), *HELD_OUT), "dice")
     rows = []
@@ -171,8 +173,8 @@ def _estimates(known: Sequence[Mapping[str, float]], digits: int) -> list[str]:
     return [*cells, _interval(paired.difference, digits, "+"), format_p(paired.p), str(paired.n)]
 
 
-def _means(arms: ArmMetrics, of_set: str, predicted_by: str | None, column: str, digits: int = 4) -> str:
-    means = [_mean(values(select(metrics, of_set, predicted_by), column).values()) for metrics in arms.values()]
+def _means(variants: VariantMetrics, of_set: str, predicted_by: str | None, column: str, digits: int = 4) -> str:
+    means = [_mean(values(select(metrics, of_set, predicted_by), column).values()) for metrics in variants.values()]
     return _brackets([_number(mean, digits) for mean in means])
 
 
@@ -198,8 +200,8 @@ def _interval(value: Estimate | None, digits: int, sign: str = "") -> str:
     return mean if value.low is None else f"{mean} ({value.low:{sign}.{digits}f} to {value.high:{sign}.{digits}f})"
 
 
-def _legend(arms: ArmMetrics) -> str:
-    return ": control (smoothed)" if len(arms) == 2 else ""
+def _legend(variants: VariantMetrics) -> str:
+    return ": control (smoothed)" if len(variants) == 2 else ""
 
 
 def _cases(count: int, word: str) -> str:
