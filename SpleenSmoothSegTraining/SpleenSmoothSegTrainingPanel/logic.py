@@ -128,7 +128,7 @@ class TrainingLogic:
         self.stop()
         self._deviceQuery.stop()
 
-    def askDevices(self, onDevices: Callable[[list[dict]], None]) -> None:
+    def queryDevices(self, onDevices: Callable[[list[dict]], None]) -> None:
         """Query the devices that PyTorch can use, without blocking (``DeviceQuery.start``)."""
         if not self.isRunning() and not self.packages.missing():
             self._deviceQuery.start(onDevices)

@@ -128,7 +128,7 @@ class TrainingPanel(VTKObservationMixin):
 
     def enter(self) -> None:
         self._isOpen = True
-        self._askDevices()
+        self._queryDevices()
         self._show()
 
     def exit(self) -> None:
@@ -194,16 +194,16 @@ class TrainingPanel(VTKObservationMixin):
             self._showMessageWithWarnings(_resultMessage(trained), "")
             if trained.report and self._isOpen:
                 _open(trained.report)
-            self._askDevices()  # its packages are installed now
+            self._queryDevices()  # its packages are installed now
         self._show()
 
     def _tick(self) -> None:
         left = "" if self._end is None else f": {formatRemaining(self._end - time.monotonic())}"
         self.ui.stepLabel.text = self._step + left
 
-    def _askDevices(self) -> None:
+    def _queryDevices(self) -> None:
         if not self.devices.isKnown():
-            self.logic.askDevices(self.devices.setDevices)
+            self.logic.queryDevices(self.devices.setDevices)
 
     # Choices and results
 
