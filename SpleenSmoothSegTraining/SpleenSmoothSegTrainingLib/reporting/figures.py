@@ -70,7 +70,7 @@ def draw_by_height(variants: Mapping[str, Profile], path: Path) -> None:
     extra.set(title="false positives", ylabel=part, ylim=(0, None))
     dice.set(title="Dice of slices", ylabel="Dice", ylim=(None, 1.0))
     for axes in (missed, extra, dice):
-        axes.set(xticks=[0, 0.25, 0.5, 0.75, 1], xlim=(-0.17, 1.17), xlabel="relative height (0 inferior, 1 superior)")
+        axes.set(xticks=[0, 0.25, 0.5, 0.75, 1], xlim=(-0.17, 1.17), xlabel="height (0 inferior, 1 superior)")
         axes.set_xticklabels(["0", "¼", "½", "¾", "1"])
     extra.axvspan(-0.17, 0, color=GRAY, alpha=0.12, linewidth=0)
     extra.axvspan(1, 1.17, color=GRAY, alpha=0.12, linewidth=0)
