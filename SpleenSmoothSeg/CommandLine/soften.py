@@ -3,17 +3,18 @@
     python soften.py Task09_Spleen soft_labels --border gaussian:1.5mm
 
 DATASET is a folder in the layout of the Medical Segmentation Decathlon (dataset.json and the labels that it lists).
-OUT receives for each case the soft label of its spleen, named as the case: float32 in [0, 1] on the label's own grid.
-It is for trainings of one's own: train.py softens labels by itself.
+OUT gets one soft label of the spleen per case, with the name of the case: float32 in [0, 1] on the grid of the label.
+For your own training code; train.py computes its soft labels itself.
 
-With --json, stdout holds one JSON object a line (progress, result, error); everything else goes to stderr. With
---child, as 3D Slicer runs it, the first line (started) tells the process id, and the program ends as soon as its stdin
-is closed. What goes wrong is said in one sentence a label, and the other labels are still softened. The exit code is 0
-if every label was softened, 130 if it was cancelled, else 1.
+A label that cannot be read is reported in one sentence, and the others are still softened. Exit code: 0 if all labels
+were softened, 130 if cancelled, else 1.
+
+--json: stdout has one JSON object per line (events progress, error, result); all else goes to stderr. --child, for a
+parent process such as 3D Slicer: the first event is "started" with the process id, and the program exits when its stdin
+is closed.
 """
 
 import argparse
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,107 +28,101 @@ from SpleenSmoothSegLib.batch.console import (
     JsonConsole,
     Parser,
     PersonConsole,
-    exit_code,
+    add_console_options,
     exit_process,
-    exit_with_parent,
+    run_program,
     stop_on_signals,
 )
 from SpleenSmoothSegLib.errors import UserError
 
 
 @dataclass(frozen=True)
-class Job:
+class Softening:
     """One label to soften: its voxels that equal `value`."""
 
     title: str
-    ct: Path  # the label; a console calls what it works on a CT
+    label: Path
     value: int
     soft_label: Path
 
 
 class SoftLabelConsole(PersonConsole):
-    def result(self, result: dict) -> None:
+    def result(self, values: dict[str, str]) -> None:
         self._close()
-        print(f"{result['ct']}: {result['soft_label']}", flush=True)
+        print(f"{values['label']}: {values['soft_label']}", flush=True)
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
-    """Raises UserError for what cannot be understood, SystemExit after --help."""
+    """Raises UserError for invalid arguments, SystemExit after --help."""
     parser = Parser("soften.py", __doc__)
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="folder in Decathlon layout")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the soft labels")
     parser.add_argument(
         "--border", required=True, metavar="KERNEL:WIDTH", help="such as gaussian:1.5mm, box:3px or svls:1px:3d"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace files that are there already")
-    parser.add_argument("--json", action="store_true", help="JSON lines on stdout instead of a progress bar")
-    parser.add_argument("--child", action="store_true", help="--json for a program: ends when its stdin is closed")
-    parser.add_argument("--debug", action="store_true", help="show where in the program an error came from")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    add_console_options(parser)
     return parser.parse_args(arguments)
 
 
-def plan(options: argparse.Namespace) -> list[Job]:
-    """What to do; raises UserError where that cannot be done."""
+def plan(options: argparse.Namespace) -> list[Softening]:
+    """The labels to soften; raises UserError if that is not possible."""
     from SpleenSmoothSegLib.io.atomic import check_writable
     from SpleenSmoothSegLib.io.decathlon import list_cases
 
     cases = list_cases(options.dataset)
-    jobs = [Job(case.name, case.label, case.spleen, options.out / f"{case.name}.nii.gz") for case in cases]
-    there = [job.soft_label for job in jobs if job.soft_label.exists()]
-    given = [path for case in cases for path in (case.image, case.label) if path.exists()]
-    if any(path.samefile(read) for path in there for read in given):
+    labels = [Softening(case.name, case.label, case.spleen, options.out / f"{case.name}.nii.gz") for case in cases]
+    existing = [label.soft_label for label in labels if label.soft_label.exists()]
+    inputs = [path for case in cases for path in (case.image, case.label) if path.exists()]
+    if any(path.samefile(read) for path in existing for read in inputs):
         raise UserError(f'"{options.out}" is a folder of the dataset itself; choose another for the soft labels.')
-    if there and not options.overwrite:
-        raise UserError(f'"{there[0]}" is there already; add --overwrite to replace it, or choose another folder.')
+    if existing and not options.overwrite:
+        raise UserError(f'"{existing[0]}" already exists; add --overwrite to replace it, or choose another folder.')
     check_writable(options.out)
-    return jobs
+    return labels
 
 
-def soften(job: Job, border) -> None:
-    """Write the soft label of one job; raises UserError."""
+def soften(label: Softening, border) -> None:
+    """Write one soft label; raises UserError."""
     from SpleenSmoothSegLib.border.kernels import smooth_border
     from SpleenSmoothSegLib.io.atomic import atomic_write
     from SpleenSmoothSegLib.io.labels import read_label
     from SpleenSmoothSegLib.io.writing import write_image
 
-    soft = smooth_border(read_label(job.ct), border, job.value)
-    with atomic_write(job.soft_label) as aside:
+    soft = smooth_border(read_label(label.label), border, label.value)
+    with atomic_write(label.soft_label) as aside:
         write_image(soft, aside)
 
 
-def run(jobs: list[Job], border, console: Console) -> int:
+def run(labels: list[Softening], border, console: Console) -> int:
     """Soften every label that can be softened; returns how many were."""
     done = 0
-    for number, job in enumerate(jobs):
+    for number, label in enumerate(labels):
         try:
-            console.progress(job.title, job.ct)(number / len(jobs), f"{job.title}, {number + 1} of {len(jobs)}")
-            soften(job, border)
-            console.result({"ct": str(job.ct), "soft_label": str(job.soft_label)})
+            step = f"{label.title}, {number + 1} of {len(labels)}"
+            console.progress(label.title, label.label)(number / len(labels), step)
+            soften(label, border)
+            console.result({"label": str(label.label), "soft_label": str(label.soft_label)})
             done += 1
         except BrokenPipeError:
             raise
         except Exception as error:
-            console.error(error, job.ct)
+            console.error(error, label.label)
     return done
 
 
 def main(arguments: list[str]) -> int:
-    """Do what the command line says and return the exit code."""
-    speaks_json = {"--json", "--child"} & set(arguments)
-    console = (JsonConsole if speaks_json else SoftLabelConsole)("--debug" in arguments)
+    """Run the command line and return the exit code."""
 
-    def work() -> int:
+    def work(console: Console) -> int:
         from SpleenSmoothSegLib.border.kernels import Border
 
-        if "--child" in arguments:
-            exit_with_parent()
-            console.event("started", pid=os.getpid())
         options = parse_arguments(arguments)
         border = Border.parse(options.border)
-        jobs = plan(options)
-        return 0 if run(jobs, border, console) == len(jobs) else 1
+        labels = plan(options)
+        return 0 if run(labels, border, console) == len(labels) else 1
 
-    return exit_code(work, console)
+    return run_program(work, arguments, (SoftLabelConsole, JsonConsole))
 
 
 if __name__ == "__main__":

@@ -1,29 +1,29 @@
-"""The one exception whose text is written for the person at the screen."""
+"""The one exception whose text is written for the user, and the one place where exceptions become sentences."""
 
 
 class UserError(Exception):
-    """One sentence that says what is wrong and what to do.
+    """One sentence: what is wrong and what to do.
 
-    Every door (button, ``segment.py``, ``train.py``) shows ``str(error)`` as it is, without a traceback.
+    The panels and the command lines show ``str(error)`` unchanged, without a traceback.
     """
 
 
-NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment")  # so say torch and Linux
+NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment")  # as worded by torch and Linux
 
 
 def explain(error: BaseException) -> str:
-    """One sentence for the person at the screen."""
-    words = str(error).lower()
+    """One sentence for the user: what is wrong and what to do."""
+    text = str(error).lower()
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return str(error) or "Cancelled; nothing half-written is left."
+        return str(error) or "Cancelled; no partial files are left."
     if isinstance(error, ModuleNotFoundError):
         return f'This Python lacks {error.name}; install it, or run "make segment" once.'
-    if "torchvision::nms" in words:
-        return "torch and torchvision come from different builds; install the two again, together."
-    if isinstance(error, MemoryError) or any(part in words for part in NO_MEMORY):
-        where = "or take --device cpu" if "cuda" in words or "mps" in words else "or crop the CT"
-        return f"The memory is not enough for this CT; close other programs {where}."
-    what = f"{type(error).__name__}: {error}".splitlines()[0].strip(": ")
-    return f"Something went wrong that should not ({what}); please report it with what --debug shows."
+    if "torchvision::nms" in text:
+        return "torch and torchvision come from different builds; reinstall both together."
+    if isinstance(error, MemoryError) or any(part in text for part in NO_MEMORY):
+        remedy = "or use the CPU as device" if "cuda" in text or "mps" in text else "or crop the CT"
+        return f"Not enough memory for this CT; close other programs {remedy}."
+    description = f"{type(error).__name__}: {error}".splitlines()[0].strip(": ")
+    return f"Unexpected error ({description}); please report it with the traceback (--debug, or Slicer's log)."

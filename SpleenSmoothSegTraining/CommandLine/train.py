@@ -28,7 +28,6 @@ same device. Research software, not a medical device.
 """
 
 import json
-import os
 import shlex
 import sys
 import textwrap
@@ -39,14 +38,7 @@ MODULE = Path(__file__).resolve().parents[1]
 # The engine is in the other module; an installed extension has both modules in one folder.
 sys.path[:0] = [str(MODULE), str(MODULE.parent / "SpleenSmoothSeg")]
 
-from SpleenSmoothSegLib.batch.console import (
-    JsonConsole,
-    PersonConsole,
-    exit_code,
-    exit_process,
-    exit_with_parent,
-    stop_on_signals,
-)
+from SpleenSmoothSegLib.batch.console import JsonConsole, PersonConsole, exit_process, run_program, stop_on_signals
 
 
 class TrainingConsole(PersonConsole):
@@ -125,13 +117,8 @@ def format_duration(seconds: float) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run the command line and return the exit code."""
-    is_json = {"--json", "--child"} & set(arguments)
-    console = (TrainingJsonConsole if is_json else TrainingConsole)("--debug" in arguments)
 
-    def work() -> int:
-        if "--child" in arguments:
-            exit_with_parent()
-            console.event("started", pid=os.getpid())
+    def work(console) -> int:
         from SpleenSmoothSegTrainingLib.data import dataset
         from SpleenSmoothSegTrainingLib.run.options import make_parser, read_run
 
@@ -148,7 +135,7 @@ def main(arguments: list[str]) -> int:
             console.results(run.out, results)
         return 0
 
-    return exit_code(work, console)
+    return run_program(work, arguments, (TrainingConsole, TrainingJsonConsole))
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from SpleenSmoothSegLib.inference.devices import (
     keep_freed_memory,
     to_predict_on,
 )
-from SpleenSmoothSegLib.inference.ensemble import segment_image
+from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
 from SpleenSmoothSegLib.io.images import read_image
 from SpleenSmoothSegLib.metrics.overlap import measure_overlap
 from SpleenSmoothSegLib.model.folder import Model, load_model
@@ -81,7 +81,7 @@ def seconds_a_slice(network: torch.nn.Module, slices: torch.Tensor) -> float:
 def lowest_dice(model: Model, plain: Model) -> float:
     cts = [read_image(path) for path in every_ct()]
     return min(
-        measure_overlap(segment_image(ct, model, "cpu").mask, segment_image(ct, plain, "cpu", plain=True).mask).dice
+        measure_overlap(segment_image(ct, model, "cpu").mask, segment_image(ct, plain, "cpu", Options(exhaustive=True)).mask).dice
         for ct in cts
     )
 

@@ -29,7 +29,7 @@ AS_THE_PANEL = (
     "--stay",
     "--device",
     "auto",
-    "--disagreement",
+    "--uncertainty",
     "--cropped",
     "--uncompressed",
     "--no-overlay",
@@ -54,7 +54,7 @@ def ensemble(
         slices: the CT is cut or extended to so many (default: as it is).
         calls: after so many the networks answer at once, which takes no less memory (default: they always work).
     """
-    from SpleenSmoothSegLib.inference.devices import give_back_freed_memory
+    from SpleenSmoothSegLib.inference.devices import trim_freed_memory
 
     image = sitk.ReadImage(ct)
     spleen = sitk.ReadImage(label) if label is not None else None
@@ -62,7 +62,7 @@ def ensemble(
         image = with_slices(image, slices)
         spleen = with_slices(spleen, slices, mirror=False) if spleen is not None else None
     model = random_model(folds, size, _prepare(way, device))
-    give_back_freed_memory()
+    trim_freed_memory()
     if calls is None:
         return _segment(image, spleen, model, way, build_published, device)
     for network in model.networks:
@@ -86,15 +86,16 @@ def starter(ct: str, way: str = "usual", device: str = "cpu") -> dict:
 
 def dice(ct: str) -> dict:
     """Dice between the mask of the usual path and that of the plain one, by the shipped ensemble."""
-    from SpleenSmoothSegLib.inference.ensemble import segment_image
+    from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
     from SpleenSmoothSegLib.io.images import read_image
     from SpleenSmoothSegLib.metrics.overlap import measure_overlap
     from SpleenSmoothSegLib.model.folder import load_model
 
     image, ready = read_image(ct), load_model(STARTER, prepare=_prepare("usual", "cpu"))
-    usual, plain = segment_image(image, ready, "cpu"), segment_image(image, load_model(STARTER), "cpu", plain=True)
+    usual = segment_image(image, ready, "cpu")
+    plain = segment_image(image, load_model(STARTER), "cpu", Options(exhaustive=True))
     overlap = measure_overlap(usual.mask, plain.mask)
-    return {"dice": overlap.dice, "volume_ml": usual.volume_ml, "plain_volume_ml": plain.volume_ml}
+    return {"dice": overlap.dice, "volume_ml": usual.result.volume_ml, "plain_volume_ml": plain.result.volume_ml}
 
 
 def build_published():
@@ -225,14 +226,16 @@ def preview(border: str, updates: int = 5) -> dict:
 
 
 def _segment(ct, label, model, way: str, build, device: str) -> dict:
-    from SpleenSmoothSegLib.inference.ensemble import segment_image
+    from SpleenSmoothSegLib.callbacks import Callbacks
+    from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
 
     shapes, clock = watch(model.networks), Clock()
 
-    def segment(image, **keywords):
-        return segment_image(image, model, device, progress=lambda fraction, step: clock.stage(step), **keywords).mask
+    def segment(image, exhaustive: bool = False):
+        callbacks = Callbacks(progress=lambda fraction, step: clock.stage(step))
+        return segment_image(image, model, device, Options(exhaustive=exhaustive), callbacks).mask
 
-    mask = _told_where(segment, ct, label, clock) if way == "told" else segment(ct, plain=way == "plain")
+    mask = _told_where(segment, ct, label, clock) if way == "told" else segment(ct, exhaustive=way == "plain")
     assert mask.GetSize() == ct.GetSize()
     found = clock.stop() | {"peak_gb": peak_gb(), "units": _seen(shapes)}
     return found | {"gflop": gflop(build, shapes)}  # counting takes memory of its own
@@ -267,7 +270,7 @@ def _told_where(segment, ct, label, clock):
     held = np.flatnonzero(sitk.GetArrayViewFromImage(label).any(axis=(1, 2)))
     first, last = int(held[0]), int(held[-1])
     found = segment(ct[:, :, first : last + 1])
-    clock.stage("Returning to the CT's grid")
+    clock.stage("Resampling to the CT's grid")
     mask = sitk.Image(ct.GetSize(), sitk.sitkUInt8)
     mask.CopyInformation(ct)
     return sitk.Paste(mask, found, found.GetSize(), destinationIndex=(0, 0, first))

@@ -77,7 +77,7 @@ def monai(ct: str, precision: str = "fp32", device: str = "cpu") -> dict:
             data["pred"] = inferer(data["image"][None], network)[0].float()
         if device == "cuda":
             torch.cuda.synchronize()
-        clock.stage("Returning to the CT's grid")
+        clock.stage("Resampling to the CT's grid")
         mask = after(data)["pred"].cpu()
     assert mask.shape[1:] == image.GetSize()
     return clock.stop() | {
@@ -144,7 +144,7 @@ def nnunet(ct: str, patches: int | None = None, precision: str = "fp32", device:
             weights[place] += weight
         if device == "cuda":
             torch.cuda.synchronize()
-        clock.stage("Returning to the CT's grid")
+        clock.stage("Resampling to the CT's grid")
         logits /= weights.clamp(min=1e-4)
         answer = sitk.GetImageFromArray(logits[: shape[0], : shape[1], : shape[2]].cpu().numpy())
         answer.CopyInformation(grid)

@@ -21,10 +21,11 @@ import SimpleITK as sitk
 from inputs import cut_short, everything_in, small_ct, small_disk, write, write_dicom
 from locations import REPOSITORY
 from phantoms import AXIAL, turned
-from SpleenSmoothSegLib.batch import overlay
+from SpleenSmoothSegLib.batch import console, overlay
 from SpleenSmoothSegLib.batch import runner as segmenter
-from SpleenSmoothSegLib.geometry.grid import same_grid
+from SpleenSmoothSegLib.geometry.grid import same_grid, threshold_on_grid
 from SpleenSmoothSegLib.inference import devices, ensemble
+from SpleenSmoothSegLib.inference.result import SegmentationResult
 from SpleenSmoothSegLib.metrics.shape import center_lps, extent_mm, longest_mm
 
 SCRIPT = REPOSITORY / "SpleenSmoothSeg" / "CommandLine" / "segment.py"
@@ -108,47 +109,37 @@ def test_the_json_result_says_what_the_files_hold(run):
     fractions = [event["fraction"] for event in progress]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0, 1)
-    assert set(result) == {
-        "event",
-        "ct",
-        "segmentation",
-        "overlay",
-        "probability",
-        "disagreement_map",
-        "volume_ml",
-        "fold_volumes_ml",
-        "disagreement",
-        "extent_mm",
-        "longest_mm",
-        "center_lps",
-        "uncertain_places",
-        "device",
-        "seconds",
-        "peak_memory_mb",
+    assert set(result) == {"event", "ct", "result", "files"}
+    assert (result["event"], result["ct"]) == ("result", "ct.nii.gz")
+    files, measures = result["files"], SegmentationResult.from_dict(result["result"])
+    assert files == {
+        "segmentation": "mask.nii.gz",
+        "overlay": "mask.png",
+        "probability": "mask_probability.nii.gz",
+        "uncertainty_map": "mask_uncertainty.nii.gz",
     }
-    assert result["event"] == "result"
-    files = [result[key] for key in ("segmentation", "overlay", "probability", "disagreement_map")]
-    assert files == ["mask.nii.gz", "mask.png", "mask_probability.nii.gz", "mask_disagreement.nii.gz"]
-    mask, probability = (sitk.ReadImage(result[key]) for key in ("segmentation", "probability"))
+    mask, probability = (sitk.ReadImage(files[key]) for key in ("segmentation", "probability"))
     voxels = np.count_nonzero(sitk.GetArrayViewFromImage(mask))
-    assert result["volume_ml"] == pytest.approx(voxels * np.prod(mask.GetSpacing()) / 1000, abs=0.01)
+    assert measures.volume_ml == pytest.approx(voxels * np.prod(mask.GetSpacing()) / 1000, abs=0.01)
     assert same_grid(mask, probability)
-    assert len(result["fold_volumes_ml"]) == 2
-    assert 0 <= result["disagreement"] <= 1
-    assert result["extent_mm"] == pytest.approx(extent_mm(mask), abs=0.01)
-    assert result["longest_mm"] == pytest.approx(longest_mm(mask), abs=0.01)
-    assert result["longest_mm"] > 0
-    assert result["center_lps"] == pytest.approx(center_lps(mask), abs=0.01)
-    assert result["device"] == "cpu"
-    assert result["seconds"] > 0
-    assert result["peak_memory_mb"] > 50
+    assert len(measures.fold_volumes_ml) == 2
+    assert 0 <= measures.fold_agreement <= 1
+    extents = (measures.extent_rl_mm, measures.extent_ap_mm, measures.extent_si_mm)
+    assert extents == pytest.approx(extent_mm(mask), abs=0.01)
+    assert measures.longest_mm == pytest.approx(longest_mm(mask), abs=0.01)
+    assert measures.longest_mm > 0
+    assert measures.center_lps == pytest.approx(center_lps(mask), abs=0.01)
+    assert measures.device == "cpu"
+    assert measures.dice is None
+    assert measures.seconds > 0
+    assert measures.peak_memory_mb > 50
 
 
 def test_the_steps_of_the_whole_wait_are_told_by_their_names(run):
     write(small_ct(), Path("other.nii.gz"))
     _, out, _ = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--json")
     loading = ["Starting PyTorch", "Loading the ensemble"]
-    work = ["Preparing slices", "Folds look at the slices", "Returning to the CT's grid", "Writing", "Done"]
+    work = ["Preparing slices", "Predicting", "Resampling to the CT's grid", "Writing", "Done"]
     for ct, steps in (("ct.nii.gz", ["Reading", *loading, *work]), ("other.nii.gz", ["Reading", *work])):
         told = [event for event in as_events(out) if event["event"] == "progress" and event["ct"] == ct]
         assert list(dict.fromkeys(event["step"] for event in told)) == steps
@@ -161,7 +152,7 @@ def test_uncompressed_maps_are_nrrd_and_hold_the_same(run):
     options = ("--probability", "--no-overlay")
     assert run("ct.nii.gz", "-o", "small", *options)[0] == 0
     assert run("ct.nii.gz", "-o", "large", *options, "--uncompressed")[0] == 0
-    names = ["ct_spleen.seg.nrrd", "ct_spleen_disagreement.nrrd", "ct_spleen_probability.nrrd"]
+    names = ["ct_spleen.seg.nrrd", "ct_spleen_probability.nrrd", "ct_spleen_uncertainty.nrrd"]
     assert everything_in(Path("large")) == names
     for name in names:
         large = sitk.ReadImage(f"large/{name}")
@@ -171,16 +162,16 @@ def test_uncompressed_maps_are_nrrd_and_hold_the_same(run):
 
 
 def test_the_disagreement_is_written_alone_where_it_alone_is_asked_for(run):
-    assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--disagreement")[0] == 0
-    assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd", "ct_spleen_disagreement.nii.gz"]
+    assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--uncertainty")[0] == 0
+    assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd", "ct_spleen_uncertainty.nii.gz"]
 
 
 def test_a_cropped_disagreement_holds_all_of_it_in_the_place_that_the_folds_looked_at(run):
     ct = small_ct(extent=(220, 190, 600))
     write(ct, Path("long.nrrd"))
-    common = ("long.nrrd", "--no-overlay", "--disagreement", "--uncompressed")
+    common = ("long.nrrd", "--no-overlay", "--uncertainty", "--uncompressed")
     assert run(*common, "-o", "whole")[0] == run(*common, "-o", "part", "--cropped")[0] == 0
-    whole, part = (sitk.ReadImage(f"{folder}/long_spleen_disagreement.nrrd") for folder in ("whole", "part"))
+    whole, part = (sitk.ReadImage(f"{folder}/long_spleen_uncertainty.nrrd") for folder in ("whole", "part"))
     assert same_grid(whole, ct)
     assert part.GetNumberOfPixels() <= whole.GetNumberOfPixels()
     back = sitk.Paste(
@@ -190,7 +181,7 @@ def test_a_cropped_disagreement_holds_all_of_it_in_the_place_that_the_folds_look
 
 
 def test_the_plain_way_and_the_usual_one_find_the_same(run):
-    for name, options in (("usual.nrrd", ()), ("plain.nrrd", ("--plain",))):
+    for name, options in (("usual.nrrd", ()), ("plain.nrrd", ("--exhaustive",))):
         assert run("ct.nii.gz", "-o", name, "--no-overlay", "--all-components", *options)[0] == 0
     usual, plain = (sitk.GetArrayFromImage(sitk.ReadImage(name)) > 0 for name in ("usual.nrrd", "plain.nrrd"))
     assert 2 * (usual & plain).sum() >= 0.98 * (usual.sum() + plain.sum()) > 0
@@ -200,9 +191,9 @@ def test_a_label_gives_the_dice(run):
     run("ct.nii.gz", "-o", "mask.nii.gz", "--no-overlay", "--all-components")
     write(sitk.Cast(sitk.ReadImage("mask.nii.gz"), sitk.sitkFloat32) * 255, Path("label.nrrd"))
     _, out, _ = run("ct.nii.gz", "-o", "out", "--no-overlay", "--all-components", "--label", "label.nrrd", "--json")
-    assert as_events(out)[-1]["dice"] == 1
+    assert as_events(out)[-1]["result"]["dice"] == 1
     _, out, _ = run("ct.nii.gz", "-o", "other", "--no-overlay", "--all-components", "--label", "label.nrrd")
-    assert ", Dice 1.000 against its label;" in out
+    assert ", Dice 1.000 against the label; " in out
 
 
 def test_all_that_was_asked_for_is_done_in_one_go_with_the_networks_loaded_once(run, monkeypatch):
@@ -245,38 +236,33 @@ def test_names_may_hold_spaces_accents_and_dollars(run):
 
 
 def test_a_ct_without_a_spleen_is_a_result_like_any_other(run, monkeypatch):
-    find = ensemble.segment_image
-
-    def nothing(*arguments, **options):
-        found = find(*arguments, **options)
-        found.mask, found.volume_ml = found.mask * 0, 0.0
-        return found
-
-    monkeypatch.setattr(ensemble, "segment_image", nothing)
+    monkeypatch.setattr(ensemble, "threshold_on_grid", lambda value, image, grid: threshold_on_grid(2.0, image, grid))
     code, out, err = run("ct.nii.gz", "-o", "out")
     assert (code, err) == (0, "")
-    assert "ct.nii.gz: no spleen found;" in out
-    result = as_events(run("ct.nii.gz", "-o", "again", "--json")[1])[-1]
-    assert (result["volume_ml"], result["extent_mm"], result["longest_mm"]) == (0, [0, 0, 0], 0)
+    assert "ct.nii.gz: no spleen found" in out
+    result = as_events(run("ct.nii.gz", "-o", "again", "--json")[1])[-1]["result"]
+    extents = [result[f"extent_{axis}_mm"] for axis in ("rl", "ap", "si")]
+    assert (result["volume_ml"], extents, result["longest_mm"]) == (0, [0, 0, 0], 0)
     assert result["center_lps"] is None
 
 
 def test_without_a_ct_the_sample_is_segmented_and_compared(run, place):
     code, out, err = run()
     assert (code, err) == (0, "")
-    assert "against its label" in out
+    assert "against the label" in out
     assert everything_in(place / "results") == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
 
 
 @pytest.mark.skipif(not segment.STARTER_MODEL.is_dir(), reason="the Starter model is not here")
 def test_the_starter_finds_the_spleen_of_the_sample(capfd):
     assert segment.main(["--json", "--device", "cpu"]) == 0
-    result = as_events(capfd.readouterr().out)[-1]
+    result = as_events(capfd.readouterr().out)[-1]["result"]
     assert result["dice"] > 0.8
     assert len(result["fold_volumes_ml"]) == 5
     center = np.array(result["center_lps"])
-    assert all(50 < length < 150 for length in result["extent_mm"])
-    assert max(result["extent_mm"]) < result["longest_mm"] < np.linalg.norm(result["extent_mm"])
+    extents = [result[f"extent_{axis}_mm"] for axis in ("rl", "ap", "si")]
+    assert all(50 < length < 150 for length in extents)
+    assert max(extents) < result["longest_mm"] < np.linalg.norm(extents)
     assert result["uncertain_places"]
     for place in result["uncertain_places"]:
         assert np.linalg.norm(place["point_lps"] - center) < result["longest_mm"]
@@ -342,7 +328,7 @@ def test_a_label_on_another_grid_is_refused(refusal, no_networks):
     ct = small_ct()
     for name, label in (("size", ct[:, :, 1:]), ("place", small_ct(center=(1, 0, 0))), ("color", sitk.Compose(ct, ct))):
         write(label, Path(f"{name}.nrrd"))
-        assert "lies on another grid than the CT; resample it" in refusal("ct.nii.gz", "--label", f"{name}.nrrd")
+        assert "is on another grid than the CT; resample it" in refusal("ct.nii.gz", "--label", f"{name}.nrrd")
 
 
 # ---- bad places and options
@@ -350,7 +336,7 @@ def test_a_label_on_another_grid_is_refused(refusal, no_networks):
 
 def test_what_is_there_is_replaced_only_when_told_to(run, refusal):
     write(small_ct(), Path("out/ct_spleen.seg.nrrd"))
-    assert "is there already; add --overwrite to replace it" in refusal("ct.nii.gz", "-o", "out")
+    assert "already exists; add --overwrite to replace it" in refusal("ct.nii.gz", "-o", "out")
     assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--overwrite")[0] == 0
     assert sitk.ReadImage("out/ct_spleen.seg.nrrd").GetPixelID() == sitk.sitkUInt8
 
@@ -387,7 +373,7 @@ def test_a_read_only_place_is_told_before_any_work(refusal, no_networks, place):
     ("arguments", "words"),
     [
         (["ct.nii.gz", "-o", "ct.nii.gz", "--overwrite"], "would replace"),
-        (["ct.nii.gz", "-o", "ct.nii.gz/deeper"], "is a file, so no folder can be there"),
+        (["ct.nii.gz", "-o", "ct.nii.gz/deeper"], "is a file, not a folder"),
         (["ct.nii.gz", "-o", "out.mhd"], "has an unsupported suffix"),
         (["ct.nii.gz", "nothing.nii.gz"], "does not exist"),
         (["ct.nii.gz", "--model", "nowhere"], "is not a model folder"),
@@ -435,18 +421,18 @@ def test_a_device_with_too_little_memory_is_told_once_and_all_is_done_on_the_cpu
     write(small_ct(), Path("other.nii.gz"))
     code, out, err = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--no-overlay", "--json", "--device", "auto")
     assert code == 0
-    warning = 'The device "meta" cannot be used (its memory is not enough); the CPU does the work instead, '
-    assert err == warning + "which takes longer.\n"
+    warning = 'The device "meta" cannot be used (not enough memory); using the CPU instead, '
+    assert err == warning + "which is slower.\n"
     events = as_events(out)
     assert [event["message"] for event in events if event["event"] == "warning"] == [err.strip()]
-    assert [event["device"] for event in events if event["event"] == "result"] == ["cpu", "cpu"]
+    assert [event["result"]["device"] for event in events if event["event"] == "result"] == ["cpu", "cpu"]
     assert failing_device == ["meta", "cpu", "cpu"]
 
 
 def test_without_json_the_cpu_taking_over_is_one_sentence_and_the_result_is_there(run, failing_device):
     code, out, err = run("ct.nii.gz", "-o", "out", "--no-overlay", "--device", "auto")
     assert (code, err.count("\n")) == (0, 1)
-    assert "the CPU does the work instead" in err
+    assert "using the CPU instead" in err
     assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd"]
 
 
@@ -462,18 +448,18 @@ def test_a_model_that_cannot_be_loaded_ends_all_with_one_sentence(refusal, model
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ValueError("one\ntwo"), "Something went wrong that should not (ValueError: one); please report it with what"),
-        (KeyError(), "Something went wrong that should not (KeyError); please report"),
-        (MemoryError(), "The memory is not enough for this CT"),
+        (ValueError("one\ntwo"), "Unexpected error (ValueError: one); please report it with the traceback"),
+        (KeyError(), "Unexpected error (KeyError); please report"),
+        (MemoryError(), "Not enough memory for this CT"),
         (
             RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"),
-            "The memory is not enough for this CT; close other programs or take --device cpu.",
+            "Not enough memory for this CT; close other programs or use the CPU as device.",
         ),
-        (ImportError("_C.so: failed to map segment from shared object"), "The memory is not enough for this CT"),
-        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "The memory is not enough for this CT"),
+        (ImportError("_C.so: failed to map segment from shared object"), "Not enough memory for this CT"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Not enough memory for this CT"),
         (RuntimeError("operator torchvision::nms does not exist"), "torch and torchvision come from different builds"),
         (ModuleNotFoundError("No module named 'x'", name="x"), "This Python lacks x; install it"),
-        (ImportError("DLL load failed"), "Something went wrong that should not (ImportError: DLL load failed)"),
+        (ImportError("DLL load failed"), "Unexpected error (ImportError: DLL load failed)"),
     ],
 )
 def test_any_error_is_one_sentence_and_the_next_ct_is_done(run, monkeypatch, error, words):
@@ -524,16 +510,14 @@ def test_a_run_asks_for_no_package_that_it_does_not_use(run, monkeypatch):
 # ---- interruptions
 
 
-@pytest.mark.parametrize("step", ["Reading", "Folds look at the slices", "Writing"])
+@pytest.mark.parametrize("step", ["Reading", "Predicting", "Writing"])
 def test_a_cancelled_run_leaves_nothing(run, place, monkeypatch, step):
-    console = segment.JsonConsole
-
-    class Cancelling(console):
+    class Cancelling(segment.JsonConsole):
         def progress(self, *which):
-            tell = super().progress(*which)
+            report = super().progress(*which)
 
             def progress(fraction, name):
-                tell(fraction, name)
+                report(fraction, name)
                 if name == step:
                     raise KeyboardInterrupt
 
@@ -542,7 +526,7 @@ def test_a_cancelled_run_leaves_nothing(run, place, monkeypatch, step):
     monkeypatch.setattr(segment, "JsonConsole", Cancelling)
     before = everything_in(place)
     code, out, err = run("ct.nii.gz", "-o", "new/out", "--json")
-    assert (code, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert (code, err) == (130, "Cancelled; no partial files are left.\n")
     assert as_events(out)[-1]["event"] == "error"
     assert everything_in(place) == before
 
@@ -579,8 +563,8 @@ def test_a_signal_while_files_are_written_leaves_nothing(start, place, name):
             process.send_signal(getattr(signal, name))  # by an impatient hand
             break
     out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
-    assert as_events(out)[-1] == {"event": "error", "ct": None, "message": "Cancelled; nothing half-written is left."}
+    assert (process.returncode, err) == (130, "Cancelled; no partial files are left.\n")
+    assert as_events(out)[-1] == {"event": "error", "ct": None, "message": "Cancelled; no partial files are left."}
     assert everything_in(place) == before
 
 
@@ -686,7 +670,7 @@ def test_a_child_whose_ct_failed_does_not_stay(start):
 
 
 def test_a_child_whose_device_failed_does_not_stay(run, failing_device, monkeypatch):
-    monkeypatch.setattr(segment, "exit_with_parent", lambda: pytest.fail)
+    monkeypatch.setattr(console, "exit_with_parent", lambda: pytest.fail)
     code, out, _ = run("ct.nii.gz", "-o", "out", "--no-overlay", "--device", "auto", "--child", "--stay")
     assert code == 0
     assert [event["event"] for event in as_events(out)][-1] == "result"
@@ -704,7 +688,7 @@ def test_a_child_whose_stdin_is_closed_from_the_start_ends_at_once(start, place)
     before = everything_in(place)
     process = start("ct.nii.gz", "-o", "out", "--child", stdin=subprocess.DEVNULL)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert (process.returncode, err) == (130, "Cancelled; no partial files are left.\n")
     assert everything_in(place) == before
 
 
@@ -723,7 +707,7 @@ def test_what_a_library_makes_of_being_stopped_is_still_told_as_that():
         sys.exit(exit_code(work, PersonConsole(debug=False)))
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parents[1], capture_output=True, encoding="utf-8")
-    assert (done.returncode, done.stderr) == (130, "Cancelled; nothing half-written is left.\n")
+    assert (done.returncode, done.stderr) == (130, "Cancelled; no partial files are left.\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no process groups to signal")
@@ -736,7 +720,7 @@ def test_a_child_leads_a_process_group_of_its_own(start):
     assert process.wait(timeout=SOON) == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("step", ["Starting PyTorch", "Folds look at the slices", "Writing"])
+@pytest.mark.parametrize("step", ["Starting PyTorch", "Predicting", "Writing"])
 def test_a_child_ends_soon_after_its_stdin_is_closed_and_leaves_nothing(start, place, step):
     before = everything_in(place)
     process = start("ct.nii.gz", "-o", "new/out", "--probability", "--child", stdin=subprocess.PIPE)
@@ -832,7 +816,7 @@ def test_on_a_terminal_a_bar_shows_the_progress_and_goes_away(run, monkeypatch):
     assert code == 1
     shown = terminal.getvalue()
     assert "% |" in shown
-    assert "Folds look at the slices" in shown
+    assert "Predicting" in shown
     lines = [line.split("\r")[-1] for line in shown.split("\n")]
     assert lines[0].startswith('"dicom" holds 2 CT series')
     assert lines[1:] == ['"bad.nii.gz" is empty; copy or export it again.', ""]
@@ -873,7 +857,7 @@ def test_in_slicer_it_takes_sys_argv_and_leaves_through_slicers_exit(slicer, mon
     assert slicer == [0, 1, 0]
     assert out.text.startswith("ct.nii.gz: ")
     assert "usage: segment.py" in out.text
-    assert err.text.count("\n") == 1 and "is there already" in err.text
+    assert err.text.count("\n") == 1 and "already exists" in err.text
     assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
 
 

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from Benchmarks import bench, cts, measure, ours, report, rows
 from Benchmarks.cts import with_slices
 from phantoms import trunk
+from SpleenSmoothSegLib.callbacks import NO_CALLBACKS
 from SpleenSmoothSegLib.geometry.grid import same_grid
 from SpleenSmoothSegLib.inference import ensemble
 from SpleenSmoothSegLib.metrics.shape import volume_ml
@@ -146,13 +147,13 @@ def test_the_networks_that_answer_at_once_have_worked_before():
     assert (torch.sigmoid(answers[2]) < 0.01).all() and (torch.sigmoid(answers[3]) < 0.01).all()
 
 
-def bright(ct, model, device, plain=False, progress=None):
+def bright(ct, model, device, options=ensemble.Options(), callbacks=NO_CALLBACKS):
     """Stands for a `segment_image` with a fast path, which loses the lower half."""
-    progress and progress(0.0, "Preparing slices")
+    callbacks.progress(0.0, "Preparing slices")
     mask = ct > 100
-    if not plain:
+    if not options.exhaustive:
         mask[:, :, :2] = 0
-    return SimpleNamespace(mask=mask, volume_ml=volume_ml(mask))
+    return SimpleNamespace(mask=mask, result=SimpleNamespace(volume_ml=volume_ml(mask)))
 
 
 def test_dice_is_that_of_the_fast_path_and_the_plain_one(tmp_path, monkeypatch):

@@ -1,11 +1,11 @@
-"""A connection to dask workers: processes on this computer that end with this one, or a cluster that is there already.
+"""A connection to dask workers: processes on this computer that end with this one, or an existing cluster.
 
 The workers of a cluster are started by its owner, by hand (``dask worker tcp://host:8786 --nthreads 1``) or through
 dask-jobqueue. They need the same Python with the same packages, and one thread each; OMP_NUM_THREADS in their
-environment says how many cores a job may use. For tls:// dask's own configuration names the certificates.
+environment sets the number of cores per job. For tls:// the certificates are set in dask's own configuration.
 
-On this computer all listens on the loopback alone; as always with dask, other people who are logged in on the same
-computer could connect there.
+On this computer dask listens on the loopback interface only; as always with dask, other users who are logged in on the
+same computer could connect there.
 """
 
 import asyncio
@@ -38,12 +38,12 @@ def is_scheduler(scheduler: str) -> bool:
 
 @contextlib.contextmanager
 def connected(scheduler: str, count: int, folders: list[str], debug: bool = False) -> Iterator:
-    """A dask client for `count` jobs; what is still being done when it is left is not wanted any more.
+    """A dask client for `count` jobs; jobs still running at exit are cancelled.
 
     Args:
         scheduler: as `is_scheduler` takes it.
         count: of jobs.
-        folders: from where workers must be able to import this program.
+        folders: from which workers must be able to import this program.
         debug: let dask log to stderr.
 
     Raises:
@@ -61,10 +61,10 @@ def connected(scheduler: str, count: int, folders: list[str], debug: bool = Fals
 
 
 def source_folders(*modules: str) -> list[str]:
-    """The folders from where these modules are imported."""
+    """The folders from which these modules are imported."""
     folders = []
     for package in (sys.modules[module.partition(".")[0]] for module in modules):
-        if file := getattr(package, "__file__", None):  # not what was typed into a Python that waits for more
+        if file := getattr(package, "__file__", None):  # an interactive __main__ has none
             folders.append(str(Path(file).resolve().parents[1 if hasattr(package, "__path__") else 0]))
     return list(dict.fromkeys(folders))
 
@@ -77,27 +77,29 @@ def _client(address):
         if str(address).startswith("tls://") and not Security().get_connection_args("client")["ssl_context"]:
             raise UserError("tls:// needs certificates; name them in dask's configuration, distributed.comm.tls.")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # other versions of packages on the other side
+            warnings.simplefilter("ignore")  # about other package versions on workers
             return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise UserError(f"No dask scheduler answers at {address}; check the address and that it runs.") from error
+        raise UserError(
+            f"No dask scheduler answers at {address}; check the address and that the scheduler is running."
+        ) from error
 
 
 def _check_workers(client, scheduler: str, folders: list[str]) -> None:
-    """Raise UserError if a worker that is there already cannot run this program."""
+    """Raise UserError if an existing worker cannot run this program."""
     here = "{}.{}".format(*sys.version_info)
     for worker in client.get_versions()["workers"].values():
         there = ".".join(worker["host"]["python"].split(".")[:2])
         if there != here:
-            raise UserError(f"The workers of {scheduler} run Python {there}; start them with Python {here}, as here.")
+            raise UserError(f"The workers of {scheduler} run Python {there}; start them with Python {here} instead.")
 
-    def load(name: str) -> None:  # defined in here, it travels as code, not as a name to be imported
+    def load(name: str) -> None:  # a nested function is pickled by value, not imported by name
         sys.path[:0] = [folder for folder in folders if folder not in sys.path]
         importlib.import_module(name)
 
     for error in filter(None, client.run(load, __name__, on_error="return").values()):
         raise UserError(
-            f'The workers of {scheduler} cannot load this program ({error}); let them read "{folders[0]}".'
+            f'The workers of {scheduler} cannot import this program ({error}); make "{folders[0]}" readable to them.'
         ) from error
 
 
@@ -110,7 +112,7 @@ def _workers_for(count: int) -> int:
 
 @contextlib.contextmanager
 def _local_cluster(workers: int, debug: bool) -> Iterator:
-    """So many processes, which share the cores of this computer."""
+    """`workers` processes, which share the cores of this computer."""
     import dask
     from dask.system import CPU_COUNT
     from distributed import LocalCluster
@@ -120,8 +122,8 @@ def _local_cluster(workers: int, debug: bool) -> Iterator:
     if not debug:
         environment["DASK_LOGGING__DISTRIBUTED"] = "CRITICAL"
     settings = {
-        "distributed.nanny.pre-spawn-environ": environment,  # before a library that computes is loaded
-        "distributed.deploy.lost-worker-timeout": "1000d",  # a process may be long in taking a dead one's place
+        "distributed.nanny.pre-spawn-environ": environment,  # set before numerical libraries are loaded
+        "distributed.deploy.lost-worker-timeout": "1000d",  # replacing a dead process may take long
         "distributed.scheduler.allowed-failures": 2,
         "distributed.scheduler.worker-ttl": None,  # a job may keep its process from answering
         "distributed.worker.daemon": False,  # a job may start processes of its own
@@ -129,9 +131,9 @@ def _local_cluster(workers: int, debug: bool) -> Iterator:
         "distributed.worker.profile.enabled": False,
     }
     with dask.config.set(settings), _restored([*environment, "PYTHONHASHSEED"]):
-        os.environ.update({name: environment[name] for name in THREADS})  # dask prefers what is there
+        os.environ.update({name: environment[name] for name in THREADS})  # dask prefers existing values
         try:
-            with _signals_later():
+            with _signals_blocked():
                 cluster = LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
@@ -141,27 +143,27 @@ def _local_cluster(workers: int, debug: bool) -> Iterator:
                 )
         except (RuntimeError, OSError) as error:
             raise UserError(
-                f"No processes can be started here ({error}); do one job after another, without a scheduler."
+                f"No processes can be started here ({error}); run without a scheduler, one job after another."
             ) from error
         try:
             yield cluster
         finally:
             for nanny in cluster.workers.values():
-                nanny.close_gracefully()  # it must not start another one
-                with contextlib.suppress(OSError, TypeError):  # there is none just now
+                nanny.close_gracefully()  # do not restart the worker
+                with contextlib.suppress(OSError, TypeError):  # no process just now
                     os.kill(nanny.pid, signal.SIGTERM)
-            # Versions before 2026 wait for ever for a process that they were just starting.
+            # Versions before 2026 wait forever for a process that was just starting.
             with contextlib.suppress(asyncio.TimeoutError):
                 cluster.close(timeout=CLOSE_SECONDS)
 
 
 def dask_setup(worker) -> None:
     """Prepare a process of this computer; dask calls this in its main thread."""
-    exit_at_once = os._exit
+    exit_immediately = os._exit
 
     def tidy_and_exit(status: int) -> NoReturn:
         remove_unfinished()
-        exit_at_once(status)
+        exit_immediately(status)
 
     os._exit = tidy_and_exit  # dask calls this when the parent has died
     signal.signal(signal.SIGTERM, lambda number, frame: os._exit(1))
@@ -171,12 +173,12 @@ def dask_setup(worker) -> None:
 
 
 @contextlib.contextmanager
-def _signals_later() -> Iterator[None]:
-    """Be stopped only afterwards, for half a cluster could not be ended; its processes begin just as deaf."""
+def _signals_blocked() -> Iterator[None]:
+    """Postpone signals, because a half-started cluster could not be closed; its processes inherit the block."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # multiprocessing's own process; who starts it hears signals again
+    resource_tracker.ensure_running()  # multiprocessing's own process; starting it unblocks signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
         yield
@@ -186,7 +188,7 @@ def _signals_later() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _restored(variables: list[str]) -> Iterator[None]:
-    """Dask puts what its processes are to find in their environment into that of this one."""
+    """Restore environment variables: dask sets those for its processes in this process, too."""
     before = {name: os.environ.get(name) for name in variables}
     try:
         yield

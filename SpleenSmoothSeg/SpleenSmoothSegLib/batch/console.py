@@ -1,4 +1,4 @@
-"""What every command line shares: how it is read, how it is stopped, and what it says, to a person or as JSON lines."""
+"""What all command lines share: options, signals, exit codes, and output for a user or as JSON lines."""
 
 import argparse
 import contextlib
@@ -10,17 +10,21 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError, explain
+from ..inference.result import SegmentationResult
 from ..io.atomic import remove_unfinished
 
-GRACE_SECONDS = 0.4  # to tidy up once nobody is there any more
+GRACE_SECONDS = 0.4  # for cleaning up after the parent process has ended
+NextLine = Callable[[float], str | None]
+"""Waits so many seconds for the next line on stdin; None if there is none."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one sentence what it does not understand: raises UserError instead of ending the program."""
+    """Raises UserError instead of exiting."""
 
     def __init__(self, program: str, description: str):
         super().__init__(
@@ -31,27 +35,39 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str):
-        raise UserError(f"{self.prog}: {message}; --help lists what it takes.")
+        raise UserError(f"{self.prog}: {message}; --help lists all options.")
 
 
-_was_stopped = threading.Event()
+def add_console_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `run_program` reads: --json, --child and --debug."""
+    parser.add_argument("--json", action="store_true", help="JSON lines on stdout instead of a progress bar")
+    parser.add_argument("--child", action="store_true", help="--json for a parent process; exit when stdin closes")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of errors")
+
+
+_interrupted = threading.Event()
 
 
 class Console:
-    """Where progress, results and errors go."""
+    """Where progress, results and errors go.
+
+    Attributes:
+        next_line: lines on stdin, for a child process.
+    """
 
     def __init__(self, debug: bool):
         self._debug = debug
+        self.next_line: NextLine = lambda seconds: None
 
     def error(self, error: BaseException, ct: Path | None = None) -> None:
         if self._debug:
             traceback.print_exception(error)
-        self.sentence("error", explain(error), ct)
+        self.message("error", explain(error), ct)
 
     def warning(self, message: str, ct: Path) -> None:
-        self.sentence("warning", message, ct)
+        self.message("warning", message, ct)
 
-    def sentence(self, event: str, message: str, ct: Path | None) -> None:
+    def message(self, event: str, message: str, ct: Path | None) -> None:
         """Report an error or a warning."""
         raise NotImplementedError
 
@@ -60,7 +76,7 @@ class Console:
 
 
 class PersonConsole(Console):
-    """A progress bar and sentences on stderr, results on stdout."""
+    """A progress bar and messages on stderr, results on stdout."""
 
     _bar = None
 
@@ -70,34 +86,29 @@ class PersonConsole(Console):
         from tqdm import tqdm
 
         def show(fraction: float, step: str) -> None:
-            if self._bar is None:  # the first time, and after a result
+            if self._bar is None:  # at first, and after a result
                 self._bar = tqdm(total=100, leave=False, bar_format="{percentage:3.0f}% |{bar:30}| {desc}")
             self._bar.n = round(100 * fraction)
             self._bar.set_description_str(f"{title}: {step}")
 
         return show
 
-    def result(self, result: dict) -> None:
+    def result(self, values: dict[str, Any]) -> None:
+        """Print the values of a "result" event of segment.py."""
         self._close()
-        volume = f"spleen {result['volume_ml']:.0f} mL" if result["volume_ml"] else "no spleen found"
-        dice = f", Dice {result['dice']:.3f} against its label" if "dice" in result else ""
-        memory = f", {result['peak_memory_mb']} MB" if result["peak_memory_mb"] else ""
-        lines = [
-            f"{result['ct']}: {volume}{dice}; two folds differ by {100 * result['disagreement']:.1f} %; "
-            f"{result['seconds']:.1f} s{memory}"
-        ]
-        for what in ("segmentation", "overlay", "probability", "disagreement_map"):
-            if result[what]:
-                lines.append(f"  {what.replace('_', ' ')}: {result[what]}")
-        print("\n".join(lines), flush=True)
+        print(f"{values['ct']}: {summary(SegmentationResult.from_dict(values['result']))}")
+        for name, path in values["files"].items():
+            if path:
+                print(f"  {name.replace('_', ' ')}: {path}")
+        sys.stdout.flush()
 
     def study(self, counts, table: Path) -> None:
         self._close()
-        earlier = f" ({counts.before} of them by an earlier start)" if counts.before else ""
+        earlier = f" ({counts.before} of them in an earlier run)" if counts.before else ""
         failed = f", {counts.failed} failed" if counts.failed else ""
         print(f"Segmented: {counts.done} of {counts.done + counts.failed} CTs{earlier}{failed}; {table}", flush=True)
 
-    def sentence(self, event: str, message: str, ct: Path | None) -> None:
+    def message(self, event: str, message: str, ct: Path | None) -> None:
         if event == "warning" and self._bar is not None:
             self._bar.write(message, file=sys.stderr)  # above the bar, which goes on
         else:
@@ -111,19 +122,19 @@ class PersonConsole(Console):
 
 
 class JsonConsole(Console):
-    """One JSON object a line on stdout; the sentences on stderr, too."""
+    """One JSON object per line on stdout; messages on stderr, too."""
 
     def progress(self, title: str, ct: Path | None) -> Callable[[float, str], None]:
         name = str(ct) if ct else None
         return lambda fraction, step: self.event("progress", ct=name, fraction=round(fraction, 3), step=step)
 
-    def result(self, result: dict) -> None:
-        self.event("result", **result)
+    def result(self, values: dict[str, Any]) -> None:
+        self.event("result", **values)
 
     def study(self, counts, table: Path) -> None:
         self.event("study", done=counts.done, before=counts.before, failed=counts.failed, table=str(table))
 
-    def sentence(self, event: str, message: str, ct: Path | None) -> None:
+    def message(self, event: str, message: str, ct: Path | None) -> None:
         self.event(event, ct=str(ct) if ct else None, message=message)
         print(message, file=sys.stderr)
 
@@ -131,8 +142,57 @@ class JsonConsole(Console):
         print(json.dumps({"event": event, **values}), flush=True)
 
 
+def summary(result: SegmentationResult) -> str:
+    """One line for a console: volume, fold agreement, Dice, time and memory, as far as known."""
+    measures = [f"spleen {result.volume_ml:.0f} mL" if result.volume_ml else "no spleen found"]
+    if result.fold_agreement is not None:
+        measures.append(f"fold agreement {100 * result.fold_agreement:.1f} %")
+    if result.dice is not None:
+        measures.append(f"Dice {result.dice:.3f} against the label")
+    costs = [f"{result.seconds:.1f} s"] if result.seconds is not None else []
+    if result.peak_memory_mb is not None:
+        costs.append(f"{result.peak_memory_mb} MB")
+    return "; ".join(", ".join(part) for part in (measures, costs) if part)
+
+
+def run_program(
+    work: Callable[[Any], int],
+    arguments: Sequence[str],
+    consoles: tuple[type, type] = (PersonConsole, JsonConsole),
+    json_options: Sequence[str] = ("--json",),
+) -> int:
+    """Call `work` with the console that the arguments ask for, and return the exit code.
+
+    Only the options of the console are parsed here, so that even an error in the other arguments is reported in the
+    requested form, and a child process watches its parent before anything heavy is imported.
+
+    Args:
+        work: gets the console; returns the exit code.
+        arguments: of the command line.
+        consoles: for a user, and for JSON lines.
+        json_options: options that ask for JSON lines, besides --child.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for option in ("--child", "--debug"):
+        parser.add_argument(option, action="store_true")
+    parser.add_argument(*json_options, dest="json", action="store_true")
+    try:
+        options, _ = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError:  # raised again by the program's own parser
+        options = argparse.Namespace(child=False, debug=False, json=False)
+    console = consoles[options.json or options.child](options.debug)
+
+    def start() -> int:
+        if options.child:
+            console.next_line = exit_with_parent()
+            console.event("started", pid=os.getpid())
+        return work(console)
+
+    return exit_code(start, console)
+
+
 def exit_code(work: Callable[[], int], console: Console) -> int:
-    """What `work` returns, or the exit code for what ends it early, which `console` says in one sentence."""
+    """The return value of `work`, or the exit code for its exception, which `console` reports in one sentence."""
     escape_unencodable()
     try:
         try:
@@ -145,47 +205,47 @@ def exit_code(work: Callable[[], int], console: Console) -> int:
             console.error(interrupt)
             return 130
         except Exception as error:
-            if _was_stopped.is_set():  # a library that was being loaded has made an error of its own of it
+            if _interrupted.is_set():  # a library being imported has turned it into an error of its own
                 console.error(KeyboardInterrupt())
                 return 130
             console.error(error)
             return 1
-    except BrokenPipeError:  # nobody reads what we say any more
+    except BrokenPipeError:  # nobody reads the output any more
         with contextlib.suppress(Exception):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 def stop_on_signals() -> None:
-    """Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt, once: a second one must not disturb the tidying up."""
-    # Windows has no SIGHUP; what is ignored (nohup, a job in the background) stays so.
+    """Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt, once: a second one must not disturb the cleanup."""
+    # Windows has no SIGHUP; ignored signals (nohup, background jobs) stay ignored.
     numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
 
     def stop(number, frame):
         for each in numbers:
             signal.signal(each, signal.SIG_IGN)
-        _was_stopped.set()
+        _interrupted.set()
         raise KeyboardInterrupt
 
     for number in numbers:
         signal.signal(number, stop)
 
 
-def exit_with_parent() -> Callable[[float], str | None]:
-    """Be easily ended by the program that started this one, and end with it.
+def exit_with_parent() -> NextLine:
+    """Exit when the parent process closes its pipe to stdin or ends.
 
-    On POSIX systems this process gets a process group of its own. As soon as the pipe to its stdin is closed, by hand
-    or because the other end died, it is interrupted as by a signal, and ends by force if that takes too long.
+    On POSIX systems this process gets its own process group. When the pipe closes, it is interrupted as by a signal,
+    and exits by force if that takes too long.
 
     Returns:
-        what waits so many seconds for the next line on stdin, and gives it, or None where none has come.
+        a function for the lines that arrive on stdin.
     """
     if hasattr(os, "setpgid"):
-        with contextlib.suppress(OSError):  # it leads a session, and so a group
+        with contextlib.suppress(OSError):  # it is a session leader and so already leads a group
             os.setpgid(0, 0)
     lines: queue.SimpleQueue = queue.SimpleQueue()
-    threading.Thread(target=_end_with_stdin, args=[lines], daemon=True).start()
+    threading.Thread(target=_exit_with_stdin, args=[lines], daemon=True).start()
 
     def next_line(seconds: float) -> str | None:
         with contextlib.suppress(queue.Empty):
@@ -195,54 +255,54 @@ def exit_with_parent() -> Callable[[float], str | None]:
     return next_line
 
 
-def _end_with_stdin(lines: queue.SimpleQueue) -> None:
+def _exit_with_stdin(lines: queue.SimpleQueue) -> None:
     rest = b""
-    for said in _stdin():
-        *whole, rest = (rest + said).split(b"\n")
+    for chunk in _stdin():
+        *whole, rest = (rest + chunk).split(b"\n")
         for line in whole:
             lines.put(line.decode("utf-8", "replace"))
-    signal.raise_signal(signal.SIGTERM)  # the main thread begins nothing new and tidies up
+    signal.raise_signal(signal.SIGTERM)  # the main thread cleans up
     time.sleep(GRACE_SECONDS)
     remove_unfinished()
     os._exit(130)
 
 
 def _stdin() -> Iterator[bytes]:
-    """What comes, until its end."""
+    """Chunks from stdin, until it is closed."""
     if sys.platform != "win32":
-        with contextlib.suppress(OSError):  # there is none
-            while said := os.read(0, 4096):
-                yield said
+        with contextlib.suppress(OSError):  # no stdin
+            while chunk := os.read(0, 4096):
+                yield chunk
     else:
         # Polled, because while a thread reads from a pipe, Windows blocks every other access to it, and libraries that
-        # check it when they are loaded (numpy's) would wait: https://github.com/numpy/numpy/issues/24290
+        # check it at import (numpy) would wait: https://github.com/numpy/numpy/issues/24290
         import ctypes
         import msvcrt
 
         kernel, broken_pipe = ctypes.WinDLL("kernel32", use_last_error=True), 109
-        handle, there = ctypes.c_void_p(msvcrt.get_osfhandle(0)), ctypes.c_ulong()
+        handle, available = ctypes.c_void_p(msvcrt.get_osfhandle(0)), ctypes.c_ulong()
         while (
-            kernel.PeekNamedPipe(handle, None, 0, None, ctypes.byref(there), None)
+            kernel.PeekNamedPipe(handle, None, 0, None, ctypes.byref(available), None)
             or ctypes.get_last_error() != broken_pipe
         ):
-            if there.value:
-                yield os.read(0, there.value)
-                there.value = 0
+            if available.value:
+                yield os.read(0, available.value)
+                available.value = 0
             else:
                 time.sleep(0.1)
 
 
 def escape_unencodable() -> None:
-    """Print names of any letters on a console that lacks some of them."""
+    """Escape characters that the encoding of the console lacks, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
 
 def exit_process(code: int, immediately: bool = False) -> None:
-    """End the program; Slicer stays open after a script unless told to leave.
+    """Exit, also from Slicer, which stays open after a script otherwise.
 
-    `immediately` skips Python's own clean-up of PyTorch, which takes a second.
+    `immediately` skips the cleanup of PyTorch at exit, which takes a second.
     """
     if "slicer" in sys.modules:
         sys.modules["slicer"].util.exit(code)

@@ -1,4 +1,4 @@
-"""What is to be done for a command line: each CT and the files that come of it, checked before any work."""
+"""The jobs of a command line: each CT with its output files, checked before any work."""
 
 import re
 from collections import Counter
@@ -12,58 +12,74 @@ from ..io.images import IMAGE_SUFFIXES, check_readable, image_name
 from ..io.sitkio import itk_name
 from ..io.writing import check_suffix
 
-SPLEEN, PROBABILITY, DISAGREEMENT, OVERLAY = "_spleen", "_probability", "_disagreement", ".png"
+SPLEEN, PROBABILITY, UNCERTAINTY, OVERLAY = "_spleen", "_probability", "_uncertainty", ".png"
 COMPRESSED, UNCOMPRESSED = ".nii.gz", ".nrrd"  # maps
-# In a folder of CTs: what comes of one.
-NO_CTS = (".seg.nrrd", *(name + end for name in (PROBABILITY, DISAGREEMENT) for end in (COMPRESSED, UNCOMPRESSED)))
+# Names of output files, which are not CTs.
+NO_CTS = (".seg.nrrd", *(name + end for name in (PROBABILITY, UNCERTAINTY) for end in (COMPRESSED, UNCOMPRESSED)))
 
 
 @dataclass(frozen=True)
 class Job:
-    """One CT and the files that come of it; those that are not wanted are None. `title` is what a person calls it."""
+    """One CT and its output files, None where not requested. `title` is its short name in messages."""
 
     ct: Path
     title: str
     segmentation: Path
     overlay: Path | None = None
     probability: Path | None = None
-    disagreement: Path | None = None
+    uncertainty_map: Path | None = None
     label: Path | None = None
 
     @property
     def outputs(self) -> list[Path]:
-        return [path for path in (self.segmentation, self.overlay, self.probability, self.disagreement) if path]
+        return [path for path in (self.segmentation, self.overlay, self.probability, self.uncertainty_map) if path]
+
+    def files(self) -> dict[str, str | None]:
+        """The output files by the names they have in JSON."""
+        names = ("segmentation", "overlay", "probability", "uncertainty_map")
+        return {name: str(path) if (path := getattr(self, name)) else None for name in names}
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """Which files to write for each CT.
+
+    Attributes:
+        overlay: a PNG with the contour.
+        probability, uncertainty_map: maps, NIfTI if compressed, else NRRD.
+        overwrite: replace existing files.
+    """
+
+    overlay: bool = True
+    probability: bool = False
+    uncertainty_map: bool = False
+    compressed: bool = True
+    overwrite: bool = False
 
 
 def plan_jobs(
     given: list[Path],
     output: Path,
-    *,
     label: Path | None = None,
-    overlay: bool = True,
-    probability: bool = False,
-    disagreement: bool = False,
-    overwrite: bool = False,
-    compressed: bool = True,
+    options: OutputOptions = OutputOptions(),
 ) -> list[Job]:
     """The jobs for the CTs `given`, each a file, a DICOM folder or a folder of CTs.
 
-    `output` is a file for one CT if it ends as an image does, else a folder, where every CT has its own name. Maps are
-    written as NIfTI or, not to be compressed, as NRRD.
+    `output` is a file for one CT if it has an image suffix, else a folder, where every CT gets its own name.
 
     Raises:
-        UserError: a CT or label is not there, two outputs are the same, one would replace a CT, one is there already
-            and not to be overwritten, or their folder cannot be written to.
+        UserError: a CT or label does not exist, two CTs would have the same outputs, an output would replace a CT or
+            exists and may not be overwritten, or its folder is not writable.
     """
     cts = _named_cts(given)
     into_file = output.name.lower().endswith(IMAGE_SUFFIXES) and not output.is_dir()
     if into_file:
         check_suffix(output)
     if len(cts) > 1 and (into_file or label):
-        raise UserError(f"There are {len(cts)} CTs; give a folder after -o and no --label, or one CT.")
+        raise UserError(f"{len(cts)} CTs were given; give a folder after -o and no --label, or one CT.")
     if label:
         check_readable(label)
-    map_suffix = COMPRESSED if compressed else UNCOMPRESSED
+    map_suffix = COMPRESSED if options.compressed else UNCOMPRESSED
     jobs = []
     for ct, name in cts.items():
         segmentation = output if into_file else output / f"{name}{SPLEEN}.seg.nrrd"
@@ -73,20 +89,22 @@ def plan_jobs(
                 ct,
                 ct.name if ct.is_file() else name,
                 segmentation,
-                overlay=segmentation.with_name(stem + OVERLAY) if overlay else None,
-                probability=segmentation.with_name(stem + PROBABILITY + map_suffix) if probability else None,
-                disagreement=segmentation.with_name(stem + DISAGREEMENT + map_suffix) if disagreement else None,
+                overlay=segmentation.with_name(stem + OVERLAY) if options.overlay else None,
+                probability=segmentation.with_name(stem + PROBABILITY + map_suffix) if options.probability else None,
+                uncertainty_map=segmentation.with_name(stem + UNCERTAINTY + map_suffix)
+                if options.uncertainty_map
+                else None,
                 label=label,
             )
         )
-    _check_outputs(jobs, overwrite)
+    _check_outputs(jobs, options.overwrite)
     return jobs
 
 
 def find_cts(folder: Path) -> list[Path]:
-    """The CTs in a folder: its image files, and itself and the folders below it that hold a DICOM series of a CT.
+    """The CTs in a folder: its image files, and itself and its subfolders that hold a DICOM series of a CT.
 
-    Hidden files and what this program makes of a CT are left out.
+    Hidden files and output files of this program are skipped.
     """
     check_readable(folder)
     files = sorted(path for path in folder.iterdir() if path.is_file() and _is_ct_name(path.name.lower()))
@@ -98,7 +116,7 @@ def _is_ct_name(name: str) -> bool:
 
 
 def _named_cts(given: list[Path]) -> dict[Path, str]:
-    """Each CT once, with a name that no other has: folders above it are put before a name that two would have."""
+    """Each CT once, with a unique name: duplicate names are prefixed with the names of parent folders."""
     names: dict[Path, str] = {}
     above: dict[Path, list[str]] = {}
     seen = set()
@@ -110,21 +128,21 @@ def _named_cts(given: list[Path]) -> dict[Path, str]:
                 continue
             seen.add(ct.resolve())
             top, name = ct, image_name(ct)
-            if ct.is_dir():  # named after the folder that was given, and the folders on the way if it holds several CTs
+            if ct.is_dir():  # named after the given folder, and the subfolders if it holds several CTs
                 below = ct.relative_to(path).parts if len(found) > 1 else ()
                 top, name = path, "_".join([path.resolve().name, *below])
             names[ct] = name
             above[ct] = [folder.name for folder in top.resolve().parents]
-    while twice := _same(names):
-        for ct in twice:
+    while duplicates := _duplicates(names):
+        for ct in duplicates:
             if not above[ct]:
-                raise UserError(f'"{ct}" would have the same results as another CT; segment them one at a time.')
+                raise UserError(f'"{ct}" would have the same output files as another CT; segment them one at a time.')
             names[ct] = f"{above[ct].pop(0)}_{names[ct]}"
     return names
 
 
-def _same(names: dict[Path, str]) -> list[Path]:
-    """The CTs whose names are taken twice, also where upper and lower case count the same."""
+def _duplicates(names: dict[Path, str]) -> list[Path]:
+    """The CTs whose names are not unique, ignoring case."""
     counts = Counter(name.casefold() for name in names.values())
     return [ct for ct, name in names.items() if counts[name.casefold()] > 1]
 
@@ -134,31 +152,31 @@ def _check_outputs(jobs: list[Job], overwrite: bool) -> None:
     outputs = [path for job in jobs for path in job.outputs]
     for path in outputs:
         itk_name(path)
-        if not _is_there(path):
+        if not _exists(path):
             continue
         if _identity(path) in inputs:
-            raise UserError(f'The output would replace "{path}", which is to be read; give another name after -o.')
+            raise UserError(f'The output would replace "{path}", which is an input; give another name after -o.')
         if path.is_dir():
             raise UserError(f'"{path}" is a folder; give another name after -o.')
         if not overwrite:
-            raise UserError(f'"{path}" is there already; add --overwrite to replace it, or give another after -o.')
+            raise UserError(f'"{path}" already exists; add --overwrite to replace it, or give another name after -o.')
     for folder in {path.parent for path in outputs}:
-        there = nearest_existing(folder)
-        if not there.is_dir():
-            raise UserError(f'"{there}" is a file, so no folder can be there; give another place after -o.')
-        check_writable(there)
+        existing = nearest_existing(folder)
+        if not existing.is_dir():
+            raise UserError(f'"{existing}" is a file, not a folder; give another place after -o.')
+        check_writable(existing)
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """What two paths of the same file have in common."""
+    """Equal for two paths of the same file."""
     status = path.stat()
     return status.st_dev, status.st_ino
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     try:
-        (nearest_existing(path.parent) / path.name).exists()  # asks whether the disk takes such a name
+        (nearest_existing(path.parent) / path.name).exists()  # raises if the disk does not support such a name
         return path.exists()
-    except OSError as error:  # it does not, or nobody may look into the folder
+    except OSError as error:  # or if the folder may not be read
         reason = (error.strerror or str(error)).lower()
         raise UserError(f'"{path}" cannot be written ({reason}); choose another place.') from error

@@ -1,8 +1,8 @@
-"""Independent jobs: one after another in this process, or several at a time by dask.distributed.
+"""Runs independent jobs: one after another in this process, or several at a time by dask.distributed.
 
-A job is done by ``function(job, say)``, which says how far it is by ``say(event)``, and returns its result. Done once
-more, it must go on where it stopped, for that is what happens after its worker died. Function, job, events and result
-are pickled, and workers see the same files as this process, under the same paths.
+``function(job, on_event)`` does a job, reports by ``on_event(event)`` and returns the result. Called again for the same
+job, it must resume, because that is what happens after a worker dies. Function, job, events and result are pickled,
+and workers must see the same files as this process, under the same paths.
 """
 
 import importlib
@@ -21,14 +21,14 @@ from typing import Any
 from ..errors import UserError, explain
 from .cluster import connected, is_scheduler, source_folders
 
-AHEAD = 1000  # so many jobs lie with dask at a time, however many there are
-ATTEMPTS = 3  # so often a job may begin whose worker dies each time
-BEGUN, EVENT, RESULT, ENDED = "begun", "event", "result", "ended"
+AHEAD = 1000  # at most so many jobs are submitted to dask at a time
+ATTEMPTS = 3  # starts of a job whose worker dies each time
+STARTED, EVENT, RESULT, ENDED = "started", "event", "result", "ended"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job: its `result`, or the `error` that ended it."""
+    """How a job ended: its `result`, or the `error` that stopped it."""
 
     job: Any
     result: Any = None
@@ -42,169 +42,168 @@ def run_jobs(
     on_event: Callable[[Any, Any], None] = lambda job, event: None,
     debug: bool = False,
 ) -> Iterator[Outcome]:
-    """Do the jobs and yield what came of each as it comes; one that fails does not stop the others.
+    """Run the jobs and yield the outcome of each as it ends; one that fails does not stop the others.
 
-    A job whose worker dies is begun again, three times at most, by another worker or the one that takes its place. The
-    jobs stop when nobody asks for more outcomes (an exception, Ctrl-C): those on this computer at once, those on a
-    cluster when they next say something.
+    A job whose worker dies is started at most three times, by another worker or its replacement. The jobs stop when
+    the iterator is closed (an exception, Ctrl-C): on this computer immediately, on a cluster at their next event.
 
     Args:
-        function: of a module that can be imported; see the top of this file.
-        jobs: each with a `title`, by which a person knows it.
+        function: of an importable module; see the docstring of this module.
+        jobs: each with a `title` for messages.
         scheduler: None for one job after another; "local" or "local:4" for so many processes on this computer; or the
             address of a dask scheduler, such as "tcp://host:8786".
-        on_event: called in this thread with a job and what it said, in its order, before its outcome.
-        debug: let dask say on stderr what it does.
+        on_event: called in this thread with a job and each of its events, in order, before its outcome.
+        debug: let dask log to stderr.
 
     Raises:
-        UserError: no scheduler, a package is missing, it cannot be reached, or its workers cannot run this program.
+        UserError: not a scheduler, a missing package, no connection, or workers that cannot run this program.
     """
     check_scheduler(scheduler)
     jobs = list(jobs)
     if scheduler is None or not jobs:
-        return _one_after_another(function, jobs, on_event)
-    return _at_the_same_time(function, jobs, scheduler, on_event, debug)
+        return _run_serially(function, jobs, on_event)
+    return _run_with_dask(function, jobs, scheduler, on_event, debug)
 
 
 def check_scheduler(scheduler: str | None) -> None:
-    """Raise UserError unless `scheduler` may be given to `run_jobs`; nothing is started or connected to."""
+    """Raise UserError unless `scheduler` is valid for `run_jobs`; starts and connects to nothing."""
     if scheduler is None:
         return
     if not is_scheduler(scheduler):
         raise UserError(
-            f'"{scheduler}" is no scheduler; give local, local:4 (processes) or an address such as tcp://host:8786.'
+            f'"{scheduler}" is not a scheduler; give local, local:4 (processes) or an address such as tcp://host:8786.'
         )
     try:
         importlib.import_module("distributed")
     except ImportError as error:
         raise UserError(
-            'Several jobs at a time need dask, which this Python lacks; pip install "dask[distributed]" gets it.'
+            'Several jobs at a time need dask, which is not installed; run pip install "dask[distributed]".'
         ) from error
 
 
 def raise_failures(outcomes: list[Outcome]) -> None:
-    """Raise the error of the one job that failed, or one UserError that tells of all that did; nothing if none did."""
+    """Raise the error of the one job that failed, or one UserError that lists all failures; nothing if none failed."""
     failed = [(outcome.job, outcome.error) for outcome in outcomes if outcome.error is not None]
     if len(failed) == 1:
         raise failed[0][1]
     if failed:
-        told = " ".join(f"{job.title}: {explain(error)}" for job, error in failed)
-        raise UserError(f"{len(failed)} of {len(outcomes)} jobs failed. {told}")
+        messages = " ".join(f"{job.title}: {explain(error)}" for job, error in failed)
+        raise UserError(f"{len(failed)} of {len(outcomes)} jobs failed. {messages}")
 
 
-def _one_after_another(function, jobs: list, on_event) -> Iterator[Outcome]:
+def _run_serially(function, jobs: list, on_event) -> Iterator[Outcome]:
     for job in jobs:
         try:
             outcome = Outcome(job, function(job, lambda event, job=job: on_event(job, event)))
-        except BrokenPipeError:  # nobody hears the events any more
+        except BrokenPipeError:  # nobody reads the events any more
             raise
         except Exception as error:
             outcome = Outcome(job, error=error)
         yield outcome
 
 
-def _at_the_same_time(function, jobs: list, scheduler: str, on_event, debug: bool) -> Iterator[Outcome]:
+def _run_with_dask(function, jobs: list, scheduler: str, on_event, debug: bool) -> Iterator[Outcome]:
     from distributed import KilledWorker
 
     folders = source_folders(__name__, function.__module__)
     with connected(scheduler, len(jobs), folders, debug) as client:
-        desk = Desk(client, function, jobs, folders)
+        tasks = DaskQueue(client, function, jobs, folders)
         open_jobs = set(range(len(jobs)))
-        begun: Counter[int] = Counter()
+        started: Counter[int] = Counter()
         blamed: Counter[int] = Counter()
         waiting = iter(range(len(jobs)))
         for number in islice(waiting, AHEAD):
-            desk.submit(number)
+            tasks.submit(number)
         while open_jobs:
-            number, what, value = desk.news()
+            number, what, value = tasks.next_event()
             if number not in open_jobs:
                 continue
             job, outcome = jobs[number], None
-            if what == BEGUN:
-                begun[number] += 1
+            if what == STARTED:
+                started[number] += 1
             elif what == EVENT:
                 on_event(job, value)
             elif what == RESULT:
                 outcome = Outcome(job, value)
             elif value.status == "cancelled":
-                raise UserError(f"The connection to {scheduler} is lost; start the same again to go on.")
+                raise UserError(f"The connection to {scheduler} was lost; run the same command again to resume.")
             elif not isinstance(error := value.exception(), KilledWorker):
                 outcome = Outcome(job, error=error.with_traceback(value.traceback()))
             else:
-                # A job that only waited for a worker that died is blamed, too; it must not suffer for another one.
+                # dask also blames jobs that were only queued on a worker that died; count those separately.
                 blamed[number] += 1
-                if max(begun[number], blamed[number]) < ATTEMPTS:
-                    desk.submit(number)
+                if max(started[number], blamed[number]) < ATTEMPTS:
+                    tasks.submit(number)
                 else:
-                    outcome = Outcome(job, error=_given_up(job))
+                    outcome = Outcome(job, error=_too_many_deaths(job))
             if outcome:
                 open_jobs.remove(number)
-                desk.forget(number)
+                tasks.discard(number)
                 for another in islice(waiting, 1):
-                    desk.submit(another)
+                    tasks.submit(another)
                 yield outcome
 
 
-def _given_up(job) -> UserError:
+def _too_many_deaths(job) -> UserError:
     return UserError(
-        f"{job.title} was given up, for its process died time after time, perhaps for want of memory; take fewer "
-        "processes and start the same again to go on."
+        f"{job.title} failed because its process died {ATTEMPTS} times, perhaps out of memory; use fewer processes "
+        "and run the same command again to resume."
     )
 
 
-class Desk:
-    """Hands jobs to dask and hears of them.
+class DaskQueue:
+    """Submits jobs to dask and receives their events.
 
-    What a job says and its result come as events, which take the same way and so keep their order. The result is not
-    left to dask's future, which keeps it in the worker: it would be lost, and computed again, if that died.
+    Events and result of a job take the same channel and so keep their order. The result is not left to dask's future,
+    which keeps it in the worker: it would be lost, and computed again, if that died.
     """
 
     def __init__(self, client, function, jobs: list, folders: list[str]):
         self._client, self._function, self._jobs, self._folders = client, function, jobs, folders
         self._topic = f"jobs-{uuid.uuid4().hex}"
         self._futures: dict = {}
-        self._news: queue.SimpleQueue = queue.SimpleQueue()
-        client.subscribe_topic(self._topic, lambda said: self._news.put(pickle.loads(said[1])))
+        self._events: queue.SimpleQueue = queue.SimpleQueue()
+        client.subscribe_topic(self._topic, lambda message: self._events.put(pickle.loads(message[1])))
 
     def submit(self, number: int) -> None:
         import cloudpickle
 
         folders = self._folders
 
-        def work(pickled: bytes) -> None:  # defined in here, it travels as code, not as a name to be imported
+        def work(pickled: bytes) -> None:  # a nested function is pickled by value, not imported by name
             sys.path[:0] = [folder for folder in folders if folder not in sys.path]
-            do, *arguments = pickle.loads(pickled)
-            do(*arguments)
+            run, *arguments = pickle.loads(pickled)
+            run(*arguments)
 
-        pickled = cloudpickle.dumps((_do, self._function, self._jobs[number], number, self._topic))
+        pickled = cloudpickle.dumps((_run_in_worker, self._function, self._jobs[number], number, self._topic))
         self._futures[number] = future = self._client.submit(work, pickled, pure=False)
-        future.add_done_callback(lambda future: self._news.put((number, ENDED, future)))
+        future.add_done_callback(lambda future: self._events.put((number, ENDED, future)))
 
-    def news(self) -> tuple[int, str, Any]:
-        """Wait for the next: a job's number, BEGUN, EVENT, RESULT or ENDED, and the event, result or future."""
+    def next_event(self) -> tuple[int, str, Any]:
+        """Wait for the number of a job, STARTED, EVENT, RESULT or ENDED, and the event, result or future."""
         while True:
             with suppress(queue.Empty):
-                return self._news.get(timeout=1)  # in between, Windows hears Ctrl-C
+                return self._events.get(timeout=1)  # lets Windows handle Ctrl-C
 
-    def forget(self, number: int) -> None:
+    def discard(self, number: int) -> None:
         del self._futures[number]
 
 
-def _do(function, job, number: int, topic: str) -> None:
-    """Do a job in a worker."""
+def _run_in_worker(function, job, number: int, topic: str) -> None:
+    """Run a job in a worker and send its events."""
     from distributed import get_worker
 
     worker = get_worker()
     key = worker.get_current_task()
 
-    def tell(what: str, value=None) -> None:
+    def send(what: str, value=None) -> None:
         worker.log_event(topic, pickle.dumps((number, what, value)))
 
-    def say(event) -> None:
+    def on_event(event) -> None:
         task = worker.state.tasks.get(key)
-        if task is None or task.state == "cancelled":  # who asked for it has stopped or died
-            raise CancelledError(f"{job.title} is not asked for any more")
-        tell(EVENT, event)
+        if task is None or task.state == "cancelled":  # the client has stopped or died
+            raise CancelledError(f"{job.title} was cancelled")
+        send(EVENT, event)
 
-    tell(BEGUN)
-    tell(RESULT, function(job, say))
+    send(STARTED)
+    send(RESULT, function(job, on_event))

@@ -1,128 +1,153 @@
-"""A study: many CTs by the processes of dask, and a table of what came of each, from which a second start goes on."""
+"""A study: many CTs segmented in parallel by dask, with a table of results from which a second run resumes."""
 
 import functools
-import hashlib
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..callbacks import Callbacks
 from ..errors import explain
+from ..inference.result import SegmentationResult
+from ..io.digest import chunks_of, sha256_of
 from ..model.folder import CARD_NAME
 from .jobs import Job
 from .runner import Segmenter, Settings, SetupError
-from .scheduling import run_jobs
-from .studytable import DONE, FAILED, TABLE_NAME, StudyTable
+from .scheduling import Outcome, run_jobs
+from .studytable import DONE, TABLE_NAME, StudyTable
 
 HEADERS = (".mhd", ".nhdr")  # of images whose voxels are in another file
+OnEvent = Callable[[Job, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
-class StudyJob:
-    """One CT of a study; paths are absolute, for workers may start anywhere.
+class StudyTask:
+    """One CT of a study; paths are absolute, because workers may start in any folder.
 
     Attributes:
         job: the CT and its files.
-        settings: the same for all.
-        way: digest of all that decides the result beside the CT.
-        before: digest of the CT of which, in this way, the files were made that are there; or "".
+        settings: the same for all CTs.
+        config_sha256: of all that determines the result besides the CT.
+        done_sha256: of the CT from which the existing files were made with this configuration; else "".
     """
 
     job: Job
     settings: Settings
-    way: str
-    before: str
+    config_sha256: str
+    done_sha256: str
 
     @property
     def title(self) -> str:
         return self.job.title
 
 
+@dataclass(frozen=True)
+class Segmented:
+    """The result of one CT, who computed it (host:process), and the digest of the CT."""
+
+    result: SegmentationResult
+    worker: str
+    ct_sha256: str
+
+
 @dataclass
 class Counts:
-    """How many CTs of a study came out how; `before` are those of `done` that an earlier start had done."""
+    """Number of CTs of a study; `before` are those of `done` that an earlier run had done."""
 
     done: int = 0
     before: int = 0
     failed: int = 0
 
 
-def segment_study(
-    jobs: list[Job],
-    settings: Settings,
-    table: StudyTable,
-    scheduler: str,
-    hear: Callable[[Job, dict], None] = lambda job, event: None,
-    again: bool = False,
-    debug: bool = False,
-) -> Counts:
-    """Segment the CTs of a study that are not done yet, several at a time; what comes of each is in the table at once.
+@dataclass(frozen=True)
+class Study:
+    """The CTs and how to segment them; paths are absolute.
 
-    A CT that cannot be segmented stops no other. One whose worker dies is begun again by another. Networks are loaded
-    once a worker, which holds one CT at a time.
+    Attributes:
+        jobs: one per CT.
+        settings: the same for all.
+        table: where the results are recorded.
+        overwrite: segment also the CTs that are already done.
+    """
+
+    jobs: list[Job]
+    settings: Settings
+    table: StudyTable
+    overwrite: bool = False
+
+
+def segment_study(
+    study: Study, scheduler: str, on_event: OnEvent = lambda job, event: None, debug: bool = False
+) -> Counts:
+    """Segment the CTs of a study that are not done yet, several at a time; each is recorded in the table at once.
+
+    A CT that fails does not stop the others. One whose worker dies is retried by another. Networks are loaded once
+    per worker, which holds one CT at a time.
 
     Args:
-        jobs: one a CT; with absolute paths.
-        settings: with an absolute path, too.
-        table: of this study.
+        study: what to segment.
         scheduler: as for `scheduling.run_jobs`.
-        hear: told events of a CT: {"event": "step", "step", "worker"}, "warning" with a "message"; and how it ended:
-            "result" with the numbers of `Segmenter`, "before" where an earlier start had done it, "error" with it.
-        again: do also what is done already.
-        debug: let dask say on stderr what it does.
+        on_event: called with a job and its event: {"event": "step", "step", "worker"}, "warning" with "message"; last
+            "result" with "result" (`SegmentationResult`), "before" if an earlier run had done it, or "error" with
+            "error", the exception.
+        debug: let dask log to stderr.
 
     Raises:
-        UserError: the scheduler, or the model or device: then no CT could be segmented; or lines of the table could not
-            be written. What is done is done.
+        UserError: the scheduler, model or device cannot be used, so that no CT could be segmented; or the table could
+            not be written. What is done stays done.
     """
-    way, rows, counts = config_sha256_of(settings), {} if again else table.rows(), Counts()
-    todo = [StudyJob(job, settings, way, _digest_before(rows.get(str(job.ct)), way)) for job in jobs]
+    config, rows = config_sha256_of(study.settings), {} if study.overwrite else study.table.rows()
+    tasks = [StudyTask(job, study.settings, config, _done_sha256(rows.get(str(job.ct)), config)) for job in study.jobs]
+    counts = Counts()
     try:
-        for outcome in run_jobs(segment_one, todo, scheduler, lambda one, event: hear(one.job, event), debug):
+        for outcome in run_jobs(segment_one, tasks, scheduler, lambda task, event: on_event(task.job, event), debug):
             if isinstance(outcome.error, SetupError):
                 raise outcome.error
-            _take(outcome, table, counts, hear)
+            _record(outcome, study.table, counts, on_event)
     finally:
-        table.tidy()
+        study.table.tidy()
     return counts
 
 
-def _take(outcome, table: StudyTable, counts: Counts, hear: Callable[[Job, dict], None]) -> None:
-    job = outcome.job.job
+def _record(outcome: Outcome, table: StudyTable, counts: Counts, on_event: OnEvent) -> None:
+    """Count the outcome of a task, add it to the table and report it."""
+    task, done = outcome.job, outcome.result
     if outcome.error:
         counts.failed += 1
-        _add(table, {"ct": str(job.ct), "state": FAILED, "message": explain(outcome.error)}, job, hear)
-        hear(job, {"event": "error", "error": outcome.error})
-        return
-    counts.done += 1
-    if outcome.result is None:
+        problem = table.add_failed(task.job, explain(outcome.error))
+        event = {"event": "error", "error": outcome.error}
+    elif done is None:
+        counts.done += 1
         counts.before += 1
-        hear(job, {"event": "before"})
+        problem, event = "", {"event": "before"}
     else:
-        _add(table, outcome.result | {"state": DONE, "config_sha256": outcome.job.way}, job, hear)
-        hear(job, {"event": "result", **outcome.result})
+        counts.done += 1
+        facts = {"worker": done.worker, "ct_sha256": done.ct_sha256, "config_sha256": task.config_sha256}
+        problem = table.add_done(task.job, done.result, facts)
+        event = {"event": "result", "result": done.result}
+    if problem:
+        on_event(task.job, {"event": "warning", "message": problem})
+    on_event(task.job, event)
 
 
-def _add(table: StudyTable, result: dict, job: Job, hear: Callable[[Job, dict], None]) -> None:
-    if trouble := table.add(result):
-        hear(job, {"event": "warning", "message": trouble})
-
-
-def segment_one(one: StudyJob, say: Callable[[dict], None]) -> dict | None:
-    """Segment a CT in a worker; None where its files are there already, made of the same CT in the same way."""
-    digest = digest_of(one.job)
-    if digest and digest == one.before and all(path.is_file() for path in one.job.outputs):
+def segment_one(task: StudyTask, on_event: Callable[[dict], None]) -> Segmented | None:
+    """Segment a CT in a worker; None if its files exist, made from the same CT with the same configuration."""
+    digest = digest_of(task.job)
+    if digest and digest == task.done_sha256 and all(path.is_file() for path in task.job.outputs):
         return None
     worker, steps = f"{socket.gethostname()}:{os.getpid()}", set()
 
-    def tell(fraction: float, step: str) -> None:
-        if step not in steps:  # each step once, for a thousand workers talk to one listener
+    def progress(fraction: float, step: str) -> None:
+        if step not in steps:  # each step once, because one process receives the events of all workers
             steps.add(step)
-            say({"event": "step", "step": step, "worker": worker})
+            on_event({"event": "step", "step": step, "worker": worker})
 
-    found = _segmenter(one.settings)(one.job, tell, lambda sentence: say({"event": "warning", "message": sentence}))
-    return found | {"ct_sha256": digest, "worker": worker}
+    def warn(message: str) -> None:
+        on_event({"event": "warning", "message": message})
+
+    return Segmented(_segmenter(task.settings)(task.job, Callbacks(progress, warn)), worker, digest)
 
 
 @functools.lru_cache(maxsize=1)
@@ -131,32 +156,31 @@ def _segmenter(settings: Settings) -> Segmenter:
     return Segmenter(settings)
 
 
-def _digest_before(row: dict | None, way: str) -> str:
-    return row["ct_sha256"] if row and row["state"] == DONE and row["config_sha256"] == way else ""
+def _done_sha256(row: dict[str, str] | None, config: str) -> str:
+    return row["ct_sha256"] if row and row["state"] == DONE and row["config_sha256"] == config else ""
 
 
 def config_sha256_of(settings: Settings) -> str:
     """SHA-256 of the model's card, which holds those of its weights, and of the settings that change a mask."""
-    digest = hashlib.sha256((settings.model / CARD_NAME).read_bytes())
-    digest.update(repr((settings.largest_component, settings.plain)).encode())
-    return digest.hexdigest()
+    card = (settings.model / CARD_NAME).read_bytes()
+    return sha256_of([card, repr((settings.largest_component, settings.exhaustive)).encode()])
 
 
 def digest_of(job: Job) -> str:
-    """SHA-256 of the CT's file, or of the names and bytes of its files; "" where one cannot be read.
+    """SHA-256 of the CT's file, or of the names and bytes of its files; "" if one cannot be read.
 
-    Its files are those of a folder, but for hidden ones and results, and those beside a header that share its name.
+    For a folder these are its files except hidden ones and results; for a header, the files of the same stem.
     """
-    digest, ct = hashlib.sha256(), job.ct
-    try:
+
+    def chunks() -> Iterator[bytes]:
         for path in _files(job):
-            digest.update(b"" if path == ct else path.name.encode())
-            with open(path, "rb") as file:
-                while part := file.read(1 << 20):
-                    digest.update(part)
+            yield b"" if path == job.ct else path.name.encode()
+            yield from chunks_of(path)
+
+    try:
+        return sha256_of(chunks())
     except OSError:
-        return ""  # the one who reads the CT says why
-    return digest.hexdigest()
+        return ""  # reported where the CT is read
 
 
 def _files(job: Job) -> list[Path]:

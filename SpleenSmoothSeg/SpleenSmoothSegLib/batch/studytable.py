@@ -1,7 +1,7 @@
-"""The table of a study, ``results.csv``: a line a CT, added as it comes, so that it tells at any time what is done.
+"""The table of a study, ``results.csv``: one line per CT, added when the CT ends, so that it is always up to date.
 
-A line that was cut off (a full disk, no power) does not count. Of several lines of a CT the last one counts; `tidy`
-leaves only that.
+An incomplete line (full disk, power failure) is ignored. Of several lines for one CT the last one counts; `tidy`
+removes the others.
 """
 
 import contextlib
@@ -10,34 +10,42 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
+from ..inference.result import SegmentationResult
 from ..io.atomic import atomic_write
+from .jobs import Job
 
 TABLE_NAME = "results.csv"
 DONE, FAILED = "done", "failed"
-NUMBERS = ("volume_ml", "disagreement", "width_mm", "depth_mm", "height_mm", "longest_mm")
-FACTS = ("seconds", "peak_memory_mb", "device", "worker", "segmentation", "ct_sha256", "config_sha256")
-COLUMNS = ("ct", "state", "message", *NUMBERS, "fold_volumes_ml", *FACTS)
+SCALARS = (
+    *("volume_ml", "fold_agreement", "extent_rl_mm", "extent_ap_mm", "extent_si_mm", "longest_mm"),
+    *("device", "dice", "seconds", "peak_memory_mb"),
+)
+COLUMNS = (
+    *("ct", "state", "message", *SCALARS, "fold_volumes_ml"),
+    *("worker", "segmentation", "ct_sha256", "config_sha256"),
+)
 
 
 class StudyTable:
-    """The table in the folder of a study's results.
+    """The table in the output folder of a study.
 
     Raises:
-        UserError: there is a file of that name that is no such table.
+        UserError: a file of that name exists that is not such a table.
     """
 
     def __init__(self, folder: Path):
         self.path = Path(folder) / TABLE_NAME
-        self._waiting = ""  # lines that could not be written yet
-        if self.path.exists() and not self._is_one():
+        self._pending = ""  # lines that could not be written yet
+        if self.path.exists() and not self._is_study_table():
             raise UserError(
-                f'"{self.path}" is no table of this program, or another program has saved it in another form; move it '
-                "away, or choose another folder after -o."
+                f'"{self.path}" is not a table of this program, or was saved in another format; move it '
+                "elsewhere, or choose another folder after -o."
             )
 
-    def is_there(self) -> bool:
+    def exists(self) -> bool:
         return self.path.exists()
 
     def rows(self) -> dict[str, dict[str, str]]:
@@ -48,58 +56,67 @@ class StudyTable:
             rows = [row for row in csv.DictReader(file) if row["state"] in (DONE, FAILED) and None not in row.values()]
         return {row["ct"]: row for row in rows}
 
-    def check_free(self, jobs: Iterable) -> None:
-        """Raise UserError where a job (`jobs.Job`) would replace the segmentation of another CT."""
+    def check_free(self, jobs: Iterable[Job]) -> None:
+        """Raise UserError if a job would replace the segmentation of another CT."""
         owners = {row["segmentation"]: ct for ct, row in self.rows().items() if row["state"] == DONE}
         for job in jobs:
             if owners.get(str(job.segmentation), str(job.ct)) != str(job.ct):
                 raise UserError(
-                    f'"{job.segmentation}" is the result of "{owners[str(job.segmentation)]}"; choose another folder '
-                    f'after -o for "{job.ct}".'
+                    f'"{job.segmentation}" is the segmentation of "{owners[str(job.segmentation)]}"; '
+                    f'choose another folder after -o for "{job.ct}".'
                 )
 
-    def add(self, result: dict) -> str:
-        """Add the line of a CT: "ct", "state" and, of `segmenter.Segmenter`'s numbers, what is known.
+    def add_done(self, job: Job, result: SegmentationResult, facts: dict[str, str]) -> str:
+        """Add the line of a segmented CT; `facts` are "worker", "ct_sha256" and "config_sha256". Returns as `add`."""
+        values = result.to_dict()
+        volumes = " ".join(map(str, values["fold_volumes_ml"]))
+        paths = {"ct": str(job.ct), "segmentation": str(job.segmentation)}
+        return self.add({**values, "fold_volumes_ml": volumes, **paths, "state": DONE, **facts})
 
-        Where it cannot be written, it waits for the next one or for `tidy`, and a sentence tells why; else "".
+    def add_failed(self, job: Job, message: str) -> str:
+        """Add the line of a CT that could not be segmented. Returns as `add`."""
+        return self.add({"ct": str(job.ct), "state": FAILED, "message": message})
+
+    def add(self, values: dict[str, Any]) -> str:
+        """Add the line of a CT, values by the names of `COLUMNS`.
+
+        If it cannot be written, it is kept for the next call or `tidy`, and the reason is returned; else "".
         """
-        values = result | dict(zip(("width_mm", "depth_mm", "height_mm"), result.get("extent_mm", ()), strict=False))
-        values["fold_volumes_ml"] = " ".join(map(str, result.get("fold_volumes_ml", ())))
         cells = ["" if values.get(name) is None else values[name] for name in COLUMNS]
-        self._waiting += _line(cells)
+        self._pending += _line(cells)
         try:
-            self._write_waiting()
+            self._write_pending()
         except OSError as error:
-            return self._trouble(error)
+            return self._problem(error)
         return ""
 
     def tidy(self) -> None:
-        """Leave one line a CT, in the order of their paths; where the disk is full, all lines.
+        """Keep one line per CT, sorted by path; on a full disk, all lines.
 
-        Raises UserError where lines still cannot be written.
+        Raises UserError if lines still cannot be written.
         """
         try:
-            self._write_waiting()
+            self._write_pending()
         except OSError as error:
-            raise UserError(self._trouble(error)) from error
+            raise UserError(self._problem(error)) from error
         if rows := self.rows():
             with contextlib.suppress(UserError), atomic_write(self.path) as aside:
                 lines = [_line(COLUMNS), *(_line(rows[ct].values()) for ct in sorted(rows))]
                 aside.write_text("".join(lines), encoding="utf-8", newline="")
 
-    def _write_waiting(self) -> None:
-        if not self._waiting:
+    def _write_pending(self) -> None:
+        if not self._pending:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with open(self.path, "ab+") as file:
-            self._drop_what_was_cut_off(file)
-            begin = "" if file.tell() else _line(COLUMNS)
-            file.write((begin + self._waiting).encode())
+            self._remove_incomplete_line(file)
+            header = "" if file.tell() else _line(COLUMNS)
+            file.write((header + self._pending).encode())
             file.flush()
             os.fsync(file.fileno())
-        self._waiting = ""
+        self._pending = ""
 
-    def _trouble(self, error: OSError) -> str:
+    def _problem(self, error: OSError) -> str:
         reason = (error.strerror or str(error)).lower()
         return (
             f'"{self.path}" cannot be written ({reason}); close it in other programs, or free space there. What it '
@@ -107,10 +124,10 @@ class StudyTable:
         )
 
     def _open(self):
-        """Spreadsheets mark UTF-8 at its begin, or write names in another encoding."""
+        """Spreadsheets add a byte order mark, or write names in another encoding."""
         return open(self.path, newline="", encoding="utf-8-sig", errors="replace")
 
-    def _is_one(self) -> bool:
+    def _is_study_table(self) -> bool:
         try:
             with self._open() as file:
                 return tuple(next(csv.reader(file), COLUMNS)) == COLUMNS
@@ -118,8 +135,8 @@ class StudyTable:
             return False
 
     @staticmethod
-    def _drop_what_was_cut_off(file) -> None:
-        """After the last whole line; it may hold an opening quote, which would swallow all that comes."""
+    def _remove_incomplete_line(file) -> None:
+        """An incomplete last line may hold an opening quote, which would swallow all lines after it."""
         if file.seek(0, os.SEEK_END) == 0:
             return
         file.seek(-1, os.SEEK_END)

@@ -22,8 +22,9 @@ def keep_largest_component(mask: sitk.Image) -> sitk.Image:
 def around_largest_part(image: sitk.Image, value: float, margin_mm: float) -> sitk.Image:
     """The box of the largest part of the voxels of `value` or more, cut out with a margin.
 
-    What else is `value` or more there is 0. Voxels with two between them still count as connected, for interpolation
-    may bridge that; so what comes of it on another grid may still be several parts. The image itself if no voxel is.
+    Other voxels of `value` or more in the box are set to 0. Voxels with a gap of up to two count as connected, because
+    interpolation may bridge it; so after resampling there may still be several parts. Returns the image itself if no
+    voxel reaches `value`.
     """
     values = sitk.GetArrayViewFromImage(image)
     above = values >= value

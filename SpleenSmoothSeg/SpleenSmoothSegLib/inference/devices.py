@@ -1,4 +1,4 @@
-"""The devices that PyTorch can compute on: which of them work here, and why the others do not."""
+"""The devices that PyTorch can compute on: which work here, and why the others do not."""
 
 import contextlib
 import ctypes
@@ -14,13 +14,13 @@ from ..errors import UserError
 ACCELERATORS = ("cuda", "mps")  # in the order in which "auto" takes them
 _NOT_BUILT = {"cuda": "this PyTorch is built without CUDA", "mps": "only Macs with Apple chips have it"}
 
-# What PyTorch says, in small letters, of a device that fails, and that in plain words; "" where its own words have to
-# do. A mistake in our own code says none of it, and the computer's own memory is no failure of the device.
+# Lower-case parts of PyTorch's error messages when a device fails, and the reason for the user; "" quotes PyTorch.
+# Errors in our own code contain none of these, and the computer's own memory is not a failure of the device.
 _FAILURES = {
     "defaultcpuallocator": None,
-    "out of memory": "its memory is not enough",
-    "alloc_failed": "its memory is not enough",
-    "no kernel image": "this PyTorch has no programs for such a GPU",
+    "out of memory": "not enough memory",
+    "alloc_failed": "not enough memory",
+    "no kernel image": "this PyTorch does not support this GPU",
     "driver on your system is too old": "its driver is too old for this PyTorch",
     "driver version is insufficient": "its driver is too old for this PyTorch",
     "no nvidia driver": "no NVIDIA GPU with a working driver was found",
@@ -33,11 +33,11 @@ _FAILURES = {
 
 @dataclass(frozen=True)
 class Device:
-    """Where to compute, by the name that `choose_device` takes.
+    """A device by the name that `choose_device` takes.
 
     Attributes:
         usable: it was tried and works.
-        reason: why it does not, in words that fit into a sentence; empty where it works.
+        reason: why it does not work, as part of a sentence; empty where it works.
     """
 
     name: str
@@ -46,54 +46,55 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """CUDA, MPS and the CPU; each that PyTorch is built for has been tried with a small sum."""
-    reasons = {name: _trouble(name) for name in ACCELERATORS} | {"cpu": ""}
+    """CUDA, MPS and the CPU; each that PyTorch is built for is tried with a small sum."""
+    reasons = {name: _failure_of(name) for name in ACCELERATORS} | {"cpu": ""}
     return [Device(name, not reason, reason) for name, reason in reasons.items()]
 
 
-def choose_device(name: str, warn: Warn = lambda sentence: None):
+def choose_device(name: str, warn: Warn = lambda message: None):
     """The torch device called `name`; "auto" takes CUDA, then MPS, then the CPU.
 
-    `warn` is told in a sentence where "auto" takes the CPU although PyTorch is built for an accelerator. Whether a
-    device that PyTorch says is there also works shows only when it computes (see `device_failure`).
+    Warns where "auto" takes the CPU although PyTorch is built for an accelerator. Whether a device that PyTorch
+    reports as available works shows only when it computes (see `device_failure`).
 
-    Raises UserError where PyTorch says that it is not there.
+    Raises UserError if PyTorch reports that the device is not available.
     """
     import torch
 
-    there = [device for device in ACCELERATORS if _is_there(device)] + ["cpu"]
+    available = [device for device in ACCELERATORS if _is_available(device)] + ["cpu"]
     if name == "auto":
-        name = there[0]
+        name = available[0]
         if name == "cpu":
             for device in filter(_is_built, ACCELERATORS):
-                warn(cpu_instead_of(device, _trouble(device)))
-    if name not in there:
-        reason = _trouble(name) if name in ACCELERATORS else ""
+                warn(cpu_instead_of(device, _failure_of(device)))
+    if name not in available:
+        reason = _failure_of(name) if name in ACCELERATORS else ""
         because = f" ({reason})" if reason else ""
         raise UserError(
-            f'The device "{name}" is not available to PyTorch here{because}; choose auto or one of: {", ".join(there)}.'
+            f'The device "{name}" is not available to PyTorch here{because}; '
+            f"choose auto or one of: {', '.join(available)}."
         )
     return torch.device(name)
 
 
 def cpu_instead_of(device: str, reason: str) -> str:
-    """The sentence for the person who gets the CPU in place of a device."""
-    return f'The device "{device}" cannot be used ({reason}); the CPU does the work instead, which takes longer.'
+    """The warning that the CPU takes over from a device."""
+    return f'The device "{device}" cannot be used ({reason}); using the CPU instead, which is slower.'
 
 
 def device_failure(error: RuntimeError) -> str | None:
-    """Why a device failed, in words that fit into a sentence; None where the error is none of a device."""
+    """Why a device failed, as part of a sentence; None if the error is not a device failure."""
     import torch
 
-    words = str(error).lower()
+    text = str(error).lower()
     for sign, reason in _FAILURES.items():
-        if sign in words:
+        if sign in text:
             return _quoted(error) if reason == "" else reason
     return _quoted(error) if isinstance(error, getattr(torch, "AcceleratorError", ())) else None
 
 
 def release_memory(device) -> None:
-    """Give back the memory that torch keeps on a device, as far as one that has failed still lets it."""
+    """Free the memory that torch caches on a device, as far as a failed device allows it."""
     import torch
 
     gc.collect()
@@ -102,8 +103,8 @@ def release_memory(device) -> None:
             getattr(torch, device.type).empty_cache()
 
 
-def _trouble(name: str) -> str:
-    """Why PyTorch cannot compute on an accelerator, in words that fit into a sentence; empty where it can."""
+def _failure_of(name: str) -> str:
+    """Why PyTorch cannot compute on an accelerator, as part of a sentence; empty where it can."""
     import torch
 
     if not _is_built(name):
@@ -122,7 +123,7 @@ def _is_built(name: str) -> bool:
     return getattr(torch.backends, name).is_built()
 
 
-def _is_there(name: str) -> bool:
+def _is_available(name: str) -> bool:
     import torch
 
     with _no_warnings():
@@ -131,18 +132,22 @@ def _is_there(name: str) -> bool:
 
 @contextlib.contextmanager
 def _no_warnings():
-    """PyTorch warns of an old driver, for example, in its own words; a person gets ours."""
+    """Suppress PyTorch's own warnings, for example of an old driver; the user gets ours."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _quoted(error: BaseException) -> str:
-    return f'it says "{str(error).strip().splitlines()[0][:120]}"' if str(error).strip() else "it says nothing of why"
+    return (
+        f'PyTorch reports "{str(error).strip().splitlines()[0][:120]}"'
+        if str(error).strip()
+        else "for an unknown reason"
+    )
 
 
 def computes_in_bfloat16(device) -> bool:
-    """Whether a torch device computes faster in bfloat16 than in float32, and does not only emulate it."""
+    """Whether a torch device computes faster in bfloat16 than in float32, rather than emulating it."""
     import torch
 
     if device.type == "cuda":
@@ -151,8 +156,8 @@ def computes_in_bfloat16(device) -> bool:
     return device.type == "cpu" and bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))
 
 
-def give_back_freed_memory() -> None:
-    """Give what the C library keeps of freed memory back to the system: after loading, hundreds of MB lie scattered."""
+def trim_freed_memory() -> None:
+    """Return freed memory that the C library keeps to the system: hundreds of MB after loading."""
     if sys.platform == "linux" and (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)):
         trim(0)
 
@@ -160,8 +165,8 @@ def give_back_freed_memory() -> None:
 def keep_freed_memory() -> None:
     """Let the C library keep the memory that PyTorch frees, for the next tensor of that size.
 
-    glibc gives large blocks back to the system and gets them anew, page by page, several times a step: a step on a CPU
-    takes a seventh longer (Testing/Benchmarks/bench_training.py). Elsewhere nothing happens.
+    By default glibc returns large blocks to the system and requests them again, page by page, several times per step,
+    which makes a step on a CPU a seventh slower (Testing/Benchmarks/bench_training.py). No effect on other systems.
     """
     if sys.platform == "linux":
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none
@@ -171,7 +176,7 @@ def keep_freed_memory() -> None:
 
 
 def to_predict_on(device) -> Callable:
-    """What makes a network ready to predict on a torch device, for `load_model`: itself, changed, still on the CPU."""
+    """Function for `load_model` that optimizes a network in place for prediction on a device; it stays on the CPU."""
     import torch
 
     from ..model.fused import fused

@@ -1,70 +1,73 @@
-"""Cross-fold ensemble prediction: the mean of the folds' probabilities, and where the folds disagree."""
+"""Cross-fold ensemble prediction: mean probability over the folds, its uncertainty, and the measures of the mask."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import SimpleITK as sitk
 
-from ..callbacks import Progress, Warn
+from ..callbacks import NO_CALLBACKS, Callbacks
 from ..geometry.grid import Grid, resample_overlap, resample_to_grid, threshold_on_grid
 from ..geometry.slices import axial_grid, ct_slices
-from ..metrics.shape import volume_ml
+from ..metrics.overlap import Overlap
+from ..metrics.shape import center_lps, extent_mm, longest_mm, volume_ml
 from ..model.folder import Model
 from .components import around_largest_part, keep_largest_component
 from .devices import choose_device, cpu_instead_of, device_failure, release_memory
 from .foldpredictor import FoldPredictor
-from .slicesearch import around_spleen
-from .uncertainty import Place, uncertain_places
+from .result import SegmentationResult
+from .slicesearch import search_spleen
+from .uncertainty import uncertain_places
 
-PREPARED, PREDICTED = 0.03, 0.97  # of the whole work, as measured on a CPU
+PREPARED, PREDICTED = 0.03, 0.97  # fractions of the whole work, as measured on a CPU
 
 
 class Cancelled(Exception):
-    """Raised when `cancelled()` said so; nothing has been changed or written."""
+    """Raised after `Callbacks.cancelled` returned True; nothing has been changed or written."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Options:
+    """How to segment.
+
+    Attributes:
+        largest_component: keep only the largest connected part of the mask; else predict all slices.
+        exhaustive: predict all slices instead of searching for the spleen.
+    """
+
+    largest_component: bool = True
+    exhaustive: bool = False
+
+
+@dataclass(frozen=True)
 class Segmentation:
-    """What the ensemble says of one CT; images lie on the grid of the CT.
+    """Output of the ensemble for one CT; images lie on the grid of the CT.
 
     Attributes:
         mask: uint8, 1 in the spleen.
-        disagreement: how much two folds differ on average, 1 - Dice of their masks: 0 where all agree, 1 where no two
-            overlap.
-        fold_volumes_ml: volumes of the folds' masks.
-        volume_ml: volume of `mask`.
-        uncertain_places: where the folds disagree most about `mask`, on slices that are axial whatever the CT's are.
-        device: name of the device that did the work.
-        mean, deviation: of the folds' probabilities, on the slices that the folds have looked at.
-
-    Of the mask of a fold, `disagreement` and `fold_volumes_ml` count the connected parts that share a voxel with
-    `mask`: what one fold takes for spleen elsewhere is not in the result, and says nothing of it. Where `mask` is
-    empty they count all, so that a spleen that only some folds see does not look like agreement.
+        result: measures of the mask and of the folds.
+        mean, deviation: of the probability over the folds; the predicted slices only, on the grid of the network.
     """
 
     mask: sitk.Image
-    disagreement: float
-    fold_volumes_ml: list[float]
-    volume_ml: float
-    uncertain_places: list[Place]
-    device: str
+    result: SegmentationResult
     mean: sitk.Image
     deviation: sitk.Image
 
     @property
     def probability(self) -> sitk.Image:
-        """Float32 in [0, 1], mean over the folds. Made when asked for: it is larger than the CT."""
+        """Float32 in [0, 1], mean over the folds. Resampled on each access, because it is larger than the CT."""
         return resample_to_grid(self.mean, Grid.of(self.mask), outside=0.0)
 
     @property
-    def disagreement_map(self) -> sitk.Image:
-        """Float32 in [0, 0.5], standard deviation over the folds' probabilities. Made when asked for."""
+    def uncertainty_map(self) -> sitk.Image:
+        """Float32 in [0, 0.5], standard deviation of the probability over the folds. Resampled on each access."""
         return resample_to_grid(self.deviation, Grid.of(self.mask), outside=0.0)
 
     @property
-    def cropped_disagreement_map(self) -> sitk.Image:
-        """The part of it that the folds have looked at: of a long CT, a small one."""
+    def cropped_uncertainty_map(self) -> sitk.Image:
+        """`uncertainty_map` cropped to the predicted slices, a small part of a long CT."""
         return resample_overlap(self.deviation, Grid.of(self.mask), outside=0.0)
 
 
@@ -72,72 +75,73 @@ def segment_image(
     ct: sitk.Image,
     model: Model,
     device: str = "auto",
-    largest_component: bool = True,
-    progress: Progress = lambda fraction, step: None,
-    cancelled: Callable[[], bool] = lambda: False,
-    warn: Warn = lambda sentence: None,
-    plain: bool = False,
+    options: Options = Options(),
+    callbacks: Callbacks = NO_CALLBACKS,
 ) -> Segmentation:
     """Segment the spleen on a CT in HU (see `images.check_ct`).
 
-    The folds find out where the spleen is and look at the slices there; elsewhere the maps are 0. What that changes,
-    and `predicting.to_predict_on`, is measured in Testing/Benchmarks (`dice_fast_vs_plain_min`).
+    By default the folds search for the spleen and predict only the slices around it; elsewhere the maps are 0. The
+    effect of that, and of `devices.to_predict_on`, is measured in Testing/Benchmarks.
+
+    Of each fold's mask, `fold_agreement` and `fold_volumes_ml` count the connected parts that share a voxel with the
+    final mask: other foreground of a single fold is not in the result. Where the final mask is empty they count all,
+    so that a spleen found by only some folds does not look like agreement.
 
     Args:
         ct: scalar 3D image of any orientation, spacing and pixel type.
-        model: from `modelfolder.load_model`; quicker with `predicting.to_predict_on`.
+        model: from `model.folder.load_model`; faster with `prepare=to_predict_on(device)`.
         device: "auto", "cpu", "cuda" or "mps".
-        largest_component: keep only the largest connected part of the mask; else every slice is looked at.
-        progress: called with the fraction done, 0 to 1, and the name of the step.
-        cancelled: asked between batches of slices; True ends the work with `Cancelled`.
-        warn: told in a sentence that the CPU does the work because the device has too little memory or does not work.
-            Then the folds look at the slices once more, and the fraction goes back.
-        plain: every fold looks at every slice.
+        options: how to segment.
+        callbacks: `warn` is called when the CPU takes over from a device that fails or lacks memory; prediction then
+            starts again, and the fraction goes back.
 
     Raises:
-        UserError: the device is not there.
-        Cancelled: `cancelled()` returned True.
+        UserError: the device is not available.
+        Cancelled: `callbacks.cancelled` returned True.
         MemoryError, RuntimeError: the computer's own memory is not enough.
     """
-    progress(0.0, "Preparing slices")
+    callbacks.progress(0.0, "Preparing slices")
     grid = axial_grid(ct, model.slice_format)
-    chosen = choose_device(device, warn)
-    everywhere = plain or not largest_component
-    folds = _predict(
-        ct_slices(ct, grid, model.slice_format.window), grid, model, chosen, everywhere, progress, cancelled, warn
-    )
+    chosen = choose_device(device, callbacks.warn)
+    # Inline, so that nothing holds the slices once the predictor has released them.
+    folds = _predict(_Input(ct_slices(ct, grid, model.slice_format.window), grid, model, options), chosen, callbacks)
 
-    progress(PREDICTED, "Returning to the CT's grid")
-    mean, deviation = folds.take_maps(grid)
-    if largest_component:
-        # First on the coarse grid, and so that on the CT's, where a part far away would make it a large task.
+    callbacks.progress(PREDICTED, "Resampling to the CT's grid")
+    mean, deviation = folds.pop_maps(grid)
+    if options.largest_component:
+        # First on the coarse grid and then on the CT's, where a distant part would make it a large task.
         around = around_largest_part(mean, model.threshold, margin_mm=2 * max(*ct.GetSpacing(), *mean.GetSpacing()))
         mask = keep_largest_component(threshold_on_grid(model.threshold, around, Grid.of(ct)))
     else:
         mask = threshold_on_grid(model.threshold, mean, Grid.of(ct))
     on_slices = _nearest(mask, Grid.of(mean))
     overlap = folds.overlap(within=sitk.GetArrayViewFromImage(on_slices) > 0)
-    places = uncertain_places(deviation, on_slices)
-    progress(1.0, "Done")
-    return Segmentation(
-        mask=mask,
-        disagreement=mean_pairwise_disagreement(overlap),
-        fold_volumes_ml=[float(voxels) * _voxel_ml(grid) for voxels in np.diag(overlap)],
+    right_left, anterior_posterior, superior_inferior = extent_mm(mask)
+    result = SegmentationResult(
         volume_ml=volume_ml(mask),
-        uncertain_places=places,
+        fold_volumes_ml=tuple(float(voxels) * _voxel_ml(grid) for voxels in np.diag(overlap)),
+        fold_agreement=mean_pairwise_dice(overlap),
+        extent_rl_mm=right_left,
+        extent_ap_mm=anterior_posterior,
+        extent_si_mm=superior_inferior,
+        longest_mm=longest_mm(mask),
+        center_lps=center_lps(mask),
+        uncertain_places=tuple(uncertain_places(deviation, on_slices)),
         device=folds.device.type,
-        mean=mean,
-        deviation=deviation,
     )
+    callbacks.progress(1.0, "Done")
+    return Segmentation(mask, result, mean, deviation)
 
 
-def mean_pairwise_disagreement(overlap: np.ndarray) -> float:
-    """1 - mean Dice over pairs of folds; `overlap[i, j]` counts the voxels in the masks of both fold i and fold j."""
-    sizes = np.diag(overlap)
-    first, second = np.triu_indices(len(overlap), k=1)
-    total = sizes[first] + sizes[second]
-    dice = np.divide(2 * overlap[first, second], total, out=np.ones(len(first)), where=total > 0)
-    return float(1 - dice.mean()) if len(first) else 0.0
+def mean_pairwise_dice(overlap: np.ndarray) -> float | None:
+    """Mean Dice over the pairs of folds; None for fewer than two.
+
+    `overlap[i, j]` is the number of voxels in the masks of both fold i and fold j. Two empty masks agree (`Overlap`).
+    """
+    counts = overlap.astype(int)
+    pairs = combinations(range(len(counts)), 2)
+    dice = [Overlap(tp := counts[i, j], counts[i, i] - tp, counts[j, j] - tp).dice for i, j in pairs]
+    return float(np.mean(dice)) if dice else None
 
 
 def _nearest(mask: sitk.Image, grid: Grid) -> sitk.Image:
@@ -147,32 +151,48 @@ def _nearest(mask: sitk.Image, grid: Grid) -> sitk.Image:
     )
 
 
-def _predict(slices, grid, model, device, everywhere, progress, cancelled, warn) -> FoldPredictor:
-    """The folds look at the slices on a device or, where that fails, on the CPU."""
+@dataclass(frozen=True)
+class _Input:
+    """What the folds predict: float32 slices (slice, row, column) on `grid`."""
+
+    slices: np.ndarray
+    grid: Grid
+    model: Model
+    options: Options
+
+    def batches(self, folds: FoldPredictor) -> Iterable[tuple[Iterable[int], int]]:
+        """The slices to predict next, and how many it will be in total."""
+        if self.options.exhaustive or not self.options.largest_component:
+            return [(range(len(self.slices)), len(self.slices))]
+        return search_spleen(folds, self.grid.spacing[2], _voxel_ml(self.grid))
+
+
+def _predict(given: _Input, device, callbacks: Callbacks) -> FoldPredictor:
+    """Predict on a device or, where that fails, on the CPU."""
     import torch
 
     try:
-        return _predict_on(device, slices, grid, model, everywhere, progress, cancelled)
+        return _predict_on(device, given, callbacks)
     except RuntimeError as error:
         reason = device_failure(error) if device.type != "cpu" else None
         if reason is None:
             raise
-    # Not until here, with the error, are the networks gone from the device.
+    # Only here, after the error with its traceback is gone, are the networks freed on the device.
     release_memory(device)
-    warn(cpu_instead_of(device.type, reason))
-    return _predict_on(torch.device("cpu"), slices, grid, model, everywhere, progress, cancelled)
+    callbacks.warn(cpu_instead_of(device.type, reason))
+    return _predict_on(torch.device("cpu"), given, callbacks)
 
 
-def _predict_on(device, slices, grid, model, everywhere, progress, cancelled) -> FoldPredictor:
-    folds = FoldPredictor(model, slices, model.slice_format.channel_spacing / grid.spacing[2], device)
-    every_slice = range(len(slices)), len(slices)
+def _predict_on(device, given: _Input, callbacks: Callbacks) -> FoldPredictor:
+    step = given.model.slice_format.channel_spacing / given.grid.spacing[2]
+    folds = FoldPredictor(given.model, given.slices, step, device)
     fraction = PREPARED
-    for indices, expected in [every_slice] if everywhere else around_spleen(folds, grid.spacing[2], _voxel_ml(grid)):
-        for seen in folds.look(sorted(indices)):
-            if cancelled():
+    for indices, expected in given.batches(folds):
+        for predicted in folds.predict(sorted(indices)):
+            if callbacks.cancelled():
                 raise Cancelled
-            fraction = max(fraction, round(PREPARED + (PREDICTED - PREPARED) * seen / expected, 4))
-            progress(fraction, "Folds look at the slices")
+            fraction = max(fraction, round(PREPARED + (PREDICTED - PREPARED) * predicted / expected, 4))
+            callbacks.progress(fraction, "Predicting")
     return folds
 
 

@@ -1,7 +1,4 @@
-"""The folds of a model on one device, looking at slices of one CT, a few at a time.
-
-So memory does not grow with folds x volume.
-"""
+"""Predicts slices of a CT by all folds of a model, in small batches: memory does not grow with folds x volume."""
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,19 +16,19 @@ MOST_SLICES, MOST_PIXELS = 8, 300_000  # of a batch: 8 slices of 192 x 192, 4 of
 
 
 class FoldPredictor:
-    """What the folds say of the slices that they have looked at; of the others, nothing.
+    """Predictions of all folds for the slices predicted so far; 0 elsewhere.
 
     Args:
-        model: its networks stay on the CPU.
+        model: its own networks stay on the CPU.
         slices: float32 (slice, row, column), as the networks see them.
-        step: from one channel of the network to the next, in slices.
+        step: distance between the channels of the network, in slices.
         device: torch device.
 
     Attributes:
         mean: float32 (slice, row, column), mean probability over the folds.
-        deviation: of the probabilities from that, float32.
-        masks: (fold, slice, row, columns / 8), eight voxels a byte.
-        seen: for each slice whether the folds have looked at it.
+        deviation: float32, standard deviation of the probability over the folds.
+        masks: uint8 (fold, slice, row, columns / 8), eight voxels per byte.
+        predicted: bool (slice,), which slices have been predicted.
     """
 
     def __init__(self, model: Model, slices: np.ndarray, step: float, device):
@@ -40,16 +37,16 @@ class FoldPredictor:
         self._networks = [_on(device, network) for network in model.networks]
         self.mean, self.deviation = np.zeros_like(slices), np.zeros_like(slices)
         self.masks = np.zeros((len(self._networks), count, rows, -(-columns // 8)), np.uint8)
-        self.seen = np.zeros(count, bool)
+        self.predicted = np.zeros(count, bool)
 
-    def look(self, indices: Sequence[int]) -> Iterator[int]:
-        """Look at those of these slices that are new; before each batch yields how many have been seen so far."""
+    def predict(self, indices: Sequence[int]) -> Iterator[int]:
+        """Predict those of these slices that are new; yields the number predicted so far before each batch."""
         import torch
 
-        new = [index for index in indices if not self.seen[index]]
+        new = [index for index in indices if not self.predicted[index]]
         size = max(1, min(MOST_SLICES, MOST_PIXELS // self._slices[0].size))
         for start in range(0, len(new), size):
-            yield int(self.seen.sum())
+            yield int(self.predicted.sum())
             batch = new[start : start + size]
             stacks = with_neighbors(self._slices, batch, self._model.slice_format.channels, self._step)
             stacks = torch.from_numpy(stacks).to(self.device, memory_format=torch.channels_last)
@@ -57,38 +54,41 @@ class FoldPredictor:
                 folds = torch.stack([_probability(network, stacks) for network in self._networks])
                 mean = folds.mean(0)
                 self.mean[batch] = mean.cpu()
-                self.deviation[batch] = (folds - mean).square_().mean(0).sqrt_().cpu()  # torch's std takes far longer
+                self.deviation[batch] = (folds - mean).square_().mean(0).sqrt_().cpu()  # torch's std is far slower
                 self.masks[:, batch] = np.packbits((folds >= self._model.threshold).cpu().numpy(), axis=-1)
-            self.seen[batch] = True
+            self.predicted[batch] = True
 
-    def forget(self, indices: Iterable[int]) -> None:
-        """As if nobody had looked at these slices."""
+    def discard(self, indices: Iterable[int]) -> None:
+        """Reset these slices to not predicted."""
         indices = list(indices)
         self.mean[indices] = self.deviation[indices] = 0
         self.masks[:, indices] = 0
-        self.seen[indices] = False
+        self.predicted[indices] = False
 
-    def take_maps(self, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
-        """Mean and deviation from the first to the last slice that has been seen, which lie on `grid`.
+    def pop_maps(self, grid: Grid) -> tuple[sitk.Image, sitk.Image]:
+        """Mean and deviation from the first to the last predicted slice; the slices of this object lie on `grid`.
 
-        They, and the slices, are gone from here, so that no memory holds them twice; `masks` are of that part from now.
+        Releases both and the slices here, so that no memory holds them twice, and crops `masks` to that part.
         """
-        seen = np.flatnonzero(self.seen)
-        first, last = int(seen[0]), int(seen[-1])
+        predicted = np.flatnonzero(self.predicted)
+        first, last = int(predicted[0]), int(predicted[-1])
         self.masks = self.masks[:, first : last + 1]
         part, self._slices = grid.part((0, 0, first), (*grid.size[:2], last - first + 1)), None
         mean, self.mean = part.with_voxels(self.mean[first : last + 1]), None
         deviation, self.deviation = part.with_voxels(self.deviation[first : last + 1]), None
         return mean, deviation
 
-    def found(self) -> np.ndarray:
-        """Voxels of each slice that the folds together take for spleen."""
+    def foreground(self) -> np.ndarray:
+        """Voxels of each slice whose mean probability reaches the threshold."""
         return (self.mean >= self._model.threshold).sum(axis=(1, 2))
 
     def overlap(self, within: np.ndarray) -> np.ndarray:
-        """Voxels in the masks of both fold i and fold j, of their parts that touch `within`; of all if it is empty."""
-        held = np.flatnonzero(self.masks.any(axis=(0, 2, 3)))
-        part = slice(held[0], held[-1] + 1) if len(held) else slice(0)
+        """Voxels in the masks of both fold i and fold j, (fold, fold).
+
+        Only the connected parts that touch `within` count; all of them where it is empty.
+        """
+        occupied = np.flatnonzero(self.masks.any(axis=(0, 2, 3)))
+        part = slice(occupied[0], occupied[-1] + 1) if len(occupied) else slice(0)
         masks, within = self.masks[:, part], within[part]
         if within.any():
             masks = [
@@ -99,7 +99,7 @@ class FoldPredictor:
 
 
 def _probability(network, stacks):
-    """In float32, whatever the network computes in."""
+    """Float32, whatever precision the network computes in."""
     import torch
 
     weight = next(network.parameters(), stacks)
@@ -107,11 +107,11 @@ def _probability(network, stacks):
 
 
 def _on(device, network):
-    """The network on a device; the one of the model stays on the CPU, to be had when the device fails."""
+    """The network on a device; the model keeps its own on the CPU, as a fallback when the device fails."""
     import torch
 
     if device.type != "cpu":
         network = copy.deepcopy(network)
-    elif not computes_in_bfloat16(device):  # it may have been made ready for a device that failed
+    elif not computes_in_bfloat16(device):  # it may have been converted for a device that failed
         network = network.float()
     return network.to(device, memory_format=torch.channels_last)

@@ -8,7 +8,7 @@ import pytest
 import SimpleITK as sitk
 
 from inputs import LOCALIZER, everything_in, small_ct, small_disk, write_dicom
-from SpleenSmoothSegLib.batch.jobs import Job, find_cts, plan_jobs
+from SpleenSmoothSegLib.batch.jobs import Job, OutputOptions, find_cts, plan_jobs
 from SpleenSmoothSegLib.errors import UserError
 
 
@@ -39,10 +39,10 @@ def segmentations(jobs: list[Job]) -> list[str]:
     return [str(job.segmentation) for job in jobs]
 
 
-def refusal(*given: str, output: str = "out", **options) -> str:
+def refusal(*given: str, output: str = "out", label: Path | None = None, **options) -> str:
     before = everything_in(Path())
     with pytest.raises(UserError) as refused:
-        plan_jobs([Path(name) for name in given], Path(output), **options)
+        plan_jobs([Path(name) for name in given], Path(output), label, OutputOptions(**options))
     assert everything_in(Path()) == before
     return str(refused.value)
 
@@ -51,14 +51,14 @@ def refusal(*given: str, output: str = "out", **options) -> str:
 
 
 def test_in_a_folder_results_have_the_name_of_the_ct(place):
-    (job,) = plan_jobs(touch("a/ct.nii.gz"), Path("out"), probability=True, disagreement=True)
+    (job,) = plan_jobs(touch("a/ct.nii.gz"), Path("out"), options=OutputOptions(probability=True, uncertainty_map=True))
     assert [str(path) for path in job.outputs] == [
         os.path.join("out", name)
         for name in (
             "ct_spleen.seg.nrrd",
             "ct_spleen.png",
             "ct_spleen_probability.nii.gz",
-            "ct_spleen_disagreement.nii.gz",
+            "ct_spleen_uncertainty.nii.gz",
         )
     ]
     assert everything_in(place) == ["a", "a/ct.nii.gz"]
@@ -66,12 +66,14 @@ def test_in_a_folder_results_have_the_name_of_the_ct(place):
 
 @pytest.mark.parametrize("suffix", [".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".SEG.NRRD"])
 def test_a_name_that_ends_as_an_image_is_the_file(place, suffix):
-    (job,) = plan_jobs(touch("ct.nii.gz"), Path(f"mine{suffix}"), probability=True, disagreement=True)
+    (job,) = plan_jobs(
+        touch("ct.nii.gz"), Path(f"mine{suffix}"), options=OutputOptions(probability=True, uncertainty_map=True)
+    )
     assert [str(path) for path in job.outputs] == [
         f"mine{suffix}",
         "mine.png",
         "mine_probability.nii.gz",
-        "mine_disagreement.nii.gz",
+        "mine_uncertainty.nii.gz",
     ]
 
 
@@ -84,13 +86,13 @@ def test_any_other_name_is_a_folder_and_so_is_a_folder(place, output):
 
 def test_maps_that_are_not_to_be_compressed_are_nrrd(place):
     (job,) = plan_jobs(
-        touch("ct.nii.gz"), Path("mine.nii.gz"), overlay=False, probability=True, disagreement=True, compressed=False
+        touch("ct.nii.gz"), Path("mine.nii.gz"), options=OutputOptions(False, True, True, compressed=False)
     )
-    assert [str(path) for path in job.outputs] == ["mine.nii.gz", "mine_probability.nrrd", "mine_disagreement.nrrd"]
+    assert [str(path) for path in job.outputs] == ["mine.nii.gz", "mine_probability.nrrd", "mine_uncertainty.nrrd"]
 
 
 def test_without_overlay_or_probability_there_is_one_file(place):
-    (job,) = plan_jobs(touch("ct.nii.gz"), Path("out"), overlay=False)
+    (job,) = plan_jobs(touch("ct.nii.gz"), Path("out"), options=OutputOptions(overlay=False))
     assert job.outputs == [Path("out", "ct_spleen.seg.nrrd")]
 
 
@@ -112,7 +114,7 @@ def test_a_ct_given_twice_is_done_once(place):
 
 def test_cts_that_nothing_tells_apart_are_refused(place):
     touch("a/ct.nii.gz", "a/ct.nrrd")
-    assert "would have the same results as another CT" in refusal("a/ct.nii.gz", "a/ct.nrrd")
+    assert "would have the same output files as another CT" in refusal("a/ct.nii.gz", "a/ct.nrrd")
 
 
 # ---- which CTs
@@ -126,7 +128,9 @@ def test_a_folder_of_cts_gives_its_images_in_name_order(place):
 @pytest.mark.parametrize("compressed", [True, False])
 def test_hidden_files_and_results_among_the_cts_are_left_out(place, compressed):
     touch("cts/._ct.nii.gz", "cts/.a1b2-ct.nii.gz", "cts/ct.nii.gz")
-    first = plan_jobs([Path("cts")], Path("cts"), probability=True, disagreement=True, compressed=compressed)
+    first = plan_jobs(
+        [Path("cts")], Path("cts"), options=OutputOptions(probability=True, uncertainty_map=True, compressed=compressed)
+    )
     touch(*(str(path) for job in first for path in job.outputs))
     assert find_cts(Path("cts")) == [Path("cts/ct.nii.gz")]
 
@@ -171,7 +175,7 @@ def test_what_is_not_there_is_told(place):
 
 def test_several_cts_need_a_folder_and_no_label(place):
     touch("a.nii.gz", "b.nii.gz")
-    assert refusal("a.nii.gz", "b.nii.gz", output="x.nii.gz").startswith("There are 2 CTs; give a folder after -o")
+    assert refusal("a.nii.gz", "b.nii.gz", output="x.nii.gz").startswith("2 CTs were given; give a folder after -o")
     assert "no --label" in refusal("a.nii.gz", "b.nii.gz", label=Path("a.nii.gz"))
 
 
@@ -187,13 +191,13 @@ def test_the_ct_and_the_label_are_never_replaced(place, overwrite):
     Path("link").symlink_to(place)
     for output in ("ct.nii.gz", "label.nii.gz", "link/ct.nii.gz"):
         words = refusal("ct.nii.gz", output=output, label=Path("label.nii.gz"), overwrite=overwrite)
-        assert "which is to be read; give another name after -o." in words
+        assert "which is an input; give another name after -o." in words
 
 
 def test_what_is_there_is_replaced_only_when_told_to(place):
     touch("ct.nii.gz", "out/ct_spleen.png")
-    assert refusal("ct.nii.gz").startswith(f'"{Path("out", "ct_spleen.png")}" is there already; add --overwrite')
-    assert len(plan_jobs([Path("ct.nii.gz")], Path("out"), overwrite=True)) == 1
+    assert refusal("ct.nii.gz").startswith(f'"{Path("out", "ct_spleen.png")}" already exists; add --overwrite')
+    assert len(plan_jobs([Path("ct.nii.gz")], Path("out"), options=OutputOptions(overwrite=True))) == 1
 
 
 def test_a_folder_is_never_replaced_by_a_file(place):
@@ -204,7 +208,7 @@ def test_a_folder_is_never_replaced_by_a_file(place):
 @pytest.mark.parametrize("output", ["file", "file/deeper", "file/mine.nii.gz"])
 def test_a_file_where_a_folder_should_be_is_told(place, output):
     touch("ct.nii.gz", "file")
-    assert '"file" is a file, so no folder can be there' in refusal("ct.nii.gz", output=output)
+    assert '"file" is a file, not a folder' in refusal("ct.nii.gz", output=output)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")

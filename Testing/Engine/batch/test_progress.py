@@ -99,6 +99,6 @@ def test_the_fraction_goes_back_with_a_step_that_begins_anew(wait, clock, told):
 
 
 def test_a_person_is_told_what_is_being_done(wait, told):
-    wait.step("Segmenting", 0.0, "Folds look at the slices")
+    wait.step("Segmenting", 0.0, "Predicting")
     wait.step("Writing")
-    assert [doing for _, doing in told] == ["Folds look at the slices", "Writing"]
+    assert [doing for _, doing in told] == ["Predicting", "Writing"]

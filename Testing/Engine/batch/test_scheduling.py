@@ -94,7 +94,7 @@ def test_the_failure_of_one_job_is_raised_as_it_is_and_several_are_told_together
 
 @pytest.mark.parametrize("scheduler", ["slurm", "local:0", "local:x", "localhost", "http://host", "tcp://"])
 def test_what_is_no_scheduler_is_told_before_anything_is_done(tmp_path, scheduler):
-    with pytest.raises(UserError, match="is no scheduler; give local, local:4"):
+    with pytest.raises(UserError, match="is not a scheduler; give local, local:4"):
         run_jobs(count, [Job("first", tmp_path / "1")], scheduler)
     assert not list(tmp_path.iterdir())
 
@@ -273,7 +273,7 @@ def test_ctrl_c_leaves_no_process_no_file_and_no_traceback(start, tmp_path, line
     process, processes = start(lines)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
     _, err = process.communicate(timeout=SOON)
-    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert (process.returncode, err) == (130, "Cancelled; no partial files are left.\n")
     assert gone(processes, SOON)
     assert not list(tmp_path.glob("out/*"))
 

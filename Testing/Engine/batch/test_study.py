@@ -18,9 +18,17 @@ import SimpleITK as sitk
 from inputs import cut_short, everything_in, small_ct, small_disk, write, write_dicom
 from locations import REPOSITORY
 from SpleenSmoothSegLib.batch import study
-from SpleenSmoothSegLib.batch.jobs import Job, plan_jobs
+from SpleenSmoothSegLib.batch.jobs import Job, OutputOptions, plan_jobs
 from SpleenSmoothSegLib.batch.runner import Settings
-from SpleenSmoothSegLib.batch.study import StudyJob, config_sha256_of, digest_of, segment_one, segment_study
+from SpleenSmoothSegLib.batch.study import (
+    Segmented,
+    Study,
+    StudyTask,
+    config_sha256_of,
+    digest_of,
+    segment_one,
+    segment_study,
+)
 from SpleenSmoothSegLib.batch.studytable import StudyTable
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.grid import same_grid
@@ -61,22 +69,24 @@ def first(tmp_path_factory, pristine_model_folder):
     cts, out = folder_of_cts(folder / "cts"), folder / "out"
     killed, loads, tables = [], Counter(), []
 
-    def hear(job: Job, event: dict) -> None:
+    def on_event(job: Job, event: dict) -> None:
         if event["event"] != "step":
             tables.append(StudyTable(out).rows())
             return
         if event["step"] == "Loading the ensemble":
             loads[event["worker"]] += 1
-        if event["step"] == "Folds look at the slices" and job.title == "c.nii.gz" and not killed:
+        if event["step"] == "Predicting" and job.title == "c.nii.gz" and not killed:
             killed.append(event["worker"])
             os.kill(int(event["worker"].split(":")[1]), signal.SIGKILL)
 
-    jobs = plan_jobs([cts], out, overlay=False)
+    jobs = plan_jobs([cts], out, options=OutputOptions(overlay=False))
     settings = settings_of(pristine_model_folder)
-    counts = segment_study(jobs, settings, StudyTable(out), "local:2", hear)
+    counts = segment_study(Study(jobs, settings, StudyTable(out)), "local:2", on_event)
     lines = lines_of(out / "results.csv")
     again = []
-    second = segment_study(jobs, settings, StudyTable(out), "local:1", lambda job, event: again.append((job, event)))
+    second = segment_study(
+        Study(jobs, settings, StudyTable(out)), "local:1", lambda job, event: again.append((job, event))
+    )
     return SimpleNamespace(**locals())
 
 
@@ -125,23 +135,26 @@ class TestAStudyWithAKilledWorkerAndBadFiles:
 
 @pytest.fixture
 def one(tmp_path, pristine_model_folder):
-    """Does a CT as a worker does it, as often as it is asked to; gives the result or None."""
+    """Does a CT as a worker does it, as often as it is asked to; returns the result or None."""
     ct = write(small_ct(), tmp_path / "ct.nii.gz")
     table = StudyTable(tmp_path / "out")
 
     planned = []
 
-    def do(settings: Settings | None = None, plan: bool = True, **files) -> dict | None:
+    def do(settings: Settings | None = None, plan: bool = True, **files) -> Segmented | None:
         settings = settings or settings_of(pristine_model_folder)
         if plan:
-            planned[:] = plan_jobs([ct], tmp_path / "out", overlay=False, overwrite=True, **files)
+            planned[:] = plan_jobs(
+                [ct], tmp_path / "out", options=OutputOptions(overlay=False, overwrite=True, **files)
+            )
         (job,) = planned
-        way = config_sha256_of(settings)
-        before = study._digest_before(table.rows().get(str(ct)), way)
-        result = segment_one(StudyJob(job, settings, way, before), lambda event: None)
-        if result:
-            table.add(result | {"state": "done", "config_sha256": way})
-        return result
+        config = config_sha256_of(settings)
+        before = study._done_sha256(table.rows().get(str(ct)), config)
+        done = segment_one(StudyTask(job, settings, config, before), lambda event: None)
+        if done:
+            facts = {"worker": done.worker, "ct_sha256": done.ct_sha256, "config_sha256": config}
+            table.add_done(job, done.result, facts)
+        return done
 
     do.ct, do.out = ct, tmp_path / "out"
     assert do()
@@ -170,7 +183,7 @@ def test_another_model_or_another_way_does_it_again(one, pristine_model_folder, 
     (model_folder / "model.json").write_text(json.dumps(card | {"threshold": 0.4}))
     assert one(settings_of(model_folder))
     assert one(Settings(pristine_model_folder, "cpu", largest_component=False))
-    assert one(Settings(pristine_model_folder, "cpu", plain=True))
+    assert one(Settings(pristine_model_folder, "cpu", exhaustive=True))
 
 
 def digest(ct: Path) -> str:
@@ -231,7 +244,7 @@ def test_a_line_that_was_cut_off_does_not_count_and_the_next_one_is_whole(tmp_pa
 def test_a_table_of_somebody_else_is_left_alone(tmp_path, content):
     (tmp_path / "results.csv").write_bytes(content)
     with pytest.raises(
-        UserError, match="is no table of this program, or another program .* choose another folder after -o.$"
+        UserError, match="is not a table of this program, or was saved .* choose another folder after -o.$"
     ):
         StudyTable(tmp_path)
     assert (tmp_path / "results.csv").read_bytes() == content
@@ -290,14 +303,14 @@ def run(tmp_path, pristine_model_folder, capfd, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["cts", "-o", "out", "--scheduler", "slurm"], "is no scheduler; give local, local:4"),
+        (["cts", "-o", "out", "--scheduler", "slurm"], "is not a scheduler; give local, local:4"),
         (["cts", "-o", "spleen.seg.nrrd", "--scheduler", "local"], "A study has many CTs; give a folder after -o"),
         (["cts", "-o", "out", "--label", "l.nrrd", "--scheduler", "local"], "A study has many CTs"),
-        (["-o", "out", "--scheduler", "local"], "A study needs CTs; give a folder of them"),
+        (["-o", "out", "--scheduler", "local"], "A study needs CTs; give a folder of CTs"),
         (["none", "-o", "out", "--scheduler", "local"], "does not exist"),
-        (["cts", "-o", "out", "--stay"], "--stay is for a program that runs this one; add --child"),
-        (["cts", "-o", "foreign", "--scheduler", "local"], "is no table of this program"),
-        (["cts", "-o", "full", "--scheduler", "local"], "is there already; add --overwrite"),
+        (["cts", "-o", "out", "--stay"], "--stay is for a parent process; add --child"),
+        (["cts", "-o", "foreign", "--scheduler", "local"], "is not a table of this program"),
+        (["cts", "-o", "full", "--scheduler", "local"], "already exists; add --overwrite"),
         (["cts", "-o", "out", "--scheduler", "tcp://127.0.0.1:9"], "No dask scheduler answers"),
     ],
 )
@@ -325,7 +338,7 @@ def test_two_folders_of_cts_with_the_same_names_do_not_share_their_results(run, 
     code, out, err = run("two", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1")
     assert (code, out) == (1, "")
     result, one, two = (tmp_path / name for name in ("out.v2/ct_spleen.seg.nrrd", "one/ct.nii.gz", "two/ct.nii.gz"))
-    assert err == f'"{result}" is the result of "{one}"; choose another folder after -o for "{two}".\n'
+    assert err == f'"{result}" is the segmentation of "{one}"; choose another folder after -o for "{two}".\n'
     assert (tmp_path / "out.v2" / "ct_spleen.seg.nrrd").read_bytes() == before
     code, out, _ = run("two/../one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1", "--json")
     assert json.loads(out.splitlines()[-1])["before"] == 1, "the same folder by another path"
@@ -390,7 +403,7 @@ def test_ctrl_c_leaves_what_is_done_in_the_table_and_the_next_start_goes_on(run,
                 os.killpg(process.pid, signal.SIGINT)
                 break
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "Cancelled; nothing half-written is left.\n")
+    assert (process.returncode, err) == (130, "Cancelled; no partial files are left.\n")
     done = len(lines_of(tmp_path / "out" / "results.csv"))
     masks = [name for name in everything_in(tmp_path / "out") if name != "results.csv"]
     assert 0 < done < 12 and all(name.endswith("_spleen.seg.nrrd") for name in masks)

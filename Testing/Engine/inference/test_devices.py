@@ -11,7 +11,7 @@ from SpleenSmoothSegLib.inference import devices as devices_module
 from SpleenSmoothSegLib.inference.devices import Device, choose_device, device_failure, devices
 
 NO_GPU = "no NVIDIA GPU with a working driver was found"
-NO_PROGRAMS = "this PyTorch has no programs for such a GPU"
+NO_PROGRAMS = "this PyTorch does not support this GPU"
 OLD_DRIVER = "its driver is too old for this PyTorch"
 NO_KERNEL = "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might be"
 
@@ -56,7 +56,7 @@ def test_a_cuda_build_without_a_gpu_says_so_and_auto_takes_the_cpu_and_says_so_t
     assert devices()[0] == Device("cuda", usable=False, reason=NO_GPU)
     told = []
     assert choose_device("auto", told.append).type == "cpu"
-    assert told == [f'The device "cuda" cannot be used ({NO_GPU}); the CPU does the work instead, which takes longer.']
+    assert told == [f'The device "cuda" cannot be used ({NO_GPU}); using the CPU instead, which is slower.']
 
 
 def test_a_build_without_cuda_says_so_and_auto_takes_the_cpu_without_a_word(pretend):
@@ -79,7 +79,7 @@ def test_auto_takes_cuda_before_mps_before_the_cpu(pretend):
     [
         (RuntimeError(NO_KERNEL), NO_PROGRAMS),
         (RuntimeError("The NVIDIA driver on your system is too old (found version 11040)."), OLD_DRIVER),
-        (RuntimeError("something new"), 'it says "something new"'),
+        (RuntimeError("something new"), 'PyTorch reports "something new"'),
     ],
 )
 def test_a_device_that_is_there_but_cannot_add_two_numbers_is_not_usable(pretend, error, reason):
@@ -103,19 +103,19 @@ def test_a_device_that_is_not_there_is_refused_with_the_reason_and_what_there_is
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
-        ("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of", "its memory is not enough"),
-        ("MPS backend out of memory (MPS allocated: 8.77 GB", "its memory is not enough"),
-        ("CUDA error: out of memory", "its memory is not enough"),
-        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "its memory is not enough"),
+        ("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of", "not enough memory"),
+        ("MPS backend out of memory (MPS allocated: 8.77 GB", "not enough memory"),
+        ("CUDA error: out of memory", "not enough memory"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "not enough memory"),
         (NO_KERNEL, NO_PROGRAMS),
         ("CUDA driver version is insufficient for CUDA runtime version", OLD_DRIVER),
         ("Found no NVIDIA driver on your system. Please check that you have an NVIDIA GPU", NO_GPU),
         ("No CUDA GPUs are available", NO_GPU),
-        ("CUDA error: an illegal memory access", 'it says "CUDA error: an illegal memory access"'),
-        ("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED", 'it says "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"'),
+        ("CUDA error: an illegal memory access", 'PyTorch reports "CUDA error: an illegal memory access"'),
+        ("cuDNN error: CUDNN_STATUS_NOT_INITIALIZED", 'PyTorch reports "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED"'),
         (
             "The operator 'aten::x' is not currently implemented for the MPS device. If you",
-            "it says \"The operator 'aten::x' is not currently implemented for the MPS device. If you\"",
+            "PyTorch reports \"The operator 'aten::x' is not currently implemented for the MPS device. If you\"",
         ),
     ],
 )
@@ -125,8 +125,8 @@ def test_the_failure_of_a_device_is_told_in_plain_words(words, reason):
 
 @pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this PyTorch has no error of that name")
 def test_an_error_of_the_accelerator_is_its_failure_whatever_it_says():
-    assert device_failure(torch.AcceleratorError("out of order\nmore")) == 'it says "out of order"'
-    assert device_failure(torch.AcceleratorError()) == "it says nothing of why"
+    assert device_failure(torch.AcceleratorError("out of order\nmore")) == 'PyTorch reports "out of order"'
+    assert device_failure(torch.AcceleratorError()) == "for an unknown reason"
 
 
 @pytest.mark.parametrize(

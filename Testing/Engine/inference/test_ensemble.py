@@ -26,6 +26,7 @@ from phantoms import (
     phantom,
     trunk,
 )
+from SpleenSmoothSegLib.callbacks import Callbacks
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.grid import same_grid
 from SpleenSmoothSegLib.geometry.slices import SliceFormat
@@ -33,7 +34,7 @@ from SpleenSmoothSegLib.inference import ensemble
 from SpleenSmoothSegLib.inference import foldpredictor as folds
 from SpleenSmoothSegLib.inference.components import around_largest_part, keep_largest_component, parts_that_touch
 from SpleenSmoothSegLib.inference.devices import choose_device
-from SpleenSmoothSegLib.inference.ensemble import Cancelled, mean_pairwise_disagreement, segment_image
+from SpleenSmoothSegLib.inference.ensemble import Cancelled, Options, mean_pairwise_dice, segment_image
 from SpleenSmoothSegLib.metrics.shape import volume_ml
 from SpleenSmoothSegLib.model.folder import Model
 
@@ -108,7 +109,7 @@ def test_the_mask_lies_on_the_spleen_on_the_grid_of_the_ct(direction, spacing):
     grid = {"spacing": spacing, "direction": direction, "extent": EXTENT}
     ct = trunk(**grid)
     found = segment_image(ct, model(SPLEEN_FINDER))
-    for image in (found.mask, found.probability, found.disagreement_map):
+    for image in (found.mask, found.probability, found.uncertainty_map):
         assert same_grid(image, ct)
     assert dice(found.mask, ellipsoid(**SPLEEN, **grid)) > 0.93
 
@@ -119,9 +120,9 @@ def test_a_ct_stored_in_another_orientation_gets_its_mask_at_the_same_place(ct, 
     here = segment_image(ct, two_folds)
     there = segment_image(sitk.DICOMOrient(ct, orientation), two_folds)
     assert dice(sitk.DICOMOrient(there.mask, "LPS"), here.mask) > 0.999
-    assert there.volume_ml == pytest.approx(here.volume_ml, rel=1e-3)
-    assert there.fold_volumes_ml == pytest.approx(here.fold_volumes_ml, rel=1e-3)
-    assert there.disagreement == pytest.approx(here.disagreement, abs=1e-3)
+    assert there.result.volume_ml == pytest.approx(here.result.volume_ml, rel=1e-3)
+    assert there.result.fold_volumes_ml == pytest.approx(here.result.fold_volumes_ml, rel=1e-3)
+    assert there.result.fold_agreement == pytest.approx(here.result.fold_agreement, abs=1e-3)
 
 
 @some_orientations
@@ -144,7 +145,7 @@ def test_pixel_types_of_the_results(ct):
     found = segment_image(ct, model(SPLEEN_FINDER))
     assert found.mask.GetPixelID() == sitk.sitkUInt8
     assert set(np.unique(array(found.mask))) == {0, 1}
-    for image in (found.probability, found.disagreement_map):
+    for image in (found.probability, found.uncertainty_map):
         assert image.GetPixelID() == sitk.sitkFloat32
     assert 0 <= array(found.probability).min() <= array(found.probability).max() <= 1
 
@@ -156,7 +157,7 @@ def test_the_ct_is_not_changed(ct):
 
 
 def test_a_ct_of_two_slices_is_enough(ct):
-    assert segment_image(ct[:, :, 12:14], model(SPLEEN_FINDER)).volume_ml > 0
+    assert segment_image(ct[:, :, 12:14], model(SPLEEN_FINDER)).result.volume_ml > 0
 
 
 def test_beyond_what_the_networks_see_the_probability_is_0(ct):
@@ -192,7 +193,12 @@ def test_a_channel_shows_what_lies_so_many_mm_below_or_above(thickness, distance
     seen = SliceFormat(size=20, spacing=3.0, window=(-60.0, 60.0), channels=3, channel_spacing=distance)
     shown = {
         channel: array(
-            sitk.DICOMOrient(segment_image(ct, model(Looks(channel), slice_format=seen), plain=True).probability, "LPS")
+            sitk.DICOMOrient(
+                segment_image(
+                    ct, model(Looks(channel), slice_format=seen), options=Options(exhaustive=True)
+                ).probability,
+                "LPS",
+            )
         )[:, 10, 10]
         * 120
         - 60
@@ -227,97 +233,100 @@ def test_batches_of_slices_do_not_change_what_a_slice_sees(ct, monkeypatch):
 def test_the_probability_is_the_mean_of_the_folds(ct):
     found = segment_image(ct, model(Constant(0.2), Constant(0.9), Constant(0.7)))
     np.testing.assert_allclose(array(found.probability), 0.6, atol=1e-5)
-    np.testing.assert_allclose(array(found.disagreement_map), np.std([0.2, 0.9, 0.7]), atol=1e-5)
+    np.testing.assert_allclose(array(found.uncertainty_map), np.std([0.2, 0.9, 0.7]), atol=1e-5)
 
 
 def test_the_threshold_of_the_model_decides(ct):
     two = Constant(0.2), Constant(0.4)
-    assert segment_image(ct, model(*two, threshold=0.31)).volume_ml == 0
+    assert segment_image(ct, model(*two, threshold=0.31)).result.volume_ml == 0
     whole = segment_image(ct, model(*two, threshold=0.29))
-    assert whole.volume_ml == pytest.approx(np.prod(EXTENT) / 1000, rel=0.02)
-    assert whole.fold_volumes_ml[0] == 0 < whole.fold_volumes_ml[1]
+    assert whole.result.volume_ml == pytest.approx(np.prod(EXTENT) / 1000, rel=0.02)
+    assert whole.result.fold_volumes_ml[0] == 0 < whole.result.fold_volumes_ml[1]
 
 
 def test_equal_folds_disagree_by_0(ct):
     found = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER, SPLEEN_FINDER))
-    assert found.disagreement == 0
-    assert array(found.disagreement_map).max() < 1e-6
+    assert found.result.fold_agreement == 1
+    assert array(found.uncertainty_map).max() < 1e-6
 
 
 def test_folds_that_find_different_things_disagree_by_1(ct):
     found = segment_image(ct, model(SPLEEN_FINDER, BONE_FINDER))
-    assert found.disagreement == 1
-    assert array(found.disagreement_map).max() == pytest.approx(0.5, abs=0.01)
-    assert array(found.disagreement_map).min() == pytest.approx(0, abs=0.01)
+    assert found.result.fold_agreement == 0
+    assert array(found.uncertainty_map).max() == pytest.approx(0.5, abs=0.01)
+    assert array(found.uncertainty_map).min() == pytest.approx(0, abs=0.01)
 
 
 def test_a_single_fold_does_not_disagree(ct):
-    assert segment_image(ct, model(SPLEEN_FINDER)).disagreement == 0
+    assert segment_image(ct, model(SPLEEN_FINDER)).result.fold_agreement is None
 
 
 @pytest.mark.parametrize(
-    ("overlap", "disagreement"),
+    ("overlap", "dice"),
     [
-        ([[4]], 0),
         ([[4, 2], [2, 4]], 0.5),
         ([[6, 2], [2, 2]], 0.5),
-        ([[3, 0], [0, 0]], 1),
-        ([[0, 0], [0, 0]], 0),
-        ([[4, 4, 0], [4, 4, 0], [0, 0, 4]], 2 / 3),
+        ([[3, 0], [0, 0]], 0),
+        ([[0, 0], [0, 0]], 1),
+        ([[4, 4, 0], [4, 4, 0], [0, 0, 4]], 1 / 3),
     ],
 )
-def test_disagreement_is_one_minus_the_mean_dice_of_pairs_of_folds(overlap, disagreement):
-    assert mean_pairwise_disagreement(np.array(overlap, float)) == pytest.approx(disagreement)
+def test_mean_pairwise_dice_of_overlap_counts(overlap, dice):
+    assert mean_pairwise_dice(np.array(overlap, float)) == pytest.approx(dice)
+
+
+def test_mean_pairwise_dice_of_one_fold_is_none():
+    assert mean_pairwise_dice(np.array([[4.0]])) is None
 
 
 def test_volumes_are_those_of_the_phantom(ct, ct_spleen):
     truth = volume_ml(ct_spleen)
     found = segment_image(ct, model(SPLEEN_FINDER))
-    assert found.fold_volumes_ml == pytest.approx([truth], rel=0.06)
-    assert found.volume_ml == pytest.approx(truth, rel=0.06)
-    assert found.volume_ml == volume_ml(found.mask)
+    assert found.result.fold_volumes_ml == pytest.approx([truth], rel=0.06)
+    assert found.result.volume_ml == pytest.approx(truth, rel=0.06)
+    assert found.result.volume_ml == volume_ml(found.mask)
 
 
 def test_each_fold_has_its_own_volume(ct):
     found = segment_image(ct, model(SPLEEN_FINDER, Constant(0.001), SPLEEN_FINDER))
-    assert found.fold_volumes_ml[0] == found.fold_volumes_ml[2] > 50
-    assert found.fold_volumes_ml[1] == 0
+    assert found.result.fold_volumes_ml[0] == found.result.fold_volumes_ml[2] > 50
+    assert found.result.fold_volumes_ml[1] == 0
 
 
 @pytest.mark.parametrize("size", [80, 77, 44])
 def test_the_volume_of_a_fold_does_not_depend_on_the_size_of_the_slices(ct, ct_spleen, size):
     found = segment_image(ct, model(SPLEEN_FINDER, slice_format=SliceFormat(size, 4.0)))
-    assert found.fold_volumes_ml == pytest.approx([volume_ml(ct_spleen)], rel=0.1)
+    assert found.result.fold_volumes_ml == pytest.approx([volume_ml(ct_spleen)], rel=0.1)
 
 
 # What one fold finds elsewhere.
 
 
-def test_what_a_fold_finds_elsewhere_counts_neither_as_its_volume_nor_as_disagreement(ct, ct_spleen):
+def test_foreground_of_one_fold_elsewhere_changes_neither_its_volume_nor_the_fold_agreement(ct, ct_spleen):
     with_bone = Between(100)
     found = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER, with_bone))
-    alone = segment_image(ct, model(with_bone), largest_component=False)
+    alone = segment_image(ct, model(with_bone), options=Options(largest_component=False))
     assert dice(found.mask, ct_spleen) > 0.9
-    assert alone.volume_ml > 1.2 * found.volume_ml, "the fold does find the bone"
-    assert found.fold_volumes_ml == pytest.approx([volume_ml(ct_spleen)] * 3, rel=0.06)
-    assert found.disagreement < 1e-3
+    assert alone.result.volume_ml > 1.2 * found.result.volume_ml, "the fold does find the bone"
+    assert found.result.fold_volumes_ml == pytest.approx([volume_ml(ct_spleen)] * 3, rel=0.06)
+    assert found.result.fold_agreement > 1 - 1e-3
 
 
 def test_where_all_parts_are_kept_they_all_count(ct):
     grid = {"spacing": (2.0, 2.0, 4.0)}
     bone_and_spleen = model(Between(100), Between(100), SPLEEN_FINDER)
-    found = segment_image(ct, bone_and_spleen, largest_component=False)
-    assert found.fold_volumes_ml[:2] == pytest.approx([volume_ml(spleen_and_bone(**grid))] * 2, rel=0.1)
-    assert found.disagreement > 0.05
+    found = segment_image(ct, bone_and_spleen, options=Options(largest_component=False))
+    assert found.result.fold_volumes_ml[:2] == pytest.approx([volume_ml(spleen_and_bone(**grid))] * 2, rel=0.1)
+    assert found.result.fold_agreement < 0.95
 
 
 def test_where_the_ensemble_finds_nothing_all_that_a_fold_finds_counts(ct, ct_spleen):
     found = segment_image(ct, model(SPLEEN_FINDER, Constant(0.01), Constant(0.01)))
-    assert found.volume_ml == 0
-    assert found.fold_volumes_ml[0] > 0.9 * volume_ml(ct_spleen)
-    assert found.fold_volumes_ml[1:] == [0, 0]
-    assert found.disagreement == pytest.approx(2 / 3)
-    assert found.uncertain_places
+    assert found.result.volume_ml == 0
+    assert found.result.fold_volumes_ml[0] > 0.9 * volume_ml(ct_spleen)
+    assert found.result.fold_volumes_ml[1:] == (0, 0)
+    assert found.result.fold_agreement == pytest.approx(1 / 3)
+    assert found.result.uncertain_places
 
 
 def test_the_parts_that_touch_are_kept_as_they_are_and_no_other():
@@ -346,10 +355,10 @@ def test_the_uncertain_places_lie_where_the_folds_disagree_about_the_spleen(dire
     ct = phantom(hu, EXTENT, spacing=(2.0, 2.0, 3.0), direction=direction)
     sees_all = Between(100, 240)
     found = segment_image(ct, model(sees_all, sees_all, Between(100, 180), Between(100)))
-    heights = [place.point_lps[2] for place in found.uncertain_places]
+    heights = [place.point_lps[2] for place in found.result.uncertain_places]
     assert len(heights) >= 3
     assert middle - SPLEEN["radii"][2] - 3 <= min(heights) <= max(heights) <= middle + 3
-    for place in found.uncertain_places:
+    for place in found.result.uncertain_places:
         assert np.hypot(place.point_lps[0] - x, place.point_lps[1] - y) < 6
 
 
@@ -360,7 +369,7 @@ def test_only_the_largest_part_is_kept_unless_asked_for_all(ct, ct_spleen):
     everything = Between(100)  # spleen and bone
     grid = {"spacing": (2.0, 2.0, 4.0)}
     largest = segment_image(ct, model(everything)).mask
-    parts = segment_image(ct, model(everything), largest_component=False).mask
+    parts = segment_image(ct, model(everything), options=Options(largest_component=False)).mask
     assert dice(parts, spleen_and_bone(**grid)) > 0.9
     assert dice(largest, ct_spleen) > 0.9
     assert not array(largest & ellipsoid(**BONE, extent=EXTENT, **grid)).any()
@@ -419,14 +428,16 @@ def test_a_part_far_away_takes_no_memory_on_the_grid_of_the_ct(ct, ct_spleen, mo
 
 @pytest.mark.parametrize("largest_component", [True, False])
 def test_a_ct_without_anything_found_gives_an_empty_mask_and_no_error(ct, largest_component):
-    found = segment_image(ct, model(Constant(0.01), Constant(0.02)), largest_component=largest_component)
+    found = segment_image(
+        ct, model(Constant(0.01), Constant(0.02)), options=Options(largest_component=largest_component)
+    )
     assert not array(found.mask).any()
-    assert (found.volume_ml, found.fold_volumes_ml, found.disagreement) == (0, [0, 0], 0)
+    assert (found.result.volume_ml, found.result.fold_volumes_ml, found.result.fold_agreement) == (0, (0, 0), 1)
 
 
 def test_a_ct_of_air_gives_an_empty_mask():
     air = phantom(lambda p: np.full(p.shape[:-1], -1000, np.int16))
-    assert segment_image(air, model(SPLEEN_FINDER)).volume_ml == 0
+    assert segment_image(air, model(SPLEEN_FINDER)).result.volume_ml == 0
 
 
 # Progress, cancellation, repetition, memory, device.
@@ -434,7 +445,9 @@ def test_a_ct_of_air_gives_an_empty_mask():
 
 def test_progress_goes_from_0_to_1_and_names_its_steps(ct):
     told = []
-    segment_image(ct, model(SPLEEN_FINDER), progress=lambda fraction, step: told.append((fraction, step)))
+    segment_image(
+        ct, model(SPLEEN_FINDER), callbacks=Callbacks(progress=lambda fraction, step: told.append((fraction, step)))
+    )
     fractions = [fraction for fraction, _ in told]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0, 1)
@@ -456,17 +469,17 @@ class Counting(Between):
 def test_cancelling_ends_the_work_before_the_next_batch(ct, after):
     network = Counting(100)
     with pytest.raises(Cancelled):
-        segment_image(ct, model(network), cancelled=lambda: network.batches >= after)
+        segment_image(ct, model(network), callbacks=Callbacks(cancelled=lambda: network.batches >= after))
     assert network.batches == after
 
 
 def test_the_same_ct_and_model_give_the_same_mask_twice(sample_ct, small_model):
     ct = sample_ct[:, :, 60:75]
     first, second = (segment_image(ct, small_model, device="cpu") for _ in range(2))
-    for image in ("mask", "probability", "disagreement_map"):
+    for image in ("mask", "probability", "uncertainty_map"):
         assert sitk.Hash(getattr(first, image)) == sitk.Hash(getattr(second, image))
-    assert first.fold_volumes_ml == second.fold_volumes_ml
-    assert first.disagreement == second.disagreement
+    assert first.result.fold_volumes_ml == second.result.fold_volumes_ml
+    assert first.result.fold_agreement == second.result.fold_agreement
 
 
 class Watched(Counting):
@@ -536,10 +549,10 @@ def on_meta(monkeypatch):
 
 
 FAILURES = [
-    (torch.cuda.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB.", "its memory is not enough"),
-    (RuntimeError, "MPS backend out of memory (MPS allocated: 8.77 GB)", "its memory is not enough"),
-    (RuntimeError, "CUDA error: no kernel image is available for execution on", "no programs for such a GPU"),
-    (getattr(torch, "AcceleratorError", RuntimeError), "CUDA error: unspecified launch failure", "it says"),
+    (torch.cuda.OutOfMemoryError, "CUDA out of memory. Tried to allocate 2.00 GiB.", "not enough memory"),
+    (RuntimeError, "MPS backend out of memory (MPS allocated: 8.77 GB)", "not enough memory"),
+    (RuntimeError, "CUDA error: no kernel image is available for execution on", "does not support this GPU"),
+    (getattr(torch, "AcceleratorError", RuntimeError), "CUDA error: unspecified launch failure", "PyTorch reports"),
 ]
 
 
@@ -547,16 +560,18 @@ FAILURES = [
 def test_what_a_device_cannot_do_the_cpu_does_and_one_sentence_says_so(ct, on_meta, kind, words, reason):
     told, fractions = [], []
     networks = model(SPLEEN_FINDER, FailsElsewhere(kind, words))
-    found = segment_image(ct, networks, warn=told.append, progress=lambda fraction, _: fractions.append(fraction))
-    assert found.device == "cpu"
+    found = segment_image(
+        ct, networks, callbacks=Callbacks(warn=told.append, progress=lambda fraction, _: fractions.append(fraction))
+    )
+    assert found.result.device == "cpu"
     assert len(told) == 1
     assert told[0].startswith('The device "meta" cannot be used (') and reason in told[0]
-    assert told[0].endswith("; the CPU does the work instead, which takes longer.")
+    assert told[0].endswith("; using the CPU instead, which is slower.")
     assert fractions[-1] == 1
     with_cpu = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER), device="cpu")
     assert sitk.Hash(found.mask) == sitk.Hash(with_cpu.mask)
     assert sitk.Hash(found.probability) == sitk.Hash(with_cpu.probability)
-    assert found.fold_volumes_ml == with_cpu.fold_volumes_ml
+    assert found.result.fold_volumes_ml == with_cpu.result.fold_volumes_ml
 
 
 def test_a_cpu_that_takes_over_computes_in_what_it_is_fast_in(ct, small_networks, monkeypatch):
@@ -574,7 +589,9 @@ def test_a_cpu_that_takes_over_computes_in_what_it_is_fast_in(ct, small_networks
 def test_a_device_may_fail_midway_and_the_cpu_begins_anew(ct, on_meta):
     told = []
     network = FailsElsewhere(torch.cuda.OutOfMemoryError, "CUDA out of memory.", works_for=1)
-    found = segment_image(ct, model(network), progress=lambda fraction, step: told.append(fraction))
+    found = segment_image(
+        ct, model(network), callbacks=Callbacks(progress=lambda fraction, step: told.append(fraction))
+    )
     assert len(network.failed) == 1
     assert told != sorted(told), "the fraction goes back"
     assert told[3:] == sorted(told[3:])
@@ -596,13 +613,13 @@ def test_a_device_may_fail_midway_and_the_cpu_begins_anew(ct, on_meta):
 )
 def test_our_own_mistakes_and_the_computers_memory_are_not_blamed_on_the_device(ct, on_meta, error, words):
     with pytest.raises(error) as raised:
-        segment_image(ct, model(FailsElsewhere(error, words)), warn=pytest.fail)
+        segment_image(ct, model(FailsElsewhere(error, words)), callbacks=Callbacks(warn=pytest.fail))
     assert words in str(raised.value)
 
 
 def test_what_a_device_holds_that_gives_no_numbers_is_a_mistake_too(ct, on_meta):
     with pytest.raises(NotImplementedError, match="meta"):
-        segment_image(ct, model(SPLEEN_FINDER), warn=pytest.fail)
+        segment_image(ct, model(SPLEEN_FINDER), callbacks=Callbacks(warn=pytest.fail))
 
 
 @pytest.mark.parametrize(
@@ -616,13 +633,13 @@ def test_what_fails_on_the_cpu_is_not_tried_again(ct, error):
 
     network = Fails(100)
     with pytest.raises(type(error)):
-        segment_image(ct, model(network), device="cpu", warn=pytest.fail)
+        segment_image(ct, model(network), device="cpu", callbacks=Callbacks(warn=pytest.fail))
     assert network.batches == 1
 
 
 def test_the_networks_of_the_model_stay_on_the_cpu(ct, on_meta, small_model):
     with pytest.raises(NotImplementedError, match="meta"):
-        segment_image(ct, small_model, warn=pytest.fail)
+        segment_image(ct, small_model, callbacks=Callbacks(warn=pytest.fail))
     assert {weight.device.type for network in small_model.networks for weight in network.parameters()} == {"cpu"}
 
 
@@ -633,11 +650,11 @@ def test_a_gpu_that_pytorch_says_is_there_and_is_not_leaves_the_work_to_the_cpu(
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     told = []
     for device in ("cuda", "auto"):
-        found = segment_image(ct[:, :, :4], small_model, device, warn=told.append)
-        assert found.device == "cpu"
+        found = segment_image(ct[:, :, :4], small_model, device, callbacks=Callbacks(warn=told.append))
+        assert found.result.device == "cpu"
     assert told == 2 * [
         'The device "cuda" cannot be used (no NVIDIA GPU with a working driver was found); '
-        "the CPU does the work instead, which takes longer."
+        "using the CPU instead, which is slower."
     ]
 
 
@@ -652,5 +669,5 @@ def test_the_cpu_can_be_forced_and_auto_finds_a_device():
 
 
 def test_the_result_says_which_device_it_ran_on(ct):
-    assert segment_image(ct, model(SPLEEN_FINDER), "cpu").device == "cpu"
-    assert segment_image(ct, model(SPLEEN_FINDER)).device == choose_device("auto").type
+    assert segment_image(ct, model(SPLEEN_FINDER), "cpu").result.device == "cpu"
+    assert segment_image(ct, model(SPLEEN_FINDER)).result.device == choose_device("auto").type

@@ -6,8 +6,9 @@ import SimpleITK as sitk
 from torch import nn
 
 from phantoms import SOME_DIRECTIONS, in_ellipsoid, phantom, trunk
+from SpleenSmoothSegLib.callbacks import NO_CALLBACKS, Callbacks
 from SpleenSmoothSegLib.geometry.slices import SliceFormat
-from SpleenSmoothSegLib.inference.ensemble import segment_image
+from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
 from SpleenSmoothSegLib.model.folder import Model
 
 TALL = (220.0, 190.0, 400.0)
@@ -26,10 +27,10 @@ class Finder(nn.Module):
         return (slices * 400 - 150 - 75) / 4
 
 
-def segment(ct: sitk.Image, **options):
-    """What is found, and how many slices were looked at."""
+def segment(ct: sitk.Image, callbacks: Callbacks = NO_CALLBACKS, **options):
+    """The segmentation, and how many slices were predicted."""
     finder = Finder()
-    found = segment_image(ct, Model({}, SliceFormat(80, 3.0), 0.5, [finder]), "cpu", **options)
+    found = segment_image(ct, Model({}, SliceFormat(80, 3.0), 0.5, [finder]), "cpu", Options(**options), callbacks)
     return found, finder.slices
 
 
@@ -54,40 +55,40 @@ def same(first: sitk.Image, second: sitk.Image) -> bool:
 def test_a_spleen_is_whole_wherever_it_lies(middle, spacing):
     ct = with_spleens((middle, 90.0, 70.0), spacing=spacing)
     found, looked = segment(ct)
-    whole, every = segment(ct, plain=True)
-    assert whole.volume_ml > 60 and same(found.mask, whole.mask)
+    whole, every = segment(ct, exhaustive=True)
+    assert whole.result.volume_ml > 60 and same(found.mask, whole.mask)
     assert every == ct.GetDepth() and looked <= (0.7 if spacing < 10 else 1) * every
-    assert found.fold_volumes_ml == whole.fold_volumes_ml
+    assert found.result.fold_volumes_ml == whole.result.fold_volumes_ml
 
 
 @pytest.mark.parametrize("direction", SOME_DIRECTIONS.values(), ids=SOME_DIRECTIONS)
 def test_a_spleen_is_whole_however_the_ct_lies(direction):
     ct = trunk(spacing=(3.0, 3.0, 3.0), direction=direction)
-    assert same(segment(ct)[0].mask, segment(ct, plain=True)[0].mask)
+    assert same(segment(ct)[0].mask, segment(ct, exhaustive=True)[0].mask)
 
 
 def test_the_larger_of_two_is_found_whichever_is_met_first():
     for heights in ((-120.0, 100.0), (100.0, -120.0)):
         ct = with_spleens((heights[0], 60.0, 60.0), (heights[1], 90.0, 80.0))
-        assert same(segment(ct)[0].mask, segment(ct, plain=True)[0].mask)
+        assert same(segment(ct)[0].mask, segment(ct, exhaustive=True)[0].mask)
 
 
 def test_a_part_too_thin_to_be_met_is_found_where_there_is_nothing_else():
     """Between two slices that are looked at first: they are 20 mm apart, and it is 12 mm high."""
     ct = with_spleens((-TALL[2] / 2 + 30.0, 12.0, 60.0))
     found, looked = segment(ct)
-    assert found.volume_ml > 5 and looked == ct.GetDepth()
+    assert found.result.volume_ml > 5 and looked == ct.GetDepth()
 
 
 def test_that_there_is_no_spleen_is_said_only_after_a_look_at_every_slice():
     ct = with_spleens()
     found, looked = segment(ct)
-    assert found.volume_ml == 0 and looked == ct.GetDepth()
+    assert found.result.volume_ml == 0 and looked == ct.GetDepth()
 
 
 def test_progress_does_not_go_back_where_more_slices_are_looked_at_than_was_thought():
     ct, told = with_spleens((-TALL[2] / 2 + 30.0, 12.0, 60.0), (TALL[2] / 2, 6.0, 20.0)), []
-    segment(ct, progress=lambda fraction, step: told.append(fraction))
+    segment(ct, Callbacks(progress=lambda fraction, step: told.append(fraction)))
     assert told == sorted(told) and len(set(told)) > 10
 
 
@@ -95,14 +96,14 @@ def test_all_parts_are_asked_for_by_a_look_at_every_slice():
     ct = with_spleens((-30.0, 90.0, 70.0), (-TALL[2] / 2 + 30.0, 12.0, 60.0))
     found, looked = segment(ct, largest_component=False)
     assert looked == ct.GetDepth()
-    assert same(found.mask, segment(ct, plain=True, largest_component=False)[0].mask)
+    assert same(found.mask, segment(ct, exhaustive=True, largest_component=False)[0].mask)
 
 
 def test_where_nobody_looked_the_maps_are_0():
     """Not striped by the slices that were looked at first."""
     ct = with_spleens((0.0, 90.0, 70.0))
     probability = sitk.GetArrayFromImage(segment(ct)[0].probability)
-    plain = sitk.GetArrayFromImage(segment(ct, plain=True)[0].probability)
+    plain = sitk.GetArrayFromImage(segment(ct, exhaustive=True)[0].probability)
     assert probability[:40].max() == 0 < plain[:40].max()
     middle = slice(len(plain) // 2 - 10, len(plain) // 2 + 10)
     np.testing.assert_array_equal(probability[middle], plain[middle])

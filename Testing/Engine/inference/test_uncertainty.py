@@ -6,7 +6,7 @@ import SimpleITK as sitk
 
 from phantoms import SOME_DIRECTIONS, SOME_ORIENTATIONS, in_ellipsoid, phantom
 from SpleenSmoothSegLib.geometry.grid import same_grid
-from SpleenSmoothSegLib.inference.uncertainty import IN_DOUBT, LEAST_MM2, uncertain_places
+from SpleenSmoothSegLib.inference.uncertainty import LEAST_DEVIATION, LEAST_MM2, uncertain_places
 
 GRID = {"extent": 120.0, "spacing": (2.0, 2.0, 4.0)}
 SPLEEN = {"center": (10.0, 5.0, 0.0), "radii": (20.0, 15.0, 40.0)}
@@ -48,7 +48,7 @@ def nothing(image: sitk.Image) -> sitk.Image:
 def test_the_most_uncertain_place_comes_first_whatever_the_grid(direction):
     tip, *others = uncertain_places(doubts(direction=direction), spleen(direction=direction))
     bump = next(place for place in others if place.point_lps[2] < 25)
-    assert tip.score > bump.score
+    assert tip.area_mm2 > bump.area_mm2
     assert tip.point_lps == pytest.approx(TIP["center"], abs=5)
     assert bump.point_lps == pytest.approx(BUMP["center"], abs=5)
 
@@ -56,7 +56,7 @@ def test_the_most_uncertain_place_comes_first_whatever_the_grid(direction):
 def test_the_score_is_the_area_on_which_two_folds_are_expected_to_differ():
     """Folds that say 0 and 1 in equal numbers have a standard deviation of 0.5: two differ half of the time."""
     (place,) = uncertain_places(one_voxel(0.5, spacing=(6.0, 8.0, 5.0)), nothing(one_voxel(0)))
-    assert place.score == pytest.approx(0.5 * 6 * 8)
+    assert place.area_mm2 == pytest.approx(0.5 * 6 * 8)
     assert place.point_lps == pytest.approx((3 * 6, 4 * 8, 5 * 5))
 
 
@@ -68,7 +68,7 @@ def test_the_orientation_in_which_the_map_is_stored_does_not_matter(orientation)
     assert len(there) == len(here) > 5
     from_below = (sorted(places, key=lambda place: place.point_lps[2]) for places in (here, there))
     for one, other in zip(*from_below, strict=True):
-        assert other.score == pytest.approx(one.score)
+        assert other.area_mm2 == pytest.approx(one.area_mm2)
         assert other.point_lps == pytest.approx(one.point_lps)
 
 
@@ -83,7 +83,7 @@ def test_each_place_lies_on_a_slice_of_its_own_at_least_so_far_from_the_others()
 
 def test_scores_fall_and_no_more_places_are_given_than_asked_for():
     places = uncertain_places(doubts(), spleen(), count=100, apart_mm=0.0)
-    scores = [place.score for place in places]
+    scores = [place.area_mm2 for place in places]
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] >= LEAST_MM2
     assert uncertain_places(doubts(), spleen(), count=3, apart_mm=0.0) == places[:3]
@@ -102,7 +102,7 @@ def test_where_nothing_was_found_all_disagreement_counts():
 
 def test_folds_that_agree_leave_no_place():
     assert uncertain_places(doubts() * 0, spleen()) == []
-    noise = doubts() * 0 + (IN_DOUBT - 0.01)
+    noise = doubts() * 0 + (LEAST_DEVIATION - 0.01)
     assert uncertain_places(noise, spleen()) == []
 
 
