@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from SpleenSmoothSegLib.batch.console import Parser
+from SpleenSmoothSegLib.batch.console import Parser, add_console_options
 from SpleenSmoothSegLib.border.kernels import Border
 from SpleenSmoothSegLib.errors import UserError
 
@@ -69,6 +69,7 @@ def make_parser(description: str) -> Parser:
     parser = Parser("train.py", description)
     parser.add_argument("dataset", type=_folder, metavar="DATASET", help="folder of labeled CTs")
     parser.add_argument("out", type=_folder, metavar="OUT", help="folder for the results")
+    add_console_options(parser)
     _add_run_options(parser.add_argument_group("This run"))
     recipe = parser.add_argument_group(
         "Recipe", "Every number of the training. A TOML file for --recipe may set them, too (image_size = 192)."
@@ -124,9 +125,6 @@ def _add_run_options(group) -> None:
         help="train folds in parallel: local, local:N (N workers), or the address of a Dask cluster (tcp://host:8786)",
     )
     group.add_argument("--tensorboard", action=yes_or_no, help="write TensorBoard events next to each history.csv")
-    group.add_argument("--json", action="store_true", default=None, help="print events as JSON lines on stdout")
-    group.add_argument("--child", action="store_true", default=None, help="--json, and exit when stdin is closed")
-    group.add_argument("--debug", action="store_true", default=None, help="print the traceback of an error")
 
 
 def read_run(parser: Parser, arguments: list[str]) -> Run:

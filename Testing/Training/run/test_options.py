@@ -118,8 +118,8 @@ def test_help_describes_every_option_with_its_default():
 
 @pytest.mark.parametrize("name", OTHER)
 def test_recipe_file_accepts_every_option(toml, name):
-    said, written = OTHER[name]
-    from_line = read(option(name), *([] if said is None else [said]))
+    text, written = OTHER[name]
+    from_line = read(option(name), *([] if text is None else [text]))
     assert from_line == read("--recipe", toml(**{name: written}))
     assert from_line == read("--recipe", toml(**{name.replace("_", "-"): written}))
     assert from_line != read(), "it does something"
@@ -127,8 +127,8 @@ def test_recipe_file_accepts_every_option(toml, name):
 
 @pytest.mark.parametrize("name", OTHER)
 def test_command_line_overrides_the_file(toml, name):
-    said, written = OTHER[name]
-    if said is None:
+    text, written = OTHER[name]
+    if text is None:
         assert read("--recipe", toml(**{name: True}), f"--no-{name}") == read(f"--no-{name}")
         assert not getattr(read(f"--no-{name}"), name)
         return
@@ -136,7 +136,7 @@ def test_command_line_overrides_the_file(toml, name):
         other = Recipe().as_dict()[name]
     else:
         other = {"device": "auto", "workers": 0, "folds": [1], "test": ["z"]}.get(name, "other")
-    assert read("--recipe", toml(**{name: other}), option(name), said) == read(option(name), said)
+    assert read("--recipe", toml(**{name: other}), option(name), text) == read(option(name), text)
 
 
 def test_file_sets_options_missing_on_the_command_line(toml):

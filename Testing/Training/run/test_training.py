@@ -190,8 +190,8 @@ def test_train_reports_all_dataset_problems_before_training(tmp_path):
     (dataset / "imagesTr" / "c.nii.gz").write_bytes(b"")
     with pytest.raises(UserError, match="2 problems"):
         train(Run(dataset, out, SMALL, device="cpu"))
-    told = (out / "dataset_check.txt").read_text("utf-8")
-    assert "a.nii.gz" in told and "c.nii.gz" in told
+    report = (out / "dataset_check.txt").read_text("utf-8")
+    assert "a.nii.gz" in report and "c.nii.gz" in report
     assert not list(out.glob("fold_*")) and not (out / "recipe.toml").exists()
 
 
@@ -202,8 +202,8 @@ def test_train_reports_extra_labels_and_damaged_files_together(tmp_path):
     (dataset / "imagesTr" / "c.nii.gz").write_bytes(b"")
     with pytest.raises(UserError, match="2 problems"):
         train(Run(dataset, out, SMALL, device="cpu"))
-    told = (out / "dataset_check.txt").read_text("utf-8")
-    assert "no CT for z.nii.gz" in told and "c.nii.gz" in told
+    report = (out / "dataset_check.txt").read_text("utf-8")
+    assert "no CT for z.nii.gz" in report and "c.nii.gz" in report
 
 
 @pytest.mark.parametrize(
@@ -233,10 +233,12 @@ def test_train_failed_before_the_first_epoch_can_start_again_without_resume(data
 
 
 def test_resume_without_a_training_warns(dataset, tmp_path):
-    told = []
-    train(Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), resume=True), told.append)
+    events = []
+    train(
+        Run(dataset, tmp_path, SMALL.with_changes(epochs=(1, 0)), device="cpu", folds=(0,), resume=True), events.append
+    )
     assert f'"{tmp_path}" contains no training to resume; starting a new one.' in [
-        event.get("message") for event in told
+        event.get("message") for event in events
     ]
 
 
@@ -362,9 +364,11 @@ def test_stopped_training_prints_how_to_resume(dataset, tmp_path, number):
         if "adam" in line:
             stopped.send_signal(number)
             break
-    _, told = stopped.communicate(timeout=60)
+    _, stderr = stopped.communicate(timeout=60)
     assert stopped.returncode == 130
-    assert told.splitlines()[-1] == "Stopped; continue from the last epoch with --resume." and "Traceback" not in told
+    assert (
+        stderr.splitlines()[-1] == "Stopped; continue from the last epoch with --resume." and "Traceback" not in stderr
+    )
     assert not [path for path in tmp_path.rglob(".*")], "nothing half-written is left"
 
 
@@ -424,12 +428,12 @@ def test_train_py_prints_errors_without_a_traceback(dataset, tmp_path, arguments
 
 
 def test_help_documents_layouts_and_results():
-    told = run_train("--help").stdout
+    text = run_train("--help").stdout
     names = ("--folds", "--epochs", "--encoder", "--image-size", "--border", "--border-probability", "--split-by")
     more = ("--batch-size", "--device", "--seed", "--resume", "--compare", "--sweep", "--scheduler", "--segment")
-    assert [name for name in (*names, *more) if name not in told] == []
-    assert "not a medical device" in told.replace("\n", " ").lower() and "{layouts}" not in told
-    assert "Decathlon" in told and ".seg.nrrd" in told and "published" in told
+    assert [name for name in (*names, *more) if name not in text] == []
+    assert "not a medical device" in text.replace("\n", " ").lower() and "{layouts}" not in text
+    assert "Decathlon" in text and ".seg.nrrd" in text and "published" in text
 
 
 def test_evaluate_py_prints_the_table_of_a_trained_model(dataset, compared):
