@@ -68,7 +68,13 @@ def small_card() -> dict:
     return {
         "name": "Small",
         "architecture": {"name": "linknet", "encoder": SMALL_ENCODER, "in_channels": 1, "decoder_reduction": 4},
-        "input": {"size": 64, "spacing_mm": 6.0, "window_hu": [-150.0, 250.0]},
+        "input": {
+            "size": 64,
+            "spacing_mm": 6.0,
+            "window_hu": [-150.0, 250.0],
+            "channels": 1,
+            "channel_spacing_mm": 5.0,
+        },
         "threshold": 0.5,
     }
 

@@ -81,7 +81,9 @@ def seconds_a_slice(network: torch.nn.Module, slices: torch.Tensor) -> float:
 def lowest_dice(model: Model, plain: Model) -> float:
     cts = [read_image(path) for path in every_ct()]
     return min(
-        measure_overlap(segment_image(ct, model, "cpu").mask, segment_image(ct, plain, "cpu", Options(exhaustive=True)).mask).dice
+        measure_overlap(
+            segment_image(ct, model, "cpu").mask, segment_image(ct, plain, "cpu", Options(exhaustive=True)).mask
+        ).dice
         for ct in cts
     )
 

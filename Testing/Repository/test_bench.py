@@ -147,7 +147,10 @@ def test_the_networks_that_answer_at_once_have_worked_before():
     assert (torch.sigmoid(answers[2]) < 0.01).all() and (torch.sigmoid(answers[3]) < 0.01).all()
 
 
-def bright(ct, model, device, options=ensemble.Options(), callbacks=NO_CALLBACKS):
+EXHAUSTIVE_OFF = ensemble.Options(exhaustive=False)
+
+
+def bright(ct, model, device, options=EXHAUSTIVE_OFF, callbacks=NO_CALLBACKS):
     """Stands for a `segment_image` with a fast path, which loses the lower half."""
     callbacks.progress(0.0, "Preparing slices")
     mask = ct > 100

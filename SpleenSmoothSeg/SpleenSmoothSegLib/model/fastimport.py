@@ -1,7 +1,7 @@
-"""Libraries of networks without PyTorch's compiler, which takes longer to load than all else of them.
+"""Imports network libraries without PyTorch's compiler, which takes longer to import than everything else together.
 
-torchvision, timm and networks that are made without weights load it for two small functions, one that keeps it from
-compiling something and one that asks whether it could; here nothing is compiled (Testing/Benchmarks/bench_import.py).
+torchvision and timm import it for two small functions, one that disables it and one that checks whether it is
+supported; nothing is compiled here (Testing/Benchmarks/bench_import.py).
 """
 
 import contextlib
@@ -14,24 +14,24 @@ COMPILER = "torch._dynamo"
 
 @contextlib.contextmanager
 def without_compiler() -> Iterator[None]:
-    """While it lasts, stand-ins take the place of the compiler, unless it is loaded; then it can be loaded as ever."""
+    """Context in which stubs replace the compiler, unless already imported; afterwards it can be imported."""
     if COMPILER in sys.modules:
         yield
         return
     compiler, utils = types.ModuleType(COMPILER), types.ModuleType(f"{COMPILER}.utils")
     vars(compiler).update(__path__=[], utils=utils, disable=_undecorated)  # __path__ marks a package, for import
     vars(utils).update(is_compile_supported=lambda device: False)
-    stand_ins = {module.__name__: module for module in (compiler, utils)}
-    sys.modules.update(stand_ins)
+    stubs = {module.__name__: module for module in (compiler, utils)}
+    sys.modules.update(stubs)
     try:
         yield
     finally:
-        for name, module in stand_ins.items():
+        for name, module in stubs.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
-        vars(sys.modules["torch"]).pop("_dynamo", None)  # import may have put it there
+        vars(sys.modules["torch"]).pop("_dynamo", None)  # set by the import
 
 
 def _undecorated(function=None, *_arguments, **_options):
-    """As torch._dynamo.disable, with a function or as a decorator with options."""
+    """Like torch._dynamo.disable, called with a function or as a decorator with options."""
     return function if function is not None else _undecorated

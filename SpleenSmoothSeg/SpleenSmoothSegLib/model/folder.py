@@ -1,10 +1,9 @@
-"""A model is a folder: ``model.json`` and one safetensors file per fold. Never pickle: it may come from a stranger.
+"""A model is a folder: ``model.json`` and one safetensors file per fold. No pickle: the folder may be untrusted.
 
 ``model.json`` holds the format version, the architecture and its parameters, the slice format, the border smoothing
 used, the training data with its license, the metrics, and the sha256 of each fold.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,8 +12,9 @@ from pathlib import Path
 from ..errors import UserError
 from ..geometry.slices import SliceFormat
 from ..io.atomic import atomic_write
+from ..io.digest import sha256_of
 
-FORMAT_VERSION = 2  # 2: several slices as channels
+FORMAT_VERSION = 2
 CARD_NAME = "model.json"
 
 
@@ -23,9 +23,9 @@ class Model:
     """A loaded ensemble.
 
     Attributes:
-        card: the whole of ``model.json``.
-        slice_format: what a slice looks like to the networks.
-        threshold: ensemble probability from which a voxel is spleen.
+        card: contents of ``model.json``.
+        slice_format: format of the slices that the networks take.
+        threshold: mean probability from which a voxel is foreground.
         networks: one torch module per fold, on the CPU, in evaluation mode.
     """
 
@@ -43,11 +43,11 @@ def load_model(
     Args:
         folder: of the model.
         folds: their numbers; None means all.
-        prepare: makes of each network, before the next one is loaded, the one to use (`predicting.to_predict_on`).
+        prepare: applied to each network before the next one is loaded, such as `inference.devices.to_predict_on`.
 
     Raises:
-        UserError: no model folder, an unreadable or newer ``model.json``, a missing or altered fold, an encoder that
-            the installed packages do not know.
+        UserError: no model folder, an unreadable ``model.json`` or of another format, a missing or altered fold, an
+            encoder unknown to the installed packages.
     """
     from .network import LinkNet, skip_weight_init
 
@@ -59,10 +59,10 @@ def load_model(
             size=int(card["input"]["size"]),
             spacing=float(card["input"]["spacing_mm"]),
             window=(lowest, highest),
-            channels=int(card["input"].get("channels", 1)),
-            channel_spacing=float(card["input"].get("channel_spacing_mm", SliceFormat.channel_spacing)),
+            channels=int(card["input"]["channels"]),
+            channel_spacing=float(card["input"]["channel_spacing_mm"]),
         )
-        # Nothing else goes to the network: a stranger's card could ask for weights to be fetched.
+        # Nothing else is passed to the network: an untrusted card could request a download of weights.
         encoder = str(card["architecture"]["encoder"])
         decoder_reduction = int(card["architecture"]["decoder_reduction"])
         threshold = float(card["threshold"])
@@ -73,7 +73,7 @@ def load_model(
     except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f'"{folder / CARD_NAME}" is incomplete or damaged ({error!r}); '
-            "copy the whole model folder again from where it came."
+            "copy the whole model folder again from its source."
         ) from error
     networks = []
     for name, sha256 in chosen:
@@ -85,7 +85,7 @@ def load_model(
 
 
 def read_card(folder: Path | str) -> dict:
-    """The checked ``model.json`` of a model folder; raises UserError where there is none that this version can read."""
+    """The checked ``model.json`` of a model folder; raises UserError if it is missing or invalid."""
     path = Path(folder) / CARD_NAME
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
@@ -94,24 +94,25 @@ def read_card(folder: Path | str) -> dict:
         raise UserError(f'"{folder}" is not a model folder: it has no readable {CARD_NAME}; choose another.') from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(
-            f'"{path}" is damaged and cannot be read; copy the whole model folder again from where it came.'
+            f'"{path}" is damaged and cannot be read; copy the whole model folder again from its source.'
         ) from error
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        remedy = "update the extension" if version > FORMAT_VERSION else "train the model again"
         raise UserError(
-            f'The model in "{folder}" has format {version}, but this SpleenSmoothSeg reads formats up to '
-            f"{FORMAT_VERSION}; update the extension."
+            f'The model in "{folder}" has format {version}, but this SpleenSmoothSeg reads format {FORMAT_VERSION}; '
+            f"{remedy}."
         )
     match card:
         case {"architecture": {"name": "linknet"}, "folds": [_, *_]}:
             return card
-    raise UserError(f'"{path}" describes no LinkNet ensemble; choose another model folder.')
+    raise UserError(f'"{path}" does not describe a LinkNet ensemble; choose another model folder.')
 
 
 def save_model(folder: Path | str, card: dict, networks: list) -> None:
-    """Write `networks` as float16 and `card` with their checksums; the folder appears whole or not at all.
+    """Write `networks` as float16 and `card` with their checksums; the folder is written completely or not at all.
 
-    An existing model folder of that name is replaced; any other folder that holds files is left alone. Adds
-    "format_version" and "folds" to the card.
+    An existing model folder is replaced; any other non-empty folder is refused. Adds "format_version" and "folds" to
+    the card.
 
     Raises:
         UserError: a weight is not finite as float16, or the folder holds other files or cannot be written.
@@ -121,13 +122,13 @@ def save_model(folder: Path | str, card: dict, networks: list) -> None:
     folder = Path(folder)
     with atomic_write(folder) as aside:
         if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD_NAME).is_file():
-            raise UserError(f'"{folder}" holds files that are no model; choose another folder for the model.')
+            raise UserError(f'"{folder}" contains files that are not a model; choose another folder for the model.')
         aside.mkdir()
         folds = []
         for number, network in enumerate(networks):
             data = save(_float16_state(network))
             (aside / f"fold_{number}.safetensors").write_bytes(data)
-            folds.append({"file": f"fold_{number}.safetensors", "sha256": hashlib.sha256(data).hexdigest()})
+            folds.append({"file": f"fold_{number}.safetensors", "sha256": sha256_of(data)})
         card = {"format_version": FORMAT_VERSION, **card, "folds": folds}
         (aside / CARD_NAME).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -151,14 +152,14 @@ def _load_weights(network, folder: Path, name: str, sha256: str) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    again = "copy the whole model folder again from where it came."
+    again = "copy the whole model folder again from its source."
     if Path(name).name != name:
         raise UserError(f'"{folder / CARD_NAME}" names a fold outside its folder ("{name}"); do not use this model.')
     try:
         data = (folder / name).read_bytes()
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        raise UserError(f'The model in "{folder}" misses its fold "{name}"; {again}') from error
-    if hashlib.sha256(data).hexdigest() != sha256:
+    except (OSError, ValueError) as error:  # ValueError: an invalid file name
+        raise UserError(f'The model in "{folder}" lacks its fold "{name}"; {again}') from error
+    if sha256_of(data) != sha256:
         raise UserError(f'The fold "{name}" in "{folder}" differs from its checksum; {again}')
     try:
         weights = {key: value.float() if value.is_floating_point() else value for key, value in load(data).items()}
@@ -169,5 +170,5 @@ def _load_weights(network, folder: Path, name: str, sha256: str) -> None:
 
 
 def _only_for_training(key: str) -> bool:
-    """Batch norm's step counters, which nothing but a cumulative average would read, are not stored."""
+    """Step counters of batch norm are not stored, because only a cumulative average would need them."""
     return key.endswith("num_batches_tracked")

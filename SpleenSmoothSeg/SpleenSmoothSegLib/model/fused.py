@@ -1,7 +1,7 @@
-"""Networks that only predict: the same function by less work, in the precision in which their device is fastest.
+"""Fuses layers of networks for prediction: the same function with fewer operations.
 
-Batch norm that follows a convolution is a part of its weights, and a 3 x 3 convolution of values that are repeated
-twice is a transposed one of the values, with 4 x 4 weights: 4 products in place of 9 for each result.
+Batch norm after a convolution is merged into its weights, and nearest neighbor upsampling by 2 followed by a 3 x 3
+convolution becomes one transposed convolution with 4 x 4 weights: 4 products per output value instead of 9.
 """
 
 from collections import Counter
@@ -14,21 +14,21 @@ from torch.utils._pytree import tree_leaves
 
 from .network import DecoderBlock, LinkNet
 
-PROBE = 64  # rows and columns of a slice that shows which batch norm follows which convolution
+PROBE = 64  # rows and columns of the slice that traces which batch norm follows which convolution
 
 
 def fused(network: LinkNet) -> LinkNet:
-    """The network itself, which computes what it did up to rounding, and cannot learn any more."""
+    """The network itself, changed in place: the same output up to rounding, but no longer trainable."""
     network.eval()
     with torch.no_grad():
         _merge_batch_norm(network)
         for number, block in enumerate(network.blocks):
-            network.blocks[number] = _PredictingBlock(block)
+            network.blocks[number] = _FusedBlock(block)
     return network
 
 
-class _PredictingBlock(nn.Sequential):
-    """A decoder block that does what is the same for each value before values are repeated."""
+class _FusedBlock(nn.Sequential):
+    """A decoder block with the pointwise layers before the upsampling, which is merged into the last convolution."""
 
     def __init__(self, block: DecoderBlock):
         super().__init__(block.reduce, block.reduce_norm, block.reduce_relu, block.upsample_norm, block.upsample_relu)
@@ -40,8 +40,8 @@ class _PredictingBlock(nn.Sequential):
 
 
 def _of_repeated(weight: torch.Tensor) -> torch.Tensor:
-    """The (in, out, 4, 4) weights of a transposed convolution (stride 2, padding 1) that do what the (out, in, 3, 3) of
-    a convolution (padding 1) do to values repeated twice in both directions."""
+    """Weights (in, out, 4, 4) of the transposed convolution (stride 2, padding 1) that equals upsampling by 2 and then a
+    convolution (padding 1) with weights (out, in, 3, 3)."""
     for axis in (2, 3):
         first, middle, last = weight.unbind(axis)
         weight = torch.stack([last, middle + last, first + middle, first], axis)
@@ -49,12 +49,12 @@ def _of_repeated(weight: torch.Tensor) -> torch.Tensor:
 
 
 def _merge_batch_norm(network: LinkNet) -> None:
-    """Take every batch norm into the weights of the convolution before it, where nothing else sees what that gives."""
-    after = {}
+    """Merge every batch norm into the convolution before it, if nothing else uses the output of that convolution."""
+    after = {}  # what remains of each batch norm: the activation, where it is timm's
     for convolution, norm in _pairs(network):
         statistics = norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         convolution.weight, convolution.bias = fuse_conv_bn_weights(convolution.weight, convolution.bias, *statistics)
-        after[norm] = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()  # timm's have one
+        after[norm] = nn.Sequential(norm.drop, norm.act) if hasattr(norm, "act") else nn.Identity()
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if child in after:
@@ -62,17 +62,17 @@ def _merge_batch_norm(network: LinkNet) -> None:
 
 
 def _pairs(network: LinkNet) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Each convolution with the batch norm that alone takes what it gives, as a slice of nothing shows."""
-    given, pairs = {}, []
+    """Each convolution with the batch norm that is the only user of its output, traced with a slice of zeros."""
+    outputs, pairs = {}, []
 
-    def look(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
+    def trace(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         if isinstance(module, nn.Conv2d):
-            given[id(output)] = module, output  # held, so that no other tensor gets its id
-        elif id(inputs[0]) in given:
-            pairs.append((id(inputs[0]), given[id(inputs[0])][0], module))
+            outputs[id(output)] = module, output  # held, so that no other tensor gets its id
+        elif id(inputs[0]) in outputs:
+            pairs.append((id(inputs[0]), outputs[id(inputs[0])][0], module))
 
-    looked_at = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
-    hooks = [module.register_forward_hook(look) for module in looked_at]
+    traced = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
+    hooks = [module.register_forward_hook(trace) for module in traced]
     with _Uses() as uses:
         network(torch.zeros(1, network.in_channels, PROBE, PROBE))
     for hook in hooks:
@@ -81,7 +81,7 @@ def _pairs(network: LinkNet) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
 
 
 class _Uses(TorchFunctionMode):
-    """Counts for each tensor, by its id, how many functions make tensors of it; others only ask for its shape."""
+    """Counts for each tensor, by id, the functions that compute tensors from it; others only read its shape."""
 
     def __init__(self):
         super().__init__()

@@ -17,9 +17,9 @@ from .fastimport import without_compiler
 
 try:
     with without_compiler(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of what one of these libraries takes from another
+        warnings.simplefilter("ignore", FutureWarning)  # raised between these libraries
         import segmentation_models_pytorch as smp
-except (AttributeError, ImportError):  # a version of theirs that takes more of it
+except (AttributeError, ImportError):  # a version that needs more of the compiler
     import segmentation_models_pytorch as smp
 
 PUBLISHED_ENCODER = "se_resnext50_32x4d"
@@ -28,9 +28,9 @@ PUBLISHED_ENCODER = "se_resnext50_32x4d"
 class DecoderBlock(nn.Sequential):
     """2D convolution, upsampling, 2D convolution, each followed by batch norm and ReLU, as published.
 
-    The paper gives no kernel sizes, reduction or interpolation. Ours: 1 x 1 into a `reduction`-th of the channels (a
+    The paper gives no kernel sizes, reduction or interpolation. Ours: 1 x 1 to 1 / `reduction` of the channels (a
     quarter in LinkNet), nearest neighbor upsampling (its gradient is deterministic on every device, bilinear's is not),
-    then 3 x 3. smp's LinkNet uses a transposed convolution in the middle, which is not what was published.
+    then 3 x 3. smp's LinkNet has a transposed convolution in the middle, unlike the paper.
 
     Maps (batch, in_channels, height, width) to (batch, out_channels, 2 height, 2 width).
     """
@@ -58,9 +58,9 @@ class LinkNet(nn.Module):
     Args:
         encoder: name of any smp encoder, also "tu-..." for those of timm.
         in_channels: channels of a slice; 1 for a CT slice.
-        decoder_reduction: by how much each decoder block narrows its channels.
-        encoder_weights: None builds the network without fetching anything, as inference always does; "imagenet"
-            fetches smp's pretrained weights.
+        decoder_reduction: factor by which each decoder block reduces its channels.
+        encoder_weights: None downloads nothing, as always for inference; "imagenet" downloads smp's pretrained
+            weights.
 
     Raises:
         UserError: smp has no encoder of that name.
@@ -77,7 +77,7 @@ class LinkNet(nn.Module):
         self.in_channels = in_channels
         self.encoder = _build_encoder(encoder, in_channels, encoder_weights)
         skip_channels = list(self.encoder.out_channels[1:-1])[::-1]
-        # Transformer encoders have no feature at half size (0 channels): nothing is added there.
+        # Transformer encoders have no features at half size (0 channels): no skip connection there.
         block_channels = [self.encoder.out_channels[-1], *(c or 32 for c in skip_channels), 32]
         self.blocks = nn.ModuleList(
             DecoderBlock(before, after, decoder_reduction)
@@ -104,35 +104,35 @@ class LinkNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
-DRAWING = (
+INIT_FUNCTIONS = (
     *(torch.Tensor.normal_, torch.Tensor.uniform_, nn.init.normal_, nn.init.uniform_),
     *(nn.init.kaiming_normal_, nn.init.kaiming_uniform_, nn.init.trunc_normal_),
 )
 
 
 class skip_weight_init(TorchFunctionMode):
-    """While it lasts, the first weights of networks are whatever lies in memory: those that are read from a file next.
+    """Context in which new networks get uninitialized weights, because they are loaded from a file next.
 
-    To draw them takes longer than to read them, above all without a device, as smp first makes a network.
+    Random initialization takes longer than reading the weights.
     """
 
     def __torch_function__(self, function, _types, arguments=(), keywords=None):
         keywords = keywords or {}
-        if function in DRAWING:
+        if function in INIT_FUNCTIONS:
             return arguments[0] if arguments else keywords["tensor"]
         return function(*arguments, **keywords)
 
 
 def _build_encoder(name: str, in_channels: int, weights: str | None) -> nn.Module:
     try:
-        if ":" in name:  # timm fetches "hf-hub:..." and opens "local-dir:...", and a model may come from a stranger
+        if ":" in name:  # timm downloads "hf-hub:..." and opens "local-dir:...", and the model may be untrusted
             raise ValueError(name)
         with without_compiler():
             return smp.encoders.get_encoder(name, in_channels=in_channels, depth=5, weights=weights)
     except (KeyError, RuntimeError, ValueError) as error:
         if weights is None:
             raise UserError(
-                f'The network needs the encoder "{name}", which the installed segmentation-models-pytorch '
-                f"{smp.__version__} does not know; update that package or use another model."
+                f'The network needs the encoder "{name}", which is unknown to the installed '
+                f"segmentation-models-pytorch {smp.__version__}; update that package or use another model."
             ) from error
         raise

@@ -352,7 +352,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_study_with_one_sentence(run, tmp
         write(small_ct(), tmp_path / "cts" / f"{name}.nii.gz")
     code, out, err = run("cts", "-o", "out", "--scheduler", "local:1", model=model_folder)
     assert (code, out, err.count("\n")) == (1, "", 1)
-    assert 'misses its fold "fold_1.safetensors"' in err
+    assert 'lacks its fold "fold_1.safetensors"' in err
     assert not (tmp_path / "out").exists()
 
 

@@ -150,13 +150,16 @@ def test_a_model_of_three_channels_segments(three_channels, sample_ct):
     assert segment_image(ct, load_model(three_channels[0]), "cpu").mask.GetSize() == ct.GetSize()
 
 
-def test_a_card_of_format_1_knows_no_channels_and_still_loads(change):
-    card = json.loads((change("format_version", 1) / "model.json").read_text())
-    assert "channels" not in card["input"]
-    model = load_model(change("format_version", 1))
-    assert (model.slice_format.channels, model.card["format_version"]) == (1, 1)
-    with torch.inference_mode():
-        assert model.networks[0](SLICE).shape == SLICE.shape
+@pytest.mark.parametrize("key", ["channels", "channel_spacing_mm"])
+def test_a_card_without_channels_is_refused(model_folder, key):
+    card = json.loads((model_folder / "model.json").read_text())
+    del card["input"][key]
+    (model_folder / "model.json").write_text(json.dumps(card))
+    refused(model_folder, "is incomplete or damaged")
+
+
+def test_an_older_format_is_refused(change):
+    refused(change("format_version", 1), "has format 1, but this SpleenSmoothSeg reads format 2; train the model again")
 
 
 def test_the_shipped_models_load():
@@ -167,7 +170,7 @@ def test_the_shipped_models_load():
 def test_weights_for_other_channels_do_not_fit(three_channels, change):
     refused(change("input.channels", 3), "does not fit its model.json")
     card = json.loads((three_channels[0] / "model.json").read_text())
-    del card["input"]["channels"]
+    card["input"]["channels"] = 1
     (three_channels[0] / "model.json").write_text(json.dumps(card))
     refused(three_channels[0], "does not fit its model.json")
 
@@ -210,12 +213,12 @@ def test_a_garbled_card_is_refused(model_folder, text):
     ],
 )
 def test_a_card_of_something_else_is_refused(change, path, value):
-    refused(change(path, value), "describes no LinkNet ensemble; choose another model folder")
+    refused(change(path, value), "does not describe a LinkNet ensemble; choose another model folder")
 
 
 @pytest.mark.parametrize("path", ["architecture", "folds"])
 def test_a_card_without_network_or_folds_is_refused(change, path):
-    refused(change(path), "describes no LinkNet ensemble")
+    refused(change(path), "does not describe a LinkNet ensemble")
 
 
 @pytest.mark.parametrize(
@@ -266,7 +269,7 @@ def test_a_card_with_a_value_that_cannot_be_is_refused(change, path, value):
 
 def test_a_newer_format_asks_for_an_update(change):
     newer = FORMAT_VERSION + 1
-    words = f"has format {newer}, but this SpleenSmoothSeg reads formats up to {FORMAT_VERSION}; update"
+    words = f"has format {newer}, but this SpleenSmoothSeg reads format {FORMAT_VERSION}; update"
     refused(change("format_version", newer), words)
 
 
@@ -281,7 +284,7 @@ def test_an_encoder_that_is_no_name_is_refused(change, value):
 
 def test_a_missing_fold_is_named(model_folder):
     (model_folder / "fold_1.safetensors").unlink()
-    refused(model_folder, 'misses its fold "fold_1.safetensors"; copy the whole model folder again')
+    refused(model_folder, 'lacks its fold "fold_1.safetensors"; copy the whole model folder again')
 
 
 def test_a_missing_fold_that_is_not_asked_for_is_not_missed(model_folder):
@@ -355,7 +358,7 @@ def test_a_fold_outside_the_folder_is_refused(change, name):
 
 @pytest.mark.parametrize("name", ["..", ".", "", "fold\0", "f" * 300])
 def test_a_fold_of_an_impossible_name_is_missed(change, name):
-    refused(change("folds.0.file", name), "outside its folder|misses its fold")
+    refused(change("folds.0.file", name), "outside its folder|lacks its fold")
 
 
 def test_a_card_cannot_ask_for_weights_from_elsewhere(change):
@@ -417,7 +420,7 @@ def test_a_folder_of_other_files_is_never_replaced(small_networks, small_card, t
     home = tmp_path / "home"
     home.mkdir()
     (home / "thesis.docx").write_text("ten years")
-    with pytest.raises(UserError, match="holds files that are no model; choose another folder"):
+    with pytest.raises(UserError, match="contains files that are not a model; choose another folder"):
         save_model(home, small_card, small_networks)
     assert sorted(files(home)) == ["thesis.docx"]
     assert [path.name for path in tmp_path.iterdir()] == ["home"]

@@ -12,7 +12,7 @@ from locations import SMALL_ENCODER
 from SpleenSmoothSegLib.geometry.slices import SliceFormat
 from SpleenSmoothSegLib.inference import devices
 from SpleenSmoothSegLib.inference.devices import to_predict_on
-from SpleenSmoothSegLib.inference.ensemble import segment_image
+from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
 from SpleenSmoothSegLib.model import fused as predicting
 from SpleenSmoothSegLib.model.folder import Model, load_model
 from SpleenSmoothSegLib.model.fused import fused
@@ -57,7 +57,7 @@ def test_a_decoder_block_computes_what_was_published(inside, outside, height, wi
     block = learned(DecoderBlock(inside, outside), 4, inside, height, width)
     x = torch.rand(2, inside, height, width)
     with torch.no_grad():
-        torch.testing.assert_close(predicting._PredictingBlock(block)(x), block(x), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(predicting._FusedBlock(block)(x), block(x), atol=1e-5, rtol=1e-4)
 
 
 class SeesTwice(nn.Module):
@@ -89,7 +89,7 @@ def test_bfloat16_changes_next_to_nothing(small_networks, monkeypatch, sample_ct
     for mixed in (False, True):
         monkeypatch.setattr(devices, "computes_in_bfloat16", lambda device, mixed=mixed: mixed)
         networks = [to_predict_on(CPU)(copy.deepcopy(network)) for network in small_networks]
-        found = segment_image(ct, Model({}, SliceFormat(64, 6.0), 0.5, networks), "cpu", plain=True)
+        found = segment_image(ct, Model({}, SliceFormat(64, 6.0), 0.5, networks), "cpu", Options(exhaustive=True))
         maps[mixed] = sitk.GetArrayFromImage(found.probability)
     assert 0 < np.abs(maps[True] - maps[False]).max() < 0.05
 
