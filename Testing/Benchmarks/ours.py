@@ -153,7 +153,7 @@ def _wait(child: subprocess.Popen, clock: Clock) -> dict:
             clock.stage(event.get("step", "Segmenting"))
         elif event["event"] == "result":
             clock.stage(None)
-            return event
+            return event["result"]
         elif event["event"] == "error":
             raise RuntimeError(event["message"])
     raise RuntimeError(f"segment.py ended with {child.wait()} and no result")
@@ -181,7 +181,7 @@ def study(cts: list[str], workers: int) -> dict:
         ) as process:
             for event in map(json.loads, process.stdout):
                 if event["event"] == "result":
-                    ended.append(event["peak_memory_mb"])
+                    ended.append(event["result"]["peak_memory_mb"])
                     clock.stage("The other CTs")
     if len(ended) != len(cts):
         raise RuntimeError(f"{len(ended)} of {len(cts)} CTs were segmented")

@@ -221,7 +221,7 @@ def test_what_had_to_be_chosen_is_told_and_the_work_is_done(run):
     code, out, err = run("dicom", "-o", "out", "--no-overlay", "--json")
     assert code == 0
     warning = next(event for event in as_events(out) if event["event"] == "warning")
-    assert "holds 2 CT series" in warning["message"]
+    assert "contains 2 CT series" in warning["message"]
     assert err == warning["message"] + "\n"
     code, _, err = run("dicom", "-o", "again", "--no-overlay")
     assert (code, err) == (0, warning["message"] + "\n")
@@ -287,7 +287,7 @@ def bad_inputs() -> dict:
         "one slice": (lambda path: write(ct[:, :, 5:6], path), "has only one slice"),
         "NaN": (lambda path: write(nan, path), "NaN or infinite"),
         "RGB": (lambda path: write(sitk.Compose(gray, gray, gray), path), "color or vector"),
-        "complex": (lambda path: write(sitk.RealAndImaginaryToComplex(real, real), path), "holds complex"),
+        "complex": (lambda path: write(sitk.RealAndImaginaryToComplex(real, real), path), "has voxels of type complex"),
         "MR": (lambda path: write(sitk.RescaleIntensity(real, 0, 1500), path), "does not look like a CT"),
         "z-scores": (lambda path: write(sitk.Normalize(real), path), "does not look like a CT"),
         "offset": (lambda path: write(ct + 1024, path), "does not look like a CT"),
@@ -439,7 +439,7 @@ def test_without_json_the_cpu_taking_over_is_one_sentence_and_the_result_is_ther
 def test_a_model_that_cannot_be_loaded_ends_all_with_one_sentence(refusal, model_folder):
     (model_folder / "fold_1.safetensors").unlink()
     write(small_ct(), Path("other.nii.gz"))
-    assert 'misses its fold "fold_1.safetensors"' in refusal("ct.nii.gz", "other.nii.gz", "--model", model_folder)
+    assert 'lacks its fold "fold_1.safetensors"' in refusal("ct.nii.gz", "other.nii.gz", "--model", model_folder)
 
 
 # ---- what should not happen
@@ -637,7 +637,7 @@ def test_a_child_that_stays_ends_with_what_cannot_be_done(start, pristine_model_
     common = ("--child", "--stay", "--no-overlay", "--device", "cpu")
     for arguments, words in (
         (("none.nii.gz", "--model", pristine_model_folder), "does not exist"),
-        (("ct.nii.gz", "-o", "two", "--model", tmp_path), "Another model or device was asked for"),
+        (("ct.nii.gz", "-o", "two", "--model", tmp_path), "Another model or device was requested"),
     ):
         process = start("ct.nii.gz", "-o", "one", "--overwrite", "--child", "--stay", stdin=subprocess.PIPE)
         events_until(process, "ready")
@@ -651,7 +651,7 @@ def test_a_child_that_stays_leaves_when_nobody_asks_for_more(place, pristine_mod
         import sys
         sys.path.insert(0, {str(SCRIPT.parent)!r})
         import segment
-        segment.STAYS_SECONDS = 0.1
+        segment.STAY_SECONDS = 0.1
         options = ["--model", {str(pristine_model_folder)!r}, "--device", "cpu", "--no-overlay"]
         sys.exit(segment.main(["ct.nii.gz", "-o", "out", "--child", "--stay", *options]))
     """
@@ -818,7 +818,7 @@ def test_on_a_terminal_a_bar_shows_the_progress_and_goes_away(run, monkeypatch):
     assert "% |" in shown
     assert "Predicting" in shown
     lines = [line.split("\r")[-1] for line in shown.split("\n")]
-    assert lines[0].startswith('"dicom" holds 2 CT series')
+    assert lines[0].startswith('"dicom" contains 2 CT series')
     assert lines[1:] == ['"bad.nii.gz" is empty; copy or export it again.', ""]
 
 

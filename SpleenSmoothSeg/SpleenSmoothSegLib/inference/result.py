@@ -9,7 +9,7 @@ MEASURES = ("volume_ml", "extent_rl_mm", "extent_ap_mm", "extent_si_mm", "longes
 
 @dataclass(frozen=True)
 class UncertainPlace:
-    """An axial slice that a person should look at.
+    """An axial slice to review.
 
     Attributes:
         point_lps: center of the uncertainty on the slice (LPS, mm).

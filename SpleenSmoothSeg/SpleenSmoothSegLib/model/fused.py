@@ -40,7 +40,7 @@ class _FusedBlock(nn.Sequential):
 
 
 def _of_repeated(weight: torch.Tensor) -> torch.Tensor:
-    """Weights (in, out, 4, 4) of the transposed convolution (stride 2, padding 1) that equals upsampling by 2 and then a
+    """Weights (in, out, 4, 4) of the transposed convolution (stride 2, padding 1) that equals upsampling by 2, then a
     convolution (padding 1) with weights (out, in, 3, 3)."""
     for axis in (2, 3):
         first, middle, last = weight.unbind(axis)
