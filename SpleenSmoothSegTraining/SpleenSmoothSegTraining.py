@@ -118,7 +118,7 @@ class SpleenSmoothSegTrainingTest(ScriptedLoadableModuleTest):
         self.assertIn("usage", result.stdout.lower())
 
     def test_panelStoresChoicesInScene(self) -> None:
-        from SpleenSmoothSegTrainingPanel.panel import TrainingParameters
+        from SpleenSmoothSegTrainingPanel.parameters import TrainingParameters
 
         widget = slicer.util.getModuleWidget("SpleenSmoothSegTraining")
         widget.panel.ui.outPath.currentPath = "results"

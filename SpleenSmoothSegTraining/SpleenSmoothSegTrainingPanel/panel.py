@@ -1,6 +1,5 @@
 """The panel of the training module: choices, start and stop, curves, and results."""
 
-import enum
 import logging
 import time
 
@@ -8,17 +7,17 @@ import qt
 import slicer
 import vtk
 from slicer.i18n import tr as _
-from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.util import VTKObservationMixin
 
 from SpleenSmoothSegLib.errors import UserError, explain
-from SpleenSmoothSegPanels.shared.device import Device, DeviceChoice
+from SpleenSmoothSegPanels.shared.device import DeviceChoice
 from SpleenSmoothSegPanels.shared.widgets import Message, formatRemaining
 from SpleenSmoothSegTrainingLib.outfolder import OutFolder
 
 from . import charts
 from .choices import TrainingChoices
 from .logic import joinCommand
+from .parameters import Recipe, TrainingParameters, readChoices, storeChoices
 
 TICK_MS = 1000
 BORDERS = (
@@ -30,42 +29,6 @@ BORDERS = (
     "boundary_uncertainty:1px",
     "signed_distance:4mm",
 )
-
-
-class Recipe(enum.Enum):
-    """Source of the training settings; names as in ``TrainingChoices.recipe``."""
-
-    published = 0
-    starter = 1
-    custom = 2
-
-    def label(self) -> str:
-        return {
-            Recipe.published: _("Published recipe"),
-            Recipe.starter: _("Starter recipe"),
-            Recipe.custom: _("Custom recipe file"),
-        }[self]
-
-    def explanation(self) -> str:
-        return {
-            Recipe.published: _("The recipe of the paper, with all epochs; needs a graphics card."),
-            Recipe.starter: _("The recipe of the included Starter model, which trains on a CPU."),
-            Recipe.custom: _("A TOML file with options of train.py, such as the recipe.toml of an earlier training."),
-        }[self]
-
-
-@parameterNodeWrapper
-class TrainingParameters:
-    trainingDataset: str = ""
-    trainingOut: str = ""
-    trainingRecipe: Recipe = Recipe.published
-    trainingRecipeFile: str = ""
-    trainingBorder: str = ""  # "" is that of the recipe
-    trainingCompare: bool = False
-    trainingDevice: Device = Device.auto
-    trainingEpochs: str = ""
-    trainingFolds: str = ""
-    trainingOptions: str = ""
 
 
 # connectGui supports neither path widgets nor editable combo boxes; they are connected here.
@@ -121,7 +84,7 @@ class TrainingPanel(VTKObservationMixin):
         self.parameters = TrainingParameters(node) if node else None
         if node:
             if self.logic.isRunning():
-                self._store(self.logic.running)
+                storeChoices(self.parameters, self.logic.running)
             self._gui = self.parameters.connectGui(self.ui)
             self.addObserver(node, vtk.vtkCommand.ModifiedEvent, self._show)
         self._show()
@@ -249,28 +212,7 @@ class TrainingPanel(VTKObservationMixin):
         chosen = self.parameters
         if chosen is None:
             return self.logic.running or TrainingChoices()
-        return TrainingChoices(
-            dataset=chosen.trainingDataset,
-            out=chosen.trainingOut,
-            recipe=chosen.trainingRecipe.name,
-            recipeFile=chosen.trainingRecipeFile,
-            border=chosen.trainingBorder,
-            isCompared=chosen.trainingCompare,
-            device=chosen.trainingDevice.name,
-            epochs=chosen.trainingEpochs,
-            folds=chosen.trainingFolds,
-            options=chosen.trainingOptions,
-        )
-
-    def _store(self, choices: TrainingChoices) -> None:
-        with slicer.util.NodeModify(self.parameters):
-            self.parameters.trainingDataset, self.parameters.trainingOut = choices.dataset, choices.out
-            self.parameters.trainingRecipe = Recipe[choices.recipe]
-            self.parameters.trainingRecipeFile = choices.recipeFile
-            self.parameters.trainingBorder, self.parameters.trainingCompare = choices.border, choices.isCompared
-            self.parameters.trainingDevice = Device[choices.device]
-            self.parameters.trainingEpochs, self.parameters.trainingFolds = choices.epochs, choices.folds
-            self.parameters.trainingOptions = choices.options
+        return readChoices(chosen)
 
     # What is shown
 
