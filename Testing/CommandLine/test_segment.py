@@ -82,7 +82,7 @@ def as_events(out: str) -> list[dict]:
 # ---- results
 
 
-def test_a_ct_gives_a_segmentation_and_a_picture_and_says_where(run):
+def test_segmentation_and_overlay_are_written_and_their_paths_printed(run):
     code, out, err = run("ct.nii.gz", "-o", "out")
     assert (code, err) == (0, "")
     assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
@@ -101,7 +101,7 @@ def test_the_mask_is_on_the_grid_of_the_ct(run, name, direction):
     assert same_grid(sitk.ReadImage(name), ct)
 
 
-def test_the_json_result_says_what_the_files_hold(run):
+def test_json_result_matches_the_files(run):
     code, out, err = run("ct.nii.gz", "-o", "mask.nii.gz", "--probability", "--json")
     assert (code, err) == (0, "")
     *progress, result = as_events(out)
@@ -135,7 +135,7 @@ def test_the_json_result_says_what_the_files_hold(run):
     assert measures.peak_memory_mb > 50
 
 
-def test_the_steps_of_the_whole_wait_are_told_by_their_names(run):
+def test_progress_events_name_all_steps(run):
     write(small_ct(), Path("other.nii.gz"))
     _, out, _ = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--json")
     loading = ["Starting PyTorch", "Loading the ensemble"]
@@ -161,12 +161,12 @@ def test_uncompressed_maps_are_nrrd_and_hold_the_same(run):
         assert same_grid(large, small)
 
 
-def test_the_disagreement_is_written_alone_where_it_alone_is_asked_for(run):
+def test_uncertainty_writes_the_uncertainty_map_only(run):
     assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--uncertainty")[0] == 0
     assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd", "ct_spleen_uncertainty.nii.gz"]
 
 
-def test_a_cropped_disagreement_holds_all_of_it_in_the_place_that_the_folds_looked_at(run):
+def test_cropped_uncertainty_map_equals_the_whole_one_on_the_predicted_slices(run):
     ct = small_ct(extent=(220, 190, 600))
     write(ct, Path("long.nrrd"))
     common = ("long.nrrd", "--no-overlay", "--uncertainty", "--uncompressed")
@@ -180,7 +180,7 @@ def test_a_cropped_disagreement_holds_all_of_it_in_the_place_that_the_folds_look
     assert sitk.Hash(back) == sitk.Hash(whole)
 
 
-def test_the_plain_way_and_the_usual_one_find_the_same(run):
+def test_exhaustive_and_default_give_the_same_mask(run):
     for name, options in (("usual.nrrd", ()), ("plain.nrrd", ("--exhaustive",))):
         assert run("ct.nii.gz", "-o", name, "--no-overlay", "--all-components", *options)[0] == 0
     usual, plain = (sitk.GetArrayFromImage(sitk.ReadImage(name)) > 0 for name in ("usual.nrrd", "plain.nrrd"))
@@ -196,7 +196,7 @@ def test_a_label_gives_the_dice(run):
     assert ", Dice 1.000 against the label; " in out
 
 
-def test_all_that_was_asked_for_is_done_in_one_go_with_the_networks_loaded_once(run, monkeypatch):
+def test_several_cts_load_the_networks_once(run, monkeypatch):
     load, loaded = segmenter.load, []
     monkeypatch.setattr(segmenter, "load", lambda *arguments: loaded.append(1) or load(*arguments))
     write_dicom(small_ct(), Path("dicom"))
@@ -216,7 +216,7 @@ def test_a_dicom_series_gives_the_mask_of_the_file_it_was_written_from(run):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other))
 
 
-def test_what_had_to_be_chosen_is_told_and_the_work_is_done(run):
+def test_several_series_give_a_warning_and_a_result(run):
     write_dicom(small_ct(), write_dicom(small_ct(), Path("dicom"), series=1), series=2)
     code, out, err = run("dicom", "-o", "out", "--no-overlay", "--json")
     assert code == 0
@@ -334,7 +334,7 @@ def test_a_label_on_another_grid_is_refused(refusal, no_networks):
 # ---- bad places and options
 
 
-def test_what_is_there_is_replaced_only_when_told_to(run, refusal):
+def test_existing_files_are_replaced_only_with_overwrite(run, refusal):
     write(small_ct(), Path("out/ct_spleen.seg.nrrd"))
     assert "already exists; add --overwrite to replace it" in refusal("ct.nii.gz", "-o", "out")
     assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--overwrite")[0] == 0
@@ -356,7 +356,7 @@ def test_a_failed_run_leaves_the_old_results_as_they_were(run, monkeypatch):
     assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd"]
 
 
-def test_a_full_disk_is_told_and_nothing_is_left_on_it(run, place):
+def test_full_disk_is_reported_and_leaves_no_files(run, place):
     with small_disk(place / "disk", "size=8k") as disk:
         code, out, err = run("ct.nii.gz", "-o", "disk/new/folder", "--probability")
         assert (code, out, err.count("\n")) == (1, "", 1)
@@ -364,7 +364,7 @@ def test_a_full_disk_is_told_and_nothing_is_left_on_it(run, place):
         assert not everything_in(disk)
 
 
-def test_a_read_only_place_is_told_before_any_work(refusal, no_networks, place):
+def test_read_only_output_is_refused_before_loading(refusal, no_networks, place):
     with small_disk(place / "disk", "ro"):
         assert '"disk" cannot be written (read-only file system)' in refusal("ct.nii.gz", "-o", "disk")
 
@@ -384,11 +384,11 @@ def test_a_read_only_place_is_told_before_any_work(refusal, no_networks, place):
         (["ct.nii.gz", "--over"], "unrecognized arguments: --over"),
     ],
 )
-def test_what_cannot_be_is_refused_before_any_work(refusal, no_networks, arguments, words):
+def test_invalid_arguments_are_refused_before_loading(refusal, no_networks, arguments, words):
     assert words in refusal(*arguments)
 
 
-def test_a_device_that_is_not_there_is_told(refusal, monkeypatch):
+def test_unavailable_device_is_reported(refusal, monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -417,7 +417,7 @@ def failing_device(monkeypatch) -> list[str]:
     return tried
 
 
-def test_a_device_with_too_little_memory_is_told_once_and_all_is_done_on_the_cpu(run, failing_device):
+def test_device_without_memory_warns_once_and_all_cts_use_the_cpu(run, failing_device):
     write(small_ct(), Path("other.nii.gz"))
     code, out, err = run("ct.nii.gz", "other.nii.gz", "-o", "out", "--no-overlay", "--json", "--device", "auto")
     assert code == 0
@@ -429,7 +429,7 @@ def test_a_device_with_too_little_memory_is_told_once_and_all_is_done_on_the_cpu
     assert failing_device == ["meta", "cpu", "cpu"]
 
 
-def test_without_json_the_cpu_taking_over_is_one_sentence_and_the_result_is_there(run, failing_device):
+def test_without_json_cpu_fallback_is_one_warning(run, failing_device):
     code, out, err = run("ct.nii.gz", "-o", "out", "--no-overlay", "--device", "auto")
     assert (code, err.count("\n")) == (0, 1)
     assert "using the CPU instead" in err
@@ -462,7 +462,7 @@ def test_a_model_that_cannot_be_loaded_ends_all_with_one_sentence(refusal, model
         (ImportError("DLL load failed"), "Unexpected error (ImportError: DLL load failed)"),
     ],
 )
-def test_any_error_is_one_sentence_and_the_next_ct_is_done(run, monkeypatch, error, words):
+def test_any_error_is_one_sentence_and_the_next_ct_is_segmented(run, monkeypatch, error, words):
     find, calls = ensemble.segment_image, []
 
     def fail_once(*arguments, **options):
@@ -569,7 +569,7 @@ def test_a_signal_while_files_are_written_leaves_nothing(start, place, name):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows tells of it in another way")
-def test_when_nobody_listens_any_more_it_ends_without_a_word(start, place):
+def test_closed_stdout_ends_silently(start, place):
     before = everything_in(place)
     process = start("ct.nii.gz", "-o", "new/out", "--json")
     process.stdout.readline()
@@ -592,7 +592,7 @@ def lines_until(process: subprocess.Popen, step: str) -> None:
     pytest.fail(f"ended before {step}")
 
 
-def test_a_child_first_says_its_process_id_and_then_all_that_json_does(start):
+def test_child_emits_started_with_its_process_id_then_json_events(start):
     process = start("ct.nii.gz", "-o", "out", "--child", stdin=subprocess.PIPE)
     first = json.loads(process.stdout.readline())
     assert first == {"event": "started", "pid": process.pid}
@@ -646,7 +646,7 @@ def test_a_child_that_stays_ends_with_what_cannot_be_done(start, pristine_model_
         assert process.wait(timeout=SOON) == 1
 
 
-def test_a_child_that_stays_leaves_when_nobody_asks_for_more(place, pristine_model_folder):
+def test_staying_child_exits_after_the_timeout(place, pristine_model_folder):
     code = f"""if True:
         import sys
         sys.path.insert(0, {str(SCRIPT.parent)!r})
@@ -676,7 +676,7 @@ def test_a_child_whose_device_failed_does_not_stay(run, failing_device, monkeypa
     assert [event["event"] for event in as_events(out)][-1] == "result"
 
 
-def test_a_child_says_what_is_wrong_after_its_process_id(start):
+def test_child_emits_an_error_after_started(start):
     process = start("missing.nii.gz", "--child", stdin=subprocess.PIPE)
     started, error = as_events(process.stdout.read())
     assert started["event"] == "started"
@@ -692,7 +692,7 @@ def test_a_child_whose_stdin_is_closed_from_the_start_ends_at_once(start, place)
     assert everything_in(place) == before
 
 
-def test_what_a_library_makes_of_being_stopped_is_still_told_as_that():
+def test_import_error_during_a_signal_is_reported_as_cancelled():
     code = """if True:
         import signal, sys
         from SpleenSmoothSegLib.batch.console import PersonConsole, exit_code, stop_on_signals
@@ -808,7 +808,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_on_a_terminal_a_bar_shows_the_progress_and_goes_away(run, monkeypatch):
+def test_terminal_gets_a_progress_bar_that_is_removed(run, monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal := Terminal())
     write_dicom(small_ct(), write_dicom(small_ct(), Path("dicom"), series=1), series=2)
     Path("bad.nii.gz").touch()
@@ -894,4 +894,4 @@ def test_it_works_from_where_an_installed_extension_has_it(tmp_path, pristine_mo
         [sys.executable, str(script), "--model", str(pristine_model_folder)], capture_output=True, encoding="utf-8"
     )
     assert done.returncode == 1
-    assert done.stderr == ("No CT was given and the sample CT is not here; give a CT file or a DICOM folder.\n")
+    assert done.stderr == ("No CT was given and the sample CT is missing; give a CT file or a DICOM folder.\n")

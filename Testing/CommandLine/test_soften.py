@@ -68,12 +68,12 @@ def test_one_bad_label_does_not_stop_the_others(dataset, out, capsys):
     assert fractions == [0, 0.25, 0.5, 0.75]
 
 
-def test_a_person_reads_where_each_soft_label_lies(dataset, out, capsys):
+def test_console_prints_the_path_of_each_soft_label(dataset, out, capsys):
     soften(dataset, out)
     assert capsys.readouterr().out.splitlines()[0] == f"{dataset / 'labelsTr' / FILES[0]}: {out / FILES[0]}"
 
 
-def test_files_that_are_there_are_replaced_only_when_told(dataset, out, capsys):
+def test_existing_soft_labels_are_replaced_only_with_overwrite(dataset, out, capsys):
     out.mkdir()
     (out / "c.nii.gz").write_text("precious")
     assert soften(dataset, out) == 1

@@ -96,7 +96,7 @@ def test_without_overlay_or_probability_there_is_one_file(place):
     assert job.outputs == [Path("out", "ct_spleen.seg.nrrd")]
 
 
-def test_cts_of_the_same_name_are_told_apart_by_the_folders_above_them(place):
+def test_cts_of_the_same_name_are_prefixed_with_their_folders(place):
     jobs = plan_jobs(touch("p1/x/ct.nii.gz", "p2/x/ct.nii.gz", "p2/y/ct.nii.gz", "other.nrrd"), Path())
     assert segmentations(jobs) == [f"{name}_spleen.seg.nrrd" for name in ("p1_x_ct", "p2_x_ct", "y_ct", "other")]
 
@@ -112,7 +112,7 @@ def test_a_ct_given_twice_is_done_once(place):
     assert segmentations(jobs) == ["ct_spleen.seg.nrrd"]
 
 
-def test_cts_that_nothing_tells_apart_are_refused(place):
+def test_cts_with_the_same_outputs_are_refused(place):
     touch("a/ct.nii.gz", "a/ct.nrrd")
     assert "would have the same output files as another CT" in refusal("a/ct.nii.gz", "a/ct.nrrd")
 
@@ -151,7 +151,7 @@ def test_series_in_folders_of_a_study_are_cts_of_their_own(place, ct):
     assert segmentations(jobs) == [f"{name}_spleen.seg.nrrd" for name in ("ct", "study_SE0", "study_SE1")]
 
 
-def test_dicom_folders_of_one_layout_are_told_apart(place, ct):
+def test_dicom_folders_of_the_same_layout_get_unique_names(place, ct):
     for patient in ("p1", "p2"):
         write_dicom(ct[:, :, :2], Path(patient) / "CT")
     jobs = plan_jobs([Path("p1/CT"), Path("p2/CT")], Path())
@@ -167,7 +167,7 @@ def test_the_working_folder_has_a_name_too(place, ct):
 # ---- what is refused, before anything is made
 
 
-def test_what_is_not_there_is_told(place):
+def test_missing_inputs_are_refused(place):
     touch("ct.nii.gz")
     assert refusal("ct.nii.gz", "missing.nii.gz") == '"missing.nii.gz" does not exist; check the path.'
     assert refusal("ct.nii.gz", label=Path("label.nrrd")) == '"label.nrrd" does not exist; check the path.'
@@ -194,7 +194,7 @@ def test_the_ct_and_the_label_are_never_replaced(place, overwrite):
         assert "which is an input; give another name after -o." in words
 
 
-def test_what_is_there_is_replaced_only_when_told_to(place):
+def test_existing_files_are_replaced_only_with_overwrite(place):
     touch("ct.nii.gz", "out/ct_spleen.png")
     assert refusal("ct.nii.gz").startswith(f'"{Path("out", "ct_spleen.png")}" already exists; add --overwrite')
     assert len(plan_jobs([Path("ct.nii.gz")], Path("out"), options=OutputOptions(overwrite=True))) == 1
@@ -206,18 +206,18 @@ def test_a_folder_is_never_replaced_by_a_file(place):
 
 
 @pytest.mark.parametrize("output", ["file", "file/deeper", "file/mine.nii.gz"])
-def test_a_file_where_a_folder_should_be_is_told(place, output):
+def test_file_in_place_of_the_output_folder_is_refused(place, output):
     touch("ct.nii.gz", "file")
     assert '"file" is a file, not a folder' in refusal("ct.nii.gz", output=output)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
-def test_a_name_too_long_for_the_disk_is_told(place):
+def test_name_too_long_for_the_disk_is_refused(place):
     touch("n" * 248 + ".nrrd")
     assert "cannot be written (file name too long)" in refusal("n" * 248 + ".nrrd")
 
 
-def test_a_read_only_disk_is_told(place):
+def test_read_only_disk_is_refused(place):
     touch("ct.nii.gz")
     with small_disk(place / "disk", "ro"):
         for output in ("disk", "disk/deeper/still", "disk/mine.nii.gz"):
@@ -225,12 +225,12 @@ def test_a_read_only_disk_is_told(place):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="has no /proc")
-def test_a_folder_that_takes_no_files_is_told(place):
+def test_unwritable_folder_is_refused(place):
     touch("ct.nii.gz")
     assert '"/proc" cannot be written' in refusal("ct.nii.gz", output="/proc/spleen")
 
 
-def test_a_full_disk_is_told_before_any_work(place):
+def test_full_disk_is_refused_before_any_work(place):
     touch("ct.nii.gz")
     with small_disk(place / "disk", "size=4k") as disk:
         (disk / "large").write_bytes(b"x" * 4096)

@@ -37,13 +37,13 @@ def seconds_left(over: float, fraction: float) -> float:
     return over * (1 - fraction) / fraction
 
 
-def test_a_wait_begins_with_0_and_ends_with_1(wait, told):
+def test_fraction_goes_from_0_to_1(wait, told):
     wait.step("Reading")
     wait.end()
     assert told == [(0.0, "Reading"), (1.0, "Done")]
 
 
-def test_where_all_goes_as_expected_the_time_left_is_right_at_every_step(wait, clock, told):
+def test_time_left_is_exact_when_steps_take_the_expected_time(wait, clock, told):
     over, whole = 0.0, sum(EXPECTED.values())
     for step, seconds in EXPECTED.items():
         wait.step(step)
@@ -53,7 +53,7 @@ def test_where_all_goes_as_expected_the_time_left_is_right_at_every_step(wait, c
 
 
 @pytest.mark.parametrize("seconds", [2.0, 10.0, 200.0], ids=lambda seconds: f"{seconds:.0f} s")
-def test_a_step_that_tells_its_parts_goes_at_its_own_pace(wait, clock, told, seconds):
+def test_step_with_its_own_fraction_is_extrapolated(wait, clock, told, seconds):
     """10 s are expected of it; after a tenth it is known how long it really takes, on this computer."""
     wait.step("Reading")
     clock.goes_on(4.0)
@@ -67,7 +67,7 @@ def test_a_step_that_tells_its_parts_goes_at_its_own_pace(wait, clock, told, sec
             assert seconds_left(over, told[-1][0]) == pytest.approx(left, rel=0.05)
 
 
-def test_what_is_known_later_corrects_what_was_expected(wait, clock, told):
+def test_expected_seconds_may_be_corrected(wait, clock, told):
     wait.step("Reading")
     clock.goes_on(1.0)
     wait.seconds |= {"Segmenting": 94.0}
@@ -98,7 +98,7 @@ def test_the_fraction_goes_back_with_a_step_that_begins_anew(wait, clock, told):
     assert seconds_left(6.0, told[-1][0]) == pytest.approx(9.0 + EXPECTED["Writing"])
 
 
-def test_a_person_is_told_what_is_being_done(wait, told):
+def test_progress_reports_the_given_name_or_the_step(wait, told):
     wait.step("Segmenting", 0.0, "Predicting")
     wait.step("Writing")
     assert [doing for _, doing in told] == ["Predicting", "Writing"]

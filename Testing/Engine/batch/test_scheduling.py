@@ -70,7 +70,7 @@ def test_a_job_that_fails_does_not_stop_the_next(tmp_path):
     assert fine.error is None and fine.result
 
 
-def test_who_cannot_be_told_any_more_stops_the_jobs(tmp_path):
+def test_broken_pipe_in_on_event_stops_the_jobs(tmp_path):
     def broken_pipe(job, event):
         raise BrokenPipeError
 
@@ -78,14 +78,14 @@ def test_who_cannot_be_told_any_more_stops_the_jobs(tmp_path):
         list(run_jobs(count, [Job("first", tmp_path / "1")], on_event=broken_pipe))
 
 
-def test_the_failure_of_one_job_is_raised_as_it_is_and_several_are_told_together():
+def test_raise_failures_raises_one_error_unchanged_and_joins_several():
     error = UserError("The CT is empty; give another one.")
     first, second, third = (Job(title, Path()) for title in ("Fold 0", "Fold 1", "Fold 2"))
     raise_failures([Outcome(first, 1)])
     with pytest.raises(UserError) as caught:
         raise_failures([Outcome(first, error=error), Outcome(second, 1)])
     assert caught.value is error
-    with pytest.raises(UserError, match=r"2 of 3 jobs failed. Fold 0: The CT is empty; .* Fold 2: The memory is not"):
+    with pytest.raises(UserError, match=r"2 of 3 jobs failed. Fold 0: The CT is empty; .* Fold 2: Not enough memory"):
         raise_failures([Outcome(first, error=error), Outcome(second, 1), Outcome(third, error=MemoryError())])
 
 
@@ -93,20 +93,20 @@ def test_the_failure_of_one_job_is_raised_as_it_is_and_several_are_told_together
 
 
 @pytest.mark.parametrize("scheduler", ["slurm", "local:0", "local:x", "localhost", "http://host", "tcp://"])
-def test_what_is_no_scheduler_is_told_before_anything_is_done(tmp_path, scheduler):
+def test_invalid_scheduler_is_refused_before_any_job(tmp_path, scheduler):
     with pytest.raises(UserError, match="is not a scheduler; give local, local:4"):
         run_jobs(count, [Job("first", tmp_path / "1")], scheduler)
     assert not list(tmp_path.iterdir())
 
 
-def test_without_dask_one_sentence_says_what_to_install(monkeypatch):
+def test_missing_dask_names_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     check_scheduler(None)
-    with pytest.raises(UserError, match=r'lacks; pip install "dask\[distributed\]" gets it.$'):
+    with pytest.raises(UserError, match=r'is not installed; run pip install "dask\[distributed\]".$'):
         check_scheduler("local")
 
 
-def test_an_address_where_nobody_answers_is_told_in_one_sentence(tmp_path, monkeypatch, capfd):
+def test_scheduler_that_does_not_answer_raises_user_error(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
     with pytest.raises(UserError, match="^No dask scheduler answers at tcp://127.0.0.1:9; check the address"):
         list(run_jobs(count, [Job("first", tmp_path / "1")], "tcp://127.0.0.1:9"))
@@ -115,7 +115,7 @@ def test_an_address_where_nobody_answers_is_told_in_one_sentence(tmp_path, monke
     assert capfd.readouterr() == ("", "")
 
 
-def test_neither_dask_nor_torch_is_imported_before_a_scheduler_is_asked_for():
+def test_neither_dask_nor_torch_is_imported_without_a_scheduler():
     heavy = ("dask", "distributed", "numpy", "torch")
     code = f"import sys, SpleenSmoothSegLib.batch.scheduling; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ENGINE, capture_output=True, encoding="utf-8")
@@ -167,7 +167,7 @@ def test_a_failure_in_another_process_comes_back_as_it_is_and_stops_no_other_job
     assert together.outcomes["broken"].error.__traceback__ is not None
 
 
-def test_nobody_outside_this_computer_can_connect_to_it(together):
+def test_local_cluster_listens_on_loopback_only(together):
     assert set(together.listening) == {"127.0.0.1"}
 
 
@@ -200,7 +200,7 @@ def test_a_job_whose_process_is_killed_is_taken_up_again_from_its_last_epoch(tmp
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_job_that_kills_every_process_is_given_up_and_those_behind_it_are_done(tmp_path, capfd):
+def test_job_that_kills_every_worker_fails_and_the_others_are_done(tmp_path, capfd):
     ear, workers = Ear(), []
 
     def hear(job, event):
@@ -212,7 +212,7 @@ def test_a_job_that_kills_every_process_is_given_up_and_those_behind_it_are_done
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}):
         outcomes = {outcome.job.title: outcome for outcome in run_jobs(perish, jobs, "local:1", hear)}
     assert max(workers) == 1
-    assert str(outcomes["deadly"].error).startswith("deadly was given up, for its process died time after time")
+    assert str(outcomes["deadly"].error).startswith("deadly failed because its process died 3 times")
     assert len(ear.of("deadly")) == 3
     assert outcomes["second"].result == outcomes["third"].result == 1
     assert capfd.readouterr() == ("", "")
@@ -304,7 +304,7 @@ def test_a_cluster_does_the_jobs_and_stays(address, tmp_path):
         assert len(pids) == 2 and all(map(psutil.pid_exists, pids))
 
 
-def test_a_job_on_a_cluster_stops_once_nobody_asks_for_it(address, tmp_path):
+def test_job_on_a_cluster_stops_when_the_iterator_is_closed(address, tmp_path):
     quick, endless = Job("quick", tmp_path / "quick"), Job("endless", tmp_path / "endless")
     with closing(run_jobs(go_on, [endless, quick], address)) as outcomes:
         assert next(outcomes).job == quick
@@ -332,9 +332,9 @@ class Workers:
     ("python", "error", "words"),
     [
         ("3.1", None, "run Python 3.1; start them with Python 3"),
-        ("{}.{}".format(*sys.version_info), ModuleNotFoundError("No module"), r'\(No module\); let them read "/here"'),
+        ("{}.{}".format(*sys.version_info), ModuleNotFoundError("No module"), r'\(No module\); make "/here" readable'),
     ],
 )
-def test_workers_that_cannot_run_this_program_are_told(python, error, words):
+def test_workers_that_cannot_import_this_program_raise_user_error(python, error, words):
     with pytest.raises(UserError, match=f"^The workers of tcp://a:1 .*{words}"):
         cluster._check_workers(Workers(python, error), "tcp://a:1", ["/here"])

@@ -162,23 +162,23 @@ def one(tmp_path, pristine_model_folder):
     return do
 
 
-def test_a_ct_that_has_changed_is_done_again(one):
+def test_changed_ct_is_segmented_again(one):
     write(small_ct(center=(3, 0, 0)), one.ct)
     assert one()
     assert one() is None
 
 
-def test_a_ct_whose_mask_is_gone_is_done_again(one):
+def test_missing_mask_is_segmented_again(one):
     (one.out / "ct_spleen.seg.nrrd").unlink()
     assert one()
 
 
-def test_a_ct_of_which_more_is_wanted_is_done_again(one):
+def test_additional_output_is_segmented_again(one):
     assert one(probability=True)
     assert (one.out / "ct_spleen_probability.nii.gz").is_file()
 
 
-def test_another_model_or_another_way_does_it_again(one, pristine_model_folder, model_folder):
+def test_other_model_or_settings_segment_again(one, pristine_model_folder, model_folder):
     card = json.loads((model_folder / "model.json").read_text())
     (model_folder / "model.json").write_text(json.dumps(card | {"threshold": 0.4}))
     assert one(settings_of(model_folder))
@@ -209,7 +209,7 @@ def test_a_header_is_another_when_its_voxels_are(tmp_path):
     assert digest(tmp_path / "ct.mhd") != before
 
 
-def test_a_ct_that_cannot_be_read_any_more_is_not_taken_for_done(one):
+def test_unreadable_ct_is_not_taken_as_done(one):
     one.ct.unlink()
     with pytest.raises(UserError, match="does not exist"):
         one(plan=False)
@@ -219,7 +219,7 @@ def test_a_ct_that_cannot_be_read_any_more_is_not_taken_for_done(one):
 # ---- the table
 
 
-def test_a_line_that_was_cut_off_does_not_count_and_the_next_one_is_whole(tmp_path):
+def test_incomplete_line_is_ignored_and_the_next_one_is_complete(tmp_path):
     table = StudyTable(tmp_path)
     for ct in ("b", "a"):
         table.add({"ct": ct, "state": "done", "volume_ml": 1.5})
@@ -241,7 +241,7 @@ def test_a_line_that_was_cut_off_does_not_count_and_the_next_one_is_whole(tmp_pa
 
 
 @pytest.mark.parametrize("content", [b"ct,volume\r\n", b"\xff\xfe\x00", b"mine\n"])
-def test_a_table_of_somebody_else_is_left_alone(tmp_path, content):
+def test_another_csv_file_is_refused_and_unchanged(tmp_path, content):
     (tmp_path / "results.csv").write_bytes(content)
     with pytest.raises(
         UserError, match="is not a table of this program, or was saved .* choose another folder after -o.$"
@@ -250,7 +250,7 @@ def test_a_table_of_somebody_else_is_left_alone(tmp_path, content):
     assert (tmp_path / "results.csv").read_bytes() == content
 
 
-def test_a_full_disk_is_told_and_the_lines_that_are_there_stay(tmp_path):
+def test_full_disk_returns_the_problem_and_keeps_existing_lines(tmp_path):
     with small_disk(tmp_path / "disk", "size=16k") as disk:
         table = StudyTable(disk)
         told = [table.add({"ct": f"{number}", "state": "failed", "message": "x" * 100}) for number in range(200)]
@@ -263,7 +263,7 @@ def test_a_full_disk_is_told_and_the_lines_that_are_there_stay(tmp_path):
         assert len(table.rows()) >= len(rows)
 
 
-def test_what_could_not_be_written_for_a_while_is_written_later(tmp_path):
+def test_lines_that_could_not_be_written_are_written_later(tmp_path):
     table = StudyTable(tmp_path)
     assert table.add({"ct": "a", "state": "done"}) == ""
     table.path.rename(tmp_path / "aside")
@@ -314,7 +314,7 @@ def run(tmp_path, pristine_model_folder, capfd, monkeypatch):
         (["cts", "-o", "out", "--scheduler", "tcp://127.0.0.1:9"], "No dask scheduler answers"),
     ],
 )
-def test_what_cannot_be_is_refused_before_any_work(run, tmp_path, monkeypatch, arguments, words):
+def test_invalid_arguments_are_refused_before_loading(run, tmp_path, monkeypatch, arguments, words):
     from SpleenSmoothSegLib.batch import cluster
 
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
@@ -357,7 +357,7 @@ def test_a_model_that_cannot_be_loaded_ends_the_study_with_one_sentence(run, tmp
 
 
 @pytest.mark.slow
-def test_a_person_is_told_of_each_ct_and_at_the_end_of_all(run, tmp_path):
+def test_console_prints_each_ct_and_a_summary(run, tmp_path):
     write(small_ct(), tmp_path / "cts" / "a.nii.gz")
     (tmp_path / "cts" / "b.nii.gz").touch()
     code, out, err = run("cts", "-o", "out", "--no-overlay", "--scheduler", "local:1")

@@ -52,14 +52,14 @@ def test_the_devices_are_listed_with_a_reason_beside_those_that_do_not_work():
 
 
 @cuda_build_without_gpu
-def test_a_cuda_build_without_a_gpu_says_so_and_auto_takes_the_cpu_and_says_so_too():
+def test_cuda_build_without_gpu_warns_and_auto_takes_the_cpu():
     assert devices()[0] == Device("cuda", usable=False, reason=NO_GPU)
     told = []
     assert choose_device("auto", told.append).type == "cpu"
     assert told == [f'The device "cuda" cannot be used ({NO_GPU}); using the CPU instead, which is slower.']
 
 
-def test_a_build_without_cuda_says_so_and_auto_takes_the_cpu_without_a_word(pretend):
+def test_build_without_cuda_gives_the_reason_and_auto_takes_the_cpu_silently(pretend):
     pretend()
     cuda, mps, _ = devices()
     assert (cuda.usable, cuda.reason) == (False, "this PyTorch is built without CUDA")
@@ -82,7 +82,7 @@ def test_auto_takes_cuda_before_mps_before_the_cpu(pretend):
         (RuntimeError("something new"), 'PyTorch reports "something new"'),
     ],
 )
-def test_a_device_that_is_there_but_cannot_add_two_numbers_is_not_usable(pretend, error, reason):
+def test_available_device_that_fails_a_sum_is_not_usable(pretend, error, reason):
     pretend(cuda=(True, True), error=error)
     assert devices()[0] == Device("cuda", usable=False, reason=reason)
 
@@ -119,12 +119,12 @@ def test_a_device_that_is_not_there_is_refused_with_the_reason_and_what_there_is
         ),
     ],
 )
-def test_the_failure_of_a_device_is_told_in_plain_words(words, reason):
+def test_device_failure_gives_the_reason_for_the_user(words, reason):
     assert device_failure(RuntimeError(words)) == reason
 
 
 @pytest.mark.skipif(not hasattr(torch, "AcceleratorError"), reason="this PyTorch has no error of that name")
-def test_an_error_of_the_accelerator_is_its_failure_whatever_it_says():
+def test_accelerator_error_is_always_a_device_failure():
     assert device_failure(torch.AcceleratorError("out of order\nmore")) == 'PyTorch reports "out of order"'
     assert device_failure(torch.AcceleratorError()) == "for an unknown reason"
 

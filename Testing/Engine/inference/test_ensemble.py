@@ -365,7 +365,7 @@ def test_the_uncertain_places_lie_where_the_folds_disagree_about_the_spleen(dire
 # The largest component.
 
 
-def test_only_the_largest_part_is_kept_unless_asked_for_all(ct, ct_spleen):
+def test_only_the_largest_component_is_kept_by_default(ct, ct_spleen):
     everything = Between(100)  # spleen and bone
     grid = {"spacing": (2.0, 2.0, 4.0)}
     largest = segment_image(ct, model(everything)).mask
@@ -509,7 +509,7 @@ def test_memory_does_not_grow_with_the_number_of_folds():
     assert held[6] - held[1] < volume_bytes / 2
 
 
-def test_a_device_that_is_not_there_is_told_in_one_sentence(ct):
+def test_unavailable_device_raises_user_error(ct):
     missing = "mps" if torch.cuda.is_available() else "cuda"
     with pytest.raises(UserError, match=f'"{missing}" is not available .*; choose auto or one of: .*cpu.*\\.$'):
         segment_image(ct, model(SPLEEN_FINDER), device=missing)
@@ -557,7 +557,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize(("kind", "words", "reason"), FAILURES, ids=[words for _, words, _ in FAILURES])
-def test_what_a_device_cannot_do_the_cpu_does_and_one_sentence_says_so(ct, on_meta, kind, words, reason):
+def test_device_failure_falls_back_to_the_cpu_with_one_warning(ct, on_meta, kind, words, reason):
     told, fractions = [], []
     networks = model(SPLEEN_FINDER, FailsElsewhere(kind, words))
     found = segment_image(
@@ -586,7 +586,7 @@ def test_a_cpu_that_takes_over_computes_in_what_it_is_fast_in(ct, small_networks
         assert seen.pop() == dtype
 
 
-def test_a_device_may_fail_midway_and_the_cpu_begins_anew(ct, on_meta):
+def test_device_failure_midway_restarts_on_the_cpu(ct, on_meta):
     told = []
     network = FailsElsewhere(torch.cuda.OutOfMemoryError, "CUDA out of memory.", works_for=1)
     found = segment_image(
@@ -646,7 +646,7 @@ def test_the_networks_of_the_model_stay_on_the_cpu(ct, on_meta, small_model):
 @pytest.mark.skipif(
     not torch.backends.cuda.is_built() or torch.cuda.is_available(), reason="needs a CUDA build and no GPU"
 )
-def test_a_gpu_that_pytorch_says_is_there_and_is_not_leaves_the_work_to_the_cpu(ct, small_model, monkeypatch):
+def test_gpu_wrongly_reported_as_available_falls_back_to_the_cpu(ct, small_model, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     told = []
     for device in ("cuda", "auto"):
@@ -658,7 +658,7 @@ def test_a_gpu_that_pytorch_says_is_there_and_is_not_leaves_the_work_to_the_cpu(
     ]
 
 
-def test_an_unknown_device_is_told_in_one_sentence():
+def test_unknown_device_raises_user_error():
     with pytest.raises(UserError, match='"gpu" is not available'):
         choose_device("gpu")
 
@@ -668,6 +668,6 @@ def test_the_cpu_can_be_forced_and_auto_finds_a_device():
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
 
 
-def test_the_result_says_which_device_it_ran_on(ct):
+def test_result_has_the_device(ct):
     assert segment_image(ct, model(SPLEEN_FINDER), "cpu").result.device == "cpu"
     assert segment_image(ct, model(SPLEEN_FINDER)).result.device == choose_device("auto").type

@@ -80,26 +80,26 @@ def test_a_part_too_thin_to_be_met_is_found_where_there_is_nothing_else():
     assert found.result.volume_ml > 5 and looked == ct.GetDepth()
 
 
-def test_that_there_is_no_spleen_is_said_only_after_a_look_at_every_slice():
+def test_empty_result_only_after_predicting_every_slice():
     ct = with_spleens()
     found, looked = segment(ct)
     assert found.result.volume_ml == 0 and looked == ct.GetDepth()
 
 
-def test_progress_does_not_go_back_where_more_slices_are_looked_at_than_was_thought():
+def test_progress_does_not_decrease_when_more_slices_are_predicted_than_expected():
     ct, told = with_spleens((-TALL[2] / 2 + 30.0, 12.0, 60.0), (TALL[2] / 2, 6.0, 20.0)), []
     segment(ct, Callbacks(progress=lambda fraction, step: told.append(fraction)))
     assert told == sorted(told) and len(set(told)) > 10
 
 
-def test_all_parts_are_asked_for_by_a_look_at_every_slice():
+def test_all_components_predicts_every_slice():
     ct = with_spleens((-30.0, 90.0, 70.0), (-TALL[2] / 2 + 30.0, 12.0, 60.0))
     found, looked = segment(ct, largest_component=False)
     assert looked == ct.GetDepth()
     assert same(found.mask, segment(ct, exhaustive=True, largest_component=False)[0].mask)
 
 
-def test_where_nobody_looked_the_maps_are_0():
+def test_maps_are_0_on_slices_not_predicted():
     """Not striped by the slices that were looked at first."""
     ct = with_spleens((0.0, 90.0, 70.0))
     probability = sitk.GetArrayFromImage(segment(ct)[0].probability)

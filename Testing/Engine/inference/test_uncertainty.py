@@ -81,7 +81,7 @@ def test_each_place_lies_on_a_slice_of_its_own_at_least_so_far_from_the_others()
     assert len(slices) == len(uncertain_places(doubts(), spleen(), count=100, apart_mm=0.0))
 
 
-def test_scores_fall_and_no_more_places_are_given_than_asked_for():
+def test_areas_decrease_and_count_limits_the_places():
     places = uncertain_places(doubts(), spleen(), count=100, apart_mm=0.0)
     scores = [place.area_mm2 for place in places]
     assert scores == sorted(scores, reverse=True)
@@ -90,12 +90,12 @@ def test_scores_fall_and_no_more_places_are_given_than_asked_for():
     assert len(places) > 3
 
 
-def test_what_single_folds_find_elsewhere_is_no_place_to_look_at():
+def test_foreground_of_single_folds_elsewhere_is_no_uncertain_place():
     heights = [place.point_lps[2] for place in uncertain_places(doubts(), spleen(), count=100)]
     assert min(heights) > BUMP["center"][2] - BUMP["radii"][2] - 4
 
 
-def test_where_nothing_was_found_all_disagreement_counts():
+def test_empty_mask_counts_all_uncertainty():
     (first, *_) = uncertain_places(doubts(), nothing(doubts()))
     assert first.point_lps == pytest.approx(FAR["center"], abs=4)
 
@@ -106,7 +106,7 @@ def test_folds_that_agree_leave_no_place():
     assert uncertain_places(noise, spleen()) == []
 
 
-def test_a_speck_is_not_worth_a_look():
+def test_small_area_is_no_uncertain_place():
     speck = one_voxel(0.2)
     assert uncertain_places(speck, nothing(speck)) == []
 

@@ -107,7 +107,7 @@ def test_some_folds_can_be_loaded_alone(model_folder):
         torch.testing.assert_close(alone(SLICE), both[1](SLICE))
 
 
-def test_the_card_tells_format_folds_and_checksums_and_keeps_any_words(small_networks, small_card, tmp_path):
+def test_card_has_format_folds_and_checksums_and_keeps_unicode(small_networks, small_card, tmp_path):
     save_model(tmp_path / "model", {**small_card, "description": "Großmutters Milz – 脾臓"}, small_networks[:1])
     card = read_card(tmp_path / "model")
     data = (tmp_path / "model" / "fold_0.safetensors").read_bytes()
@@ -226,7 +226,7 @@ def test_a_card_without_network_or_folds_is_refused(change, path):
     ["input", "input.size", "input.spacing_mm", "input.window_hu", "threshold", "architecture.encoder"]
     + ["architecture.decoder_reduction", "folds.0.file", "folds.1.sha256"],
 )
-def test_a_card_that_lacks_something_says_what(change, path):
+def test_incomplete_card_names_the_missing_key(change, path):
     lost = path.split(".")[-1]
     refused(change(path), f"model.json\" is incomplete or damaged .*'{lost}'.*; copy the whole model folder again")
 
@@ -287,7 +287,7 @@ def test_a_missing_fold_is_named(model_folder):
     refused(model_folder, 'lacks its fold "fold_1.safetensors"; copy the whole model folder again')
 
 
-def test_a_missing_fold_that_is_not_asked_for_is_not_missed(model_folder):
+def test_missing_fold_that_is_not_loaded_is_ignored(model_folder):
     (model_folder / "fold_1.safetensors").unlink()
     assert len(load_model(model_folder, folds=[0]).networks) == 1
 

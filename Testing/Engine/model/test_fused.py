@@ -74,7 +74,7 @@ class SeesTwice(nn.Module):
         return self.norm(x) + x
 
 
-def test_a_convolution_that_others_look_at_stays_as_it_is():
+def test_convolution_with_other_users_is_not_fused():
     network = learned(SeesTwice(), 4, 1, 16, 16)
     x = torch.rand(2, 1, 16, 16)
     with torch.no_grad():
@@ -83,7 +83,7 @@ def test_a_convolution_that_others_look_at_stays_as_it_is():
     assert norms(network) == 1
 
 
-def test_bfloat16_changes_next_to_nothing(small_networks, monkeypatch, sample_ct):
+def test_bfloat16_hardly_changes_the_mask(small_networks, monkeypatch, sample_ct):
     """Whatever this CPU is faster in: it can do both."""
     ct, maps = sample_ct[:, :, 90:110], {}
     for mixed in (False, True):

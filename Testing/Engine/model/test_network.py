@@ -89,13 +89,13 @@ def test_slices_of_several_channels_are_taken():
 
 
 @pytest.mark.parametrize("encoder", ["no_such_encoder", "tu-no_such_encoder", "tu-vit_tiny_patch16_224", ""])
-def test_an_unknown_encoder_is_told_in_one_sentence(encoder):
+def test_unknown_encoder_raises_user_error(encoder):
     with pytest.raises(UserError, match=f'the encoder "{encoder}", which is unknown to .*; update') as raised:
         LinkNet(encoder)
     assert "\n" not in str(raised.value)
 
 
 @pytest.mark.parametrize("encoder", ["tu-hf-hub:timm/resnet18.a1_in1k", "tu-hf_hub:a/b", "tu-local-dir:/tmp"])
-def test_an_encoder_that_lies_elsewhere_is_not_looked_for(encoder):
+def test_encoder_outside_smp_is_not_downloaded(encoder):
     with pytest.raises(UserError, match="is unknown to"):
         LinkNet(encoder)
