@@ -19,8 +19,8 @@ from locations import SAMPLE_DATA, SHARED_DATA, SMALL_ENCODER
 
 
 @pytest.fixture(scope="session", autouse=True)
-def qprocess_hears_of_children_after_a_data_loader():
-    """The first loader with workers takes SIGCHLD for itself alone; Qt, when it comes second, passes it on."""
+def qprocess_gets_sigchld_after_a_data_loader():
+    """The first loader with workers replaces the SIGCHLD handler; Qt, installed later, calls the previous one."""
     next(iter(DataLoader([0], num_workers=1)))
 
 

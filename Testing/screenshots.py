@@ -85,7 +85,7 @@ class Tutorial:
         if self._isNew("segment"):
             self.segmentPanel.inputSelector.setCurrentNode(self.ct)
             devices = self.segmentPanel.deviceComboBox
-            devices.setCurrentIndex(devices.findText("CPU"))  # the picture says nothing of the machine it was made on
+            devices.setCurrentIndex(devices.findText("CPU"))  # the same picture on every machine
             self.segmentPanel.segmentButton.click()
             standin.waitUntil(lambda: self.segmentPanel.resultFrame.visible, PATIENCE)
             zoom(240, 1.6)

@@ -3,7 +3,7 @@
     python Testing/setup_environment.py lint|segment|train|starter|bench|test
 
 Each purpose installs dependency groups of pyproject.toml and no more: linting needs no torch, segmenting no
-pytest. ``.venv/SpleenSmoothSeg.json`` tells what is installed, for which pyproject.toml; by it a run that was
+pytest. ``.venv/SpleenSmoothSeg.json`` records what is installed, for which pyproject.toml; by it a run that was
 interrupted while files were being installed is noticed and started over. Standard library only: this runs
 before anything is installed.
 """
@@ -56,7 +56,7 @@ CAUSES = {
 
 
 class SetupError(Exception):
-    """A sentence for the person who typed ``make``."""
+    """An error that ``make`` prints as one sentence."""
 
 
 def main(purpose: str) -> None:

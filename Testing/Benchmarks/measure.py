@@ -12,7 +12,7 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_T
 
 
 class Skip(Exception):
-    """What is asked for cannot be measured here, for the reason that it says."""
+    """A measurement is impossible here; the message gives the reason."""
 
 
 class Clock:
@@ -35,7 +35,7 @@ class Clock:
 
 
 def peak_gb() -> float | None:
-    """Most memory this process has held, in GB; None where the system does not tell.
+    """Most memory this process has held, in GB; None where the system does not report it.
 
     Linux hands a parent's peak down to its children in getrusage, hence /proc.
     """

@@ -1,4 +1,4 @@
-"""What is said of the measurements: a table, a CSV, a plot, and the figure of every aim as one line of JSON."""
+"""The report of the measurements: a table, a CSV, a plot, and the figure of every aim as one line of JSON."""
 
 import csv
 import json

@@ -46,7 +46,7 @@ def newScene() -> None:
 
     modules.closeAll()
     slicer.mrmlScene.Clear()
-    slicer.mrmlScene.RemoveAllObservers()  # nobody is to hear it go
+    slicer.mrmlScene.RemoveAllObservers()  # no observer outlives the scene
     application.newScene()
     processEvents()
     errorsInSlots.clear()
@@ -107,7 +107,7 @@ def _installQt() -> None:
     sys.modules["ctk"] = ctkwidgets.makeModule()
     import slicer
 
-    for name in ("mrmlwidgets", "nodewidgets", "segmentwidgets", "hierarchywidgets", "modules"):
+    for name in ("mrmlwidgets", "nodewidgets", "segmentwidgets", "modules"):
         module = importlib.import_module(f".{name}", __name__)
         widgets = {name: value for name, value in vars(module).items() if name.startswith(("qMRML", "qSlicer"))}
         for each, value in widgets.items():

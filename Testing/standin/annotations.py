@@ -1,4 +1,4 @@
-"""What a parameter's annotation can say beside its type: its default, its limits, how a widget shows it."""
+"""Annotations of a parameter besides its type: default, limits, and how a widget shows it."""
 
 import pathlib
 

@@ -287,7 +287,7 @@ def install() -> qSlicerApplication:
 
 
 def _printMessage(_kind, _context, text: str) -> None:
-    """Print what Qt has to say, but for the things that are impossible without a screen."""
+    """Print Qt's messages, except those about features that need a screen."""
     if not text.startswith("This plugin does not support"):
         print(text, file=sys.stderr)
 

@@ -23,7 +23,7 @@ FILE_TYPES = {
     "TextFile": ".txt .xml",
     "SceneFile": ".mrml .mrb",
 }
-# Node class -> what ``fileWriterFileType`` says; the first that fits.
+# Node class -> the result of ``fileWriterFileType``; the first match counts.
 WRITER_TYPES = {
     "vtkMRMLSegmentationNode": "SegmentationFile",
     "vtkMRMLVolumeNode": "VolumeFile",

@@ -1,4 +1,4 @@
-"""CTK's sliders, spin boxes and ranges, which ctkwidgets puts into ``ctk``."""
+"""CTK's sliders and spin boxes, which ctkwidgets puts into ``ctk``."""
 
 import qt
 
@@ -125,64 +125,6 @@ class ctkSliderWidget(qt.QWidget):
         for part in (self._spinBox, self._slider):
             part.minimum, part.maximum, part.singleStep = self.minimum, self.maximum, self.singleStep
         self._spinBox.setVisible(self.spinBoxVisible)
-
-
-@cppClass
-class ctkRangeWidget(qt.QWidget):
-    """Two spin boxes: the ends of a range within a range."""
-
-    valuesChanged = Signal("double,double")
-    minimumValueChanged = Signal("double")
-    maximumValueChanged = Signal("double")
-    rangeChanged = Signal("double,double")
-    tracking = stored(bool, True)
-    tickInterval = stored(float, 0.0)
-    symmetricMoves = stored(bool, False)
-    minimum = stored(float, 0.0, then="_update")
-    maximum = stored(float, 99.0, then="_update")
-    singleStep = stored(float, 1.0, then="_update")
-    _low = None
-    _high = None
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self._low, self._high = ctkDoubleSpinBox(self), ctkDoubleSpinBox(self)
-        fillWith(self, self._low, self._high)
-        self._update()
-        self._high.value = self.maximum
-        self._low.connect("valueChanged(double)", self._changed)
-        self._high.connect("valueChanged(double)", self._changed)
-
-    minimumValue = delegated(float, "_low", "value")
-    maximumValue = delegated(float, "_high", "value")
-    decimals = qt.Property(int, lambda self: self._low.decimals, lambda self, value: self._setDecimals(value))
-
-    def setRange(self, minimum: float, maximum: float) -> None:
-        self.minimum, self.maximum = minimum, maximum
-
-    def setValues(self, low: float, high: float) -> None:
-        self._low.value, self._high.value = low, high
-
-    def setMinimumValue(self, value: float) -> None:
-        self._low.value = value
-
-    def setMaximumValue(self, value: float) -> None:
-        self._high.value = value
-
-    def _setDecimals(self, decimals: int) -> None:
-        self._low.decimals = self._high.decimals = decimals
-
-    def _changed(self) -> None:
-        self.valuesChanged.emit(self._low.value, self._high.value)
-
-    def _update(self) -> None:
-        for part in (self._low, self._high):
-            part.minimum, part.maximum, part.singleStep = self.minimum, self.maximum, self.singleStep
-
-
-@cppClass
-class ctkDoubleRangeSlider(ctkRangeWidget):
-    pass
 
 
 def fillWith(widget, *parts) -> None:

@@ -11,7 +11,7 @@ import qt
 
 from . import ctknumbers
 from .ctknumbers import fillWith
-from .properties import delegated, stored
+from .properties import stored
 from .pythonqt import Signal, cppClass
 
 # --- Buttons ----------------------------------------------------------------------------------------------------------
@@ -86,91 +86,6 @@ class ctkCollapsibleButton(qt.QAbstractButton):
         return position.y() < self._headerHeight()
 
 
-@cppClass
-class ctkExpandButton(qt.QToolButton):
-    mirrorOnExpand = stored(bool, False)
-
-
-@cppClass
-class ctkCheckBox(qt.QCheckBox):
-    indicatorIcon = stored(object, qt.QIcon())
-    indicatorIconSize = stored(object, qt.QSize())
-
-
-@cppClass
-class ctkPushButton(qt.QPushButton):
-    buttonTextAlignment = stored(int, qt.Qt.AlignCenter)
-    iconAlignment = stored(int, qt.Qt.AlignLeft)
-    elideMode = stored(int, qt.Qt.ElideNone)
-
-
-@cppClass
-class ctkCheckablePushButton(ctkPushButton):
-    checkBoxToggled = Signal("bool")
-    checkState = stored(int, 0)
-    checkBoxUserCheckable = stored(bool, True)
-    checkBoxControlsButton = stored(bool, True)
-    checkBoxControlsButtonToggleState = stored(bool, True)
-    indicatorAlignment = stored(int, qt.Qt.AlignLeft)
-
-
-@cppClass
-class ctkMenuButton(qt.QPushButton):
-    showMenuOn = stored(int, 0)
-
-
-@cppClass
-class ctkColorPickerButton(qt.QPushButton):
-    colorChanged = Signal("QColor")
-    _color = qt.QColor("black")
-    displayColorName = stored(bool, True)
-    dialogOptions = stored(int, 0)
-
-    def setColor(self, color) -> None:
-        if self._color != color:
-            self._color = qt.QColor(color)
-            self.colorChanged.emit(self._color)
-
-    color = qt.Property(qt.QColor, lambda self: self._color, setColor)
-
-
-@cppClass
-class ctkDirectoryButton(qt.QWidget):
-    """A button that shows a folder, and asks for another one when clicked."""
-
-    directoryChanged = Signal("QString")
-    directorySelected = Signal("QString")
-    caption = stored(str, "")
-    options = stored(int, 0)
-    elideMode = stored(int, 0)
-    acceptMode = stored(int, 0)
-    _button = None
-    _directory = "."
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self._button = qt.QPushButton(self)
-        fillWith(self, self._button)
-        self._button.connect("clicked()", self.browse)
-        self._button.text = qt.QDir(self._directory).dirName()
-
-    def _setDirectory(self, path: str) -> None:
-        folder = qt.QDir(str(path))
-        if folder.absolutePath() != qt.QDir(self._directory).absolutePath():
-            self._directory = folder.absolutePath()
-            self._button.text = folder.dirName()
-            self.directoryChanged.emit(self._directory)
-
-    directory = qt.Property(str, lambda self: self._directory, _setDirectory)
-    text = delegated(str, "_button", "text")
-
-    def browse(self) -> None:
-        path = qt.QFileDialog.getExistingDirectory(self, self.caption or "Select directory...", self._directory)
-        if path:
-            self._setDirectory(path)
-            self.directorySelected.emit(path)
-
-
 # --- Text, lists and paths --------------------------------------------------------------------------------------------
 
 
@@ -228,25 +143,6 @@ class ctkCheckableComboBox(ctkComboBox):
 
     def setCheckState(self, index, state: int) -> None:
         self.model().itemFromIndex(index).setCheckState(qt.Qt.CheckState(state))
-
-
-@cppClass
-class ctkSearchBox(qt.QLineEdit):
-    showSearchIcon = stored(bool, False)
-    alwaysShowClearIcon = stored(bool, False)
-    searchMode = stored(bool, False)
-
-
-@cppClass
-class ctkFittedTextBrowser(qt.QTextBrowser):
-    collapsed = stored(bool, True)
-    collapsibleText = stored(str, "")
-    showDetailsText = stored(str, "")
-    hideDetailsText = stored(str, "")
-
-    def setCollapsibleText(self, text: str) -> None:
-        self.collapsibleText = text
-        self.setHtml(text)
 
 
 @cppClass
@@ -325,26 +221,7 @@ class ctkPathLineEdit(qt.QWidget):
         self._button.setVisible(self.showBrowseButton)
 
 
-# --- Dialogs ----------------------------------------------------------------------------------------------------------
-
-
-@cppClass
-class ctkMessageBox(qt.QMessageBox):
-    dontShowAgain = stored(bool, False)
-    dontShowAgainVisible = stored(bool, False)
-    dontShowAgainSettingsKey = stored(str, "")
-
-    def setDontShowAgainVisible(self, visible: bool) -> None:
-        self.dontShowAgainVisible = visible
-
-    def setDontShowAgainSettingsKey(self, key: str) -> None:
-        self.dontShowAgainSettingsKey = key
-
-
-class ctkWidgetsUtils:
-    @staticmethod
-    def grabWidget(widget):
-        return widget.grab().toImage()
+# --- The module -------------------------------------------------------------------------------------------------------
 
 
 def makeModule() -> types.ModuleType:

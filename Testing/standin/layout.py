@@ -127,7 +127,7 @@ class qMRMLLayoutManager(qt.QObject):
             widget.threeDView().resetCamera()
 
     def setRenderPaused(self, paused: bool) -> None:
-        """Nothing to do: views are drawn only when somebody looks."""
+        """Nothing to do: views are drawn only when painted."""
 
     def pauseRender(self) -> None:
         self.setRenderPaused(True)
@@ -145,7 +145,7 @@ class qMRMLLayoutManager(qt.QObject):
         widget.deleteLater()
 
     def _update(self, *_event) -> None:
-        """One widget for each view node; those of the layout where its description says."""
+        """One widget for each view node; those of the layout at the place that its description gives."""
         if self._isUpdating:  # a new view adds nodes of its own
             return
         self._isUpdating = True

@@ -35,7 +35,7 @@ NOT_IN_SLICER = {
 
 @contextlib.contextmanager
 def onlyWhatSlicerBrings():
-    """Inside, ``import torch`` fails with a sentence that says why."""
+    """Inside, ``import torch`` fails with a message that explains why."""
     original = builtins.__import__
 
     def guarded(name, globals=None, locals=None, fromlist=(), level=0):
@@ -168,7 +168,7 @@ def load(path: str | Path) -> qSlicerScriptedLoadableModule:
         raise
     setattr(slicer.modules, f"{path.stem}Instance", module._instance)
     slicer.app.startupCompleted.emit()
-    slicer.app.startupCompleted.disconnect()  # each hears it once, as if Slicer had started with the module
+    slicer.app.startupCompleted.disconnect()  # each slot is called once, as if Slicer had started with the module
     return module
 
 

@@ -8,9 +8,6 @@ import weakref
 import qt
 import slicer
 
-from .ctknumbers import ctkDoubleSpinBox, ctkRangeWidget, ctkSliderWidget
-from .ctkwidgets import ctkCollapsibleButton
-from .properties import stored
 from .pythonqt import Signal, cppClass, sip
 
 SCENE_EVENTS = "NodeAddedEvent", "NodeRemovedEvent", "EndCloseEvent", "EndImportEvent"
@@ -64,31 +61,5 @@ class qMRMLWidget(HasScene, qt.QWidget):
 
 
 @cppClass
-class qMRMLCollapsibleButton(HasScene, ctkCollapsibleButton):
-    mrmlSceneChanged = Signal("vtkMRMLScene*")
-
-
-@cppClass
 class qSlicerWidget(HasScene, qt.QWidget):
     mrmlSceneChanged = Signal("vtkMRMLScene*")
-
-
-@cppClass
-class qMRMLSliderWidget(HasScene, ctkSliderWidget):
-    Prefix, Suffix, Precision, MinimumValue, MaximumValue, Scaling = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-    quantity = stored(str, "")
-    unitAwareProperties = stored(int, 0x2F)
-    orientation = stored(int, qt.Qt.Horizontal)
-
-
-@cppClass
-class qMRMLSpinBox(HasScene, ctkDoubleSpinBox):
-    Prefix, Suffix, Precision, MinimumValue, MaximumValue, Scaling = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-    quantity = stored(str, "")
-    unitAwareProperties = stored(int, 0x0F)
-
-
-@cppClass
-class qMRMLRangeWidget(HasScene, ctkRangeWidget):
-    quantity = stored(str, "")
-    unitAwareProperties = stored(int, 0x2F)

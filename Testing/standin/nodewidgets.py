@@ -283,38 +283,3 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
 
     def _trigger(self, action) -> None:
         action.trigger()
-
-
-@cppClass
-class qMRMLCheckableNodeComboBox(qMRMLNodeComboBox):
-    """A node selector whose nodes can be ticked."""
-
-    checkedNodesChanged = Signal()
-    _checked = frozenset()
-
-    def checkedNodes(self) -> tuple:
-        return tuple(node for node in self._nodes() if node.GetID() in self._checked)
-
-    def uncheckedNodes(self) -> tuple:
-        return tuple(node for node in self._nodes() if node.GetID() not in self._checked)
-
-    def allChecked(self) -> bool:
-        return not self.uncheckedNodes()
-
-    def noneChecked(self) -> bool:
-        return not self.checkedNodes()
-
-    def checkState(self, node) -> int:
-        return qt.Qt.Checked if node.GetID() in self._checked else qt.Qt.Unchecked
-
-    def setCheckState(self, node, state: int) -> None:
-        checked = self._checked | {node.GetID()} if state == qt.Qt.Checked else self._checked - {node.GetID()}
-        if checked != self._checked:
-            self._checked = checked
-            self.checkedNodesChanged.emit()
-
-    def check(self, node) -> None:
-        self.setCheckState(node, qt.Qt.Checked)
-
-    def uncheck(self, node) -> None:
-        self.setCheckState(node, qt.Qt.Unchecked)

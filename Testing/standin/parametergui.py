@@ -127,11 +127,10 @@ def connectorOf(widget, wrapper, name: str) -> _Connector:
     parameter, cls = wrapper.allParameters[name], type(widget)
     kind = getattr(parameter, "kind", None)
     isNumber = kind in (int, float)
-    sliders = (ctk.ctkSliderWidget, slicer.qMRMLSliderWidget, ctk.ctkDoubleSlider, ctk.ctkDoubleSpinBox)
-    realNumbers = (qt.QDoubleSpinBox, slicer.qMRMLSpinBox, *sliders)
-    if kind is bool and cls in (qt.QCheckBox, ctk.ctkCheckBox):
+    realNumbers = (qt.QDoubleSpinBox, ctk.ctkSliderWidget, ctk.ctkDoubleSlider, ctk.ctkDoubleSpinBox)
+    if kind is bool and cls is qt.QCheckBox:
         return _Connector(widget, wrapper, name, "stateChanged", "checked")
-    if kind is bool and cls in (qt.QPushButton, ctk.ctkCheckablePushButton):
+    if kind is bool and cls is qt.QPushButton:
         widget.checkable = True
         return _Connector(widget, wrapper, name, "toggled", "checked")
     if (isNumber and cls in realNumbers) or (kind is int and cls in (qt.QSlider, qt.QSpinBox)):
@@ -146,8 +145,6 @@ def connectorOf(widget, wrapper, name: str) -> _Connector:
         return _TextConnector(widget, wrapper, name, "textChanged", "")
     if kind in PATHS and cls is ctk.ctkPathLineEdit:
         return _PathConnector(widget, wrapper, name, "currentPathChanged", "currentPath")
-    if kind in PATHS and cls is ctk.ctkDirectoryButton:
-        return _PathConnector(widget, wrapper, name, "directoryChanged", "directory")
     if parameter.isNode and cls is slicer.qMRMLNodeComboBox:
         return _NodeConnector(widget, wrapper, name)
     raise RuntimeError(f"Unable to create GUI connector from parameter '{name}' to widget type '{cls.__name__}'.")

@@ -77,7 +77,7 @@ class _Parameter:
 
 
 class _None(_Parameter):
-    """The None of ``X | None``: that it is there says it all."""
+    """The None of ``X | None``: the name's presence is its value."""
 
     def __init__(self):
         super().__init__(type(None), [])

@@ -12,7 +12,7 @@ and so that ``type(widget) is qt.QPushButton`` holds. Copied from PythonQt, by i
 - objects are true, be they empty or not, until they are deleted;
 - lists come back as tuples, and a file dialog gives a path without its filter.
 
-Harsher than PythonQt: connecting to a signal that is not there raises, where Slicer says nothing and calls nothing.
+Harsher than PythonQt: connecting to a signal that is not there raises, where Slicer silently ignores it.
 What it cannot show: PythonQt's rules of who deletes what, and its choice among overloaded C++ methods.
 """
 

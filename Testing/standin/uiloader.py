@@ -2,7 +2,7 @@
 
 It reads what Designer writes (widgets, layouts, spacers, actions, tabs, items, properties, connections, tab stops) and
 makes the classes of ``qt``, ``ctk`` and ``slicer`` by their names. Harsher than Qt, which warns and goes on: a class, a
-property or a signal that is not there raises, and says in which file.
+property or a signal that is missing raises, naming the file.
 """
 
 import re
@@ -245,7 +245,7 @@ class _Form:
             setattr(thing, name, value)
 
     def value(self, element):
-        """What the XML of a property's value says."""
+        """The value of a property, read from its XML."""
         tag, text = element.tag, element.text or ""
         if tag in NUMBERS:
             return NUMBERS[tag](text)

@@ -63,7 +63,7 @@ def renderPlot(chartNode, size: tuple[int, int] = (600, 400)) -> np.ndarray:
 
 
 def sliceView(name: str = "Red") -> "SliceView":
-    """The slice view of that name; its ``where`` says which pixel shows a point."""
+    """The slice view of that name; its ``where`` gives the pixel that shows a point."""
     return slicer.app.layoutManager().sliceWidget(name).sliceView()._view
 
 
@@ -76,7 +76,7 @@ def _rendered(view, size) -> np.ndarray:
 @functools.cache
 def _windowClass() -> type:
     """The render window that works here; VTK takes its time to find it out."""
-    with vtkErrorsHidden():  # it tries for a screen first and says that there is none
+    with vtkErrorsHidden():  # it tries to open a screen first and reports that there is none
         return type(vtk.vtkRenderWindow())
 
 
@@ -273,7 +273,7 @@ def _chart(node):
 
 
 def _plot(series):
-    """A curve or bars, as a plot series node says; None where its table has no such columns."""
+    """A curve or bars, as a plot series node describes; None where its table lacks the columns."""
     table = series.GetTableNode().GetTable() if series.GetTableNode() else None
     columns = [series.GetXColumnName(), series.GetYColumnName()] if series.IsXColumnRequired() else None
     columns = columns or [series.GetYColumnName()] * 2

@@ -1,6 +1,6 @@
 """The widgets of Slicer's views: a bar in the view's color, and below it what ``views`` draws.
 
-A view is drawn only when somebody looks: nothing is rendered while tests click buttons.
+A view is drawn only when it is painted: nothing is rendered while tests click buttons.
 """
 
 import qt

@@ -27,7 +27,7 @@ def showWindow(panel=None, layout: int | None = None, size: tuple[int, int] = SI
 
 
 def hideWindow() -> None:
-    """Hide the main window, and give its panel back to whoever made it."""
+    """Hide the main window, and release its panel to its owner."""
     window = slicer.app.mainWindow()
     panel = window._panel.takeWidget()
     if panel is not None:
@@ -36,7 +36,7 @@ def hideWindow() -> None:
 
 
 def windowPicture(panel, path: str, layout: int | None = None, size: tuple[int, int] = SIZE) -> None:
-    """A picture (PNG) of the main window with this panel. The views are as the scene says."""
+    """A picture (PNG) of the main window with this panel. The views show the scene."""
     picture = showWindow(panel, layout, size).grab()
     hideWindow()
     if not picture.save(str(path)):

@@ -221,19 +221,6 @@ def test_the_id_of_the_last_segment_outlives_it_as_in_slicer(segments):
     assert selector.currentSegmentID() == spleen
 
 
-def test_a_table_view_shows_a_table_node():
-    import slicer
-
-    table = add("vtkMRMLTableNode", "table")
-    table.AddColumn().SetName("volume")
-    table.AddEmptyRow()
-    table.SetCellText(0, 0, "12 mL")
-    view = slicer.qMRMLTableView()
-    view.setMRMLScene(slicer.mrmlScene)
-    view.setMRMLTableNode(table)
-    assert view.item(0, 0).text() == "12 mL" and view.horizontalHeaderItem(0).text() == "volume"
-
-
 # --- .ui files --------------------------------------------------------------------------------------------------------
 
 
