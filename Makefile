@@ -61,12 +61,12 @@ screenshots:  ## Make the pictures of README.md again
 	@$(python) Testing/screenshots.py
 
 # Up to four processes, one core each: each loads PyTorch, about 1 GB. A file's tests share their fixtures.
-test:  ## Run the tests, in parallel; 2 minutes on two cores [TESTS=file-or-folder]
+test:  ## Run the tests, in parallel [TESTS=file-or-folder]
 	$(call ready,test)
 	@OMP_NUM_THREADS=1 $(python) -m pytest -n auto --maxprocesses 4 --dist loadfile $${TESTS}
 
 # One after another: several of them keep two cores busy.
-test-slow:  ## Run the tests that start trainings, clusters, CMake and Python; 4 minutes [TESTS=file-or-folder]
+test-slow:  ## Run the tests that start trainings, clusters, CMake and Python [TESTS=file-or-folder]
 	$(call ready,test)
 	@OMP_NUM_THREADS=1 $(python) -m pytest -m slow --durations 10 $${TESTS}
 
