@@ -483,7 +483,7 @@ def test_panel_imports_only_standard_library_files_of_the_training(slicer_app):
 @pytest.mark.slow
 def test_the_real_train_py_is_started_stopped_and_goes_on(child, choices, tmp_path):
     import standin
-    from SpleenSmoothSegTrainingPanel.logic import trainScript
+    from SpleenSmoothSegTrainingPanel.logic import TRAIN_SCRIPT
     from training_data import write_dataset
 
     small = "--encoder tu-mobilenetv3_small_100 --image-size 64 --spacing 6 --fold-count 2 --batch-size 4 --test-part 0"
@@ -494,14 +494,14 @@ def test_the_real_train_py_is_started_stopped_and_goes_on(child, choices, tmp_pa
         epochs="1,1",
         options=f"{small} --cache {shlex.quote(str(tmp_path / 'cache'))}",
     )
-    first = child(trainScript())
+    first = child(TRAIN_SCRIPT)
     first.start(chosen)
     standin.waitUntil(lambda: first.epochs or not first.logic.isRunning(), 120)
     assert first.logic.isRunning(), first.ends
     first.logic.stop()
     assert "Resume goes on" in first.ends[0][1]
 
-    second = child(trainScript())
+    second = child(TRAIN_SCRIPT)
     trained, message = second.run(chosen, 240)
 
     assert message == "" and trained.report.is_file()
