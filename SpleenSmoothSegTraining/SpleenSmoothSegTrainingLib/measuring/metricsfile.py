@@ -4,12 +4,15 @@ import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TypeVar
 
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.io.atomic import atomic_write
 
 from ..outfolder import METRICS_BY_SLICE_NAME, METRICS_NAME
 from .casemetrics import SliceRow, VolumeRow
+
+Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Metrics:
         return tuple(row for row in self.volumes if row.set == "validation" or row.predicted_by == "ensemble")
 
 
-def in_common(variants: Mapping[str, Metrics]) -> dict[str, Metrics]:
+def in_common(variants: Mapping[Name, Metrics]) -> dict[Name, Metrics]:
     """The rows of each variant that all variants have: the same cases by the same predictors."""
 
     def key(row: VolumeRow | SliceRow) -> tuple[str, str, str]:
@@ -51,7 +54,7 @@ def read_metrics(folder: Path) -> Metrics:
 
 
 def _write(path: Path, kind: type, rows: Iterable) -> None:
-    with atomic_write(path) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(kind)], lineterminator="\n")
         writer.writeheader()
         writer.writerows({name: _cell(value) for name, value in asdict(row).items()} for row in rows)

@@ -53,8 +53,8 @@ def write_report(out: Path, dataset_cases: Mapping[str, Case] | None = None) -> 
     blocks = [block for block in _blocks(results, dataset_cases or {}, folder.report_figures) if block]
     pages = folder.report_markdown, folder.report
     for path, text in zip(pages, (to_markdown(title, blocks, folder.path), to_html(title, blocks)), strict=True):
-        with atomic_write(path) as aside:
-            aside.write_text(text, encoding="utf-8")
+        with atomic_write(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     return pages
 
 
@@ -171,14 +171,13 @@ def _sweep(results: Results, figures: Path) -> Iterator[Block]:
         )
 
 
-def _sweep_point(border: str, metrics: Metrics) -> SweepPoint | None:
+def _sweep_point(border: Border, metrics: Metrics) -> SweepPoint | None:
     dice = estimate(values(select(metrics, *HELD_OUT), "dice").values())
     if dice is None:
         return None
-    parsed = Border.parse(border)
-    return SweepPoint(parsed.kernel, parsed.width, parsed.unit, dice.mean, dice.low, dice.high)
+    return SweepPoint(border.kernel, border.width, border.unit, dice.mean, dice.low, dice.high)
 
 
 def _sort_key(training: Training) -> tuple:
-    border = Border.parse(training.border)
+    border = training.border
     return border.kernel != "none", border.kernel, border.unit, border.plane, border.width

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from SpleenSmoothSegLib.border.kernels import Border
 from SpleenSmoothSegLib.errors import UserError
 
 from ..data.splits import Splits
 from ..measuring.metricsfile import Metrics, read_metrics
 from ..outfolder import CONTROL, SMOOTHED, OutFolder
 from ..recipe.tomlfile import read_toml
+from ..recipe.variants import NO_BORDER
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Training:
     metrics: Metrics
 
     @property
-    def border(self) -> str:
-        return str(self.recipe.get("border", "none"))
+    def border(self) -> Border:
+        return Border.parse(str(self.recipe.get("border", NO_BORDER)))
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def read_results(out: Path) -> Results:
     folder = OutFolder(out)
     main = _read_training(folder)
     controls = [each for each in (folder.control, folder.sweep_point("none")) if each.has_training()]
-    variants = {CONTROL: _read_training(controls[0])} if controls and main.border != "none" else {}
-    variants[CONTROL if main.border == "none" else SMOOTHED] = main
+    variants = {CONTROL: _read_training(controls[0])} if controls and main.border != NO_BORDER else {}
+    variants[CONTROL if main.border == NO_BORDER else SMOOTHED] = main
     points = {name: _read_training(point) for name, point in folder.sweep_points().items()}
     return Results(variants, main, _read_splits(folder.splits), points)
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
+from SpleenSmoothSegLib.border.kernels import Border
+
 from ..measuring.byheight import dice_of_slices
 from ..measuring.casemetrics import VolumeRow
 from ..measuring.metricsfile import Metrics
 from ..measuring.statistics import Estimate, by_patient, compare_paired, estimate, format_p
+from ..recipe.variants import NO_BORDER
 from .document import Table
 
 NOTHING = "–"
@@ -140,20 +143,20 @@ def measure_table(variants: VariantMetrics, of_set: str, predicted_by: str | Non
     return Table(caption, ["", *names, *change, "cases"], rows)
 
 
-def sweep_table(sweep: VariantMetrics) -> Table:
+def sweep_table(sweep: Mapping[Border, Metrics]) -> Table:
     """Mean measures of each border and, if there is a control, the paired difference of Dice to it."""
-    control = values(select(sweep.get("none", Metrics()), *HELD_OUT), "dice")
+    control = values(select(sweep.get(NO_BORDER, Metrics()), *HELD_OUT), "dice")
     rows = []
     for border, metrics in sweep.items():
         held_out = select(metrics, *HELD_OUT)
         dice = values(held_out, "dice")
-        change = compare_paired(control, dice) if border != "none" else None
+        change = compare_paired(control, dice) if border != NO_BORDER else None
         others = [
             _number(_mean(values(held_out, column).values()), digits)
             for column, digits in (("precision", 3), ("recall", 3), ("assd_mm", 2), ("surface_dice_1mm", 3))
         ]
         difference = [_interval(change.difference if change else None, 3, "+")] if control else []
-        rows.append([border, _interval(estimate(dice.values()), 3), *difference, *others, str(len(dice))])
+        rows.append([str(border), _interval(estimate(dice.values()), 3), *difference, *others, str(len(dice))])
     header = ["border", "Dice (95 % interval)", *["difference to control (95 % interval)"] * bool(control)]
     return Table(
         "Borders: held-out cases by fold",
