@@ -1,4 +1,4 @@
-"""What several test files share: the sample CT, a small model folder, and a guard against the network."""
+"""Shared fixtures: the sample CT, a small model folder, and a guard against network access."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import SimpleITK as sitk
 
-# Before anything draws with Slicer's libraries: where Mesa's LLVM is loaded first, that of PyTorch crashes.
+# Before anything renders with Slicer's libraries: if Mesa's LLVM is loaded first, that of PyTorch crashes.
 import torchvision  # noqa: F401
 from torch.utils.data import DataLoader
 
@@ -36,7 +36,7 @@ def sample_label() -> sitk.Image:
 
 @pytest.fixture(scope="session")
 def shared_case():
-    """Reads CT and label of a case of the shared data by its name; skips the test where they are not there."""
+    """Reads CT and label of a case of the shared data by name; skips the test where they are missing."""
 
     def read(name: str) -> tuple[sitk.Image, sitk.Image]:
         paths = [SHARED_DATA / kind / f"{name}.nii.gz" for kind in ("imagesTr", "labelsTr")]
@@ -49,7 +49,7 @@ def shared_case():
 
 @pytest.fixture(scope="session")
 def small_networks() -> list:
-    """Two small untrained networks that have seen something, so that batch norm holds numbers of its own."""
+    """Two small untrained networks with nontrivial batch norm statistics."""
     import torch
 
     from SpleenSmoothSegLib.model.network import LinkNet
@@ -90,13 +90,13 @@ def pristine_model_folder(small_networks, small_card, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def model_folder(pristine_model_folder, tmp_path) -> Path:
-    """A model folder of two folds that the test may spoil."""
+    """A model folder of two folds that the test may change."""
     return Path(shutil.copytree(pristine_model_folder, tmp_path / "model"))
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory):
-    """Of a cluster of two workers that know nothing of this program and start anywhere."""
+    """The address of a cluster of two workers that run in another folder without this program on their path."""
     code = """
     import sys
     from distributed import LocalCluster
@@ -119,7 +119,7 @@ def address(tmp_path_factory):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Fails the test if anything asks for another machine, also where the one who asks takes no for an answer."""
+    """Fails the test if anything connects to another computer, even if the caller handles the error."""
     asked = []
 
     def refuse(*address, **options):
@@ -134,7 +134,7 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def slicer_app():
-    """Slicer's application, as far as the stand-in goes, and a fresh scene; a slot that failed fails the test."""
+    """The application of the stand-in with a fresh scene; a slot that raises fails the test."""
     pytest.importorskip("slicer", reason="needs slicer-core, Slicer's own MRML libraries")
     pytest.importorskip("PyQt5.QtWidgets", reason="needs PyQt5, on which the stand-in for Slicer's widgets is built")
     import standin
@@ -150,7 +150,7 @@ def slicer_app():
 
 @pytest.fixture
 def settings(slicer_app):
-    """Slicer's settings, which forget what a test has added."""
+    """Slicer's settings, reset after each test."""
     import qt
 
     from SpleenSmoothSegPanels.shared.models import SETTING

@@ -163,9 +163,9 @@ def read_state() -> dict:
 
 
 def write_state(state: dict) -> None:
-    aside = STATE_FILE.with_suffix(".new")
-    aside.write_text(json.dumps(state, indent=1))
-    aside.replace(STATE_FILE)
+    temporary = STATE_FILE.with_suffix(".new")
+    temporary.write_text(json.dumps(state, indent=1))
+    temporary.replace(STATE_FILE)
 
 
 def python() -> str:

@@ -1,4 +1,4 @@
-"""Segment the spleen on CTs, without a window.
+"""Segment the spleen on CTs, without a GUI.
 
     python segment.py ct.nii.gz -o spleen.seg.nrrd
     python segment.py dicom_folder another_ct.nrrd folder_of_cts -o results
@@ -9,10 +9,10 @@ Without a CT, the sample CT of the repository is segmented and compared with its
 CT as DICOM files, or folders of those; CTs of the same name are distinguished by the names of their folders.
 
 A CT that cannot be segmented is reported in one sentence, and the others are still segmented. If the device lacks
-memory or fails, the CPU takes over, with a warning. Exit code: 0 if all CTs were segmented, 130 if cancelled, else 1.
+memory or fails, the CPU takes over, with a warning. Exit code: 0 if all CTs were segmented, 130 if canceled, else 1.
 
 --json: stdout has one JSON object per line (events progress, warning, error, result); all else goes to stderr.
-"fraction" covers the whole wait for a CT: seconds left = seconds so far * (1 - fraction) / fraction. --child, for a
+"fraction" covers all steps of a CT: seconds left = seconds so far * (1 - fraction) / fraction. --child, for a
 parent process such as 3D Slicer: the first event is "started" with the process id, and the program exits when its stdin
 is closed. With --stay it then emits "ready" and waits five minutes, networks loaded, for the next command line, a JSON
 list on stdin. --devices: the only event is "devices", the devices that work on this computer.
@@ -41,7 +41,7 @@ from SpleenSmoothSegLib.batch.console import (
     Console,
     JsonConsole,
     Parser,
-    PersonConsole,
+    TerminalConsole,
     add_console_options,
     exit_process,
     run_program,
@@ -277,7 +277,7 @@ def main(arguments: list[str]) -> int:
             complete = stay(segmenter, console)
         return 0 if complete else 1
 
-    return run_program(work, arguments, (PersonConsole, JsonConsole), json_options=("--json", "--devices"))
+    return run_program(work, arguments, (TerminalConsole, JsonConsole), json_options=("--json", "--devices"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the soft labels of labeled CTs, without a window.
+"""Write the soft labels of labeled CTs, without a GUI.
 
     python soften.py Task09_Spleen soft_labels --border gaussian:1.5mm
 
@@ -7,7 +7,7 @@ OUT gets one soft label of the spleen per case, with the name of the case: float
 For your own training code; train.py computes its soft labels itself.
 
 A label that cannot be read is reported in one sentence, and the others are still softened. Exit code: 0 if all labels
-were softened, 130 if cancelled, else 1.
+were softened, 130 if canceled, else 1.
 
 --json: stdout has one JSON object per line (events progress, error, result); all else goes to stderr. --child, for a
 parent process such as 3D Slicer: the first event is "started" with the process id, and the program exits when its stdin
@@ -27,7 +27,7 @@ from SpleenSmoothSegLib.batch.console import (
     Console,
     JsonConsole,
     Parser,
-    PersonConsole,
+    TerminalConsole,
     add_console_options,
     exit_process,
     run_program,
@@ -46,7 +46,7 @@ class Softening:
     soft_label: Path
 
 
-class SoftLabelConsole(PersonConsole):
+class SoftLabelConsole(TerminalConsole):
     def result(self, values: dict[str, str]) -> None:
         self._close()
         print(f"{values['label']}: {values['soft_label']}", flush=True)
@@ -90,8 +90,8 @@ def soften(label: Softening, border) -> None:
     from SpleenSmoothSegLib.io.writing import write_image
 
     soft = smooth_border(read_label(label.label), border, label.value)
-    with atomic_write(label.soft_label) as aside:
-        write_image(soft, aside)
+    with atomic_write(label.soft_label) as temporary:
+        write_image(soft, temporary)
 
 
 def run(labels: list[Softening], border, console: Console) -> int:

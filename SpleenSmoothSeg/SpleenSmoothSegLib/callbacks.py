@@ -17,12 +17,12 @@ class Callbacks:
     Attributes:
         progress: called with the fraction done and the name of the step.
         warn: called with one sentence for the user.
-        cancelled: polled between batches; True stops the work.
+        canceled: polled between batches; True stops the work.
     """
 
     progress: Progress = lambda fraction, step: None
     warn: Warn = lambda message: None
-    cancelled: Callable[[], bool] = lambda: False
+    canceled: Callable[[], bool] = lambda: False
 
 
 NO_CALLBACKS = Callbacks()

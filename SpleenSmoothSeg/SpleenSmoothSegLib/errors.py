@@ -8,7 +8,7 @@ class UserError(Exception):
     """
 
 
-NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment")  # as worded by torch and Linux
+NO_MEMORY = ("out of memory", "allocate memory", "failed to map segment")  # in the words of PyTorch and Linux
 
 
 def explain(error: BaseException) -> str:
@@ -17,9 +17,9 @@ def explain(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return str(error) or "Cancelled; no partial files are left."
+        return str(error) or "Canceled; no partial files are left."
     if isinstance(error, ModuleNotFoundError):
-        return f'This Python lacks {error.name}; install it, or run "make segment" once.'
+        return f'Python package not installed: {error.name}; install it, or run "make segment" once.'
     if "torchvision::nms" in text:
         return "torch and torchvision come from different builds; reinstall both together."
     if isinstance(error, MemoryError) or any(part in text for part in NO_MEMORY):

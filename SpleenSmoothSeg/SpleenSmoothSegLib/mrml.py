@@ -60,7 +60,7 @@ def addSpleenSegment(mask: sitk.Image, volumeNode, segmentationNode=None, replac
 
 
 def findSpleenSegment(segmentationNode) -> str | None:
-    """Id of the first segment with the terminology of a spleen, whatever its name; None if there is none."""
+    """Id of the first segment with the terminology of a spleen, whatever its name; else None."""
     segmentation = segmentationNode.GetSegmentation()
     for index in range(segmentation.GetNumberOfSegments()):
         entry = vtk.mutable("")
@@ -99,7 +99,7 @@ def labelImage(node, segmentId: str = "", referenceVolumeNode=None) -> sitk.Imag
     ``node`` is a segmentation with the segment ``segmentId``, or a labelmap volume (nonzero voxels). The result is on
     the grid of ``referenceVolumeNode`` (nearest neighbor), or else on the label's own, where a segment is cropped to
     its extent.
-    Raises UserError if there is no such label or its transform is not supported.
+    Raises UserError if the label is missing or its transform is not supported.
     """
     if node is None:
         raise UserError("No label is selected; choose a segment or a labelmap volume.")

@@ -38,10 +38,10 @@ MODULE = Path(__file__).resolve().parents[1]
 # The engine is in the other module; an installed extension has both modules in one folder.
 sys.path[:0] = [str(MODULE), str(MODULE.parent / "SpleenSmoothSeg")]
 
-from SpleenSmoothSegLib.batch.console import JsonConsole, PersonConsole, exit_process, run_program, stop_on_signals
+from SpleenSmoothSegLib.batch.console import JsonConsole, TerminalConsole, exit_process, run_program, stop_on_signals
 
 
-class TrainingConsole(PersonConsole):
+class TrainingConsole(TerminalConsole):
     """One line per epoch and per measured volume, and a progress bar with the remaining time."""
 
     def __init__(self, debug: bool):

@@ -1,4 +1,4 @@
-"""segment.py as the one who types it meets it: results, refusals, interruptions, other consoles, Slicer."""
+"""segment.py on the command line: results, errors, interruptions, consoles, Slicer."""
 
 import importlib.util
 import io
@@ -43,7 +43,7 @@ def place(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def run(pristine_model_folder, capfd):
-    """Runs segment.py here with a small model; gives its exit code, stdout and stderr."""
+    """Runs segment.py in this process with a small model; returns its exit code, stdout and stderr."""
 
     def main(*arguments: object) -> tuple[int, str, str]:
         capfd.readouterr()
@@ -55,7 +55,7 @@ def run(pristine_model_folder, capfd):
 
 @pytest.fixture
 def refusal(run, place):
-    """Runs segment.py on what it must refuse: one sentence, exit code 1, nothing made."""
+    """Runs segment.py with invalid input: one sentence, exit code 1, no files. Returns the sentence."""
 
     def main(*arguments: object) -> str:
         before = everything_in(place)
@@ -71,7 +71,7 @@ def refusal(run, place):
 
 @pytest.fixture
 def no_networks(monkeypatch):
-    """Fails the test if networks are loaded: what is cheap to find comes before."""
+    """Fails the test if networks are loaded: cheap checks come first."""
     monkeypatch.setattr(segmenter, "load", lambda *arguments: pytest.fail("networks were loaded"))
 
 
@@ -82,7 +82,7 @@ def as_events(out: str) -> list[dict]:
 # ---- results
 
 
-def test_segmentation_and_overlay_are_written_and_their_paths_printed(run):
+def test_run_writes_segmentation_and_overlay_and_prints_their_paths(run):
     code, out, err = run("ct.nii.gz", "-o", "out")
     assert (code, err) == (0, "")
     assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
@@ -94,7 +94,7 @@ def test_segmentation_and_overlay_are_written_and_their_paths_printed(run):
 
 @pytest.mark.parametrize("name", ["spleen.seg.nrrd", "spleen.nii.gz"])
 @pytest.mark.parametrize("direction", [AXIAL, turned(10, 20, 30), turned(0, 15, 0, (-1, 0, 0, 0, 1, 0, 0, 0, 1))])
-def test_the_mask_is_on_the_grid_of_the_ct(run, name, direction):
+def test_mask_is_on_the_grid_of_the_ct(run, name, direction):
     ct = small_ct(direction=direction)
     write(ct, Path("oblique.nrrd"))
     assert run("oblique.nrrd", "-o", name, "--no-overlay")[0] == 0
@@ -141,14 +141,14 @@ def test_progress_events_name_all_steps(run):
     loading = ["Starting PyTorch", "Loading the ensemble"]
     work = ["Preparing slices", "Predicting", "Resampling to the CT's grid", "Writing", "Done"]
     for ct, steps in (("ct.nii.gz", ["Reading", *loading, *work]), ("other.nii.gz", ["Reading", *work])):
-        told = [event for event in as_events(out) if event["event"] == "progress" and event["ct"] == ct]
-        assert list(dict.fromkeys(event["step"] for event in told)) == steps
-        fractions = [event["fraction"] for event in told]
+        reported = [event for event in as_events(out) if event["event"] == "progress" and event["ct"] == ct]
+        assert list(dict.fromkeys(event["step"] for event in reported)) == steps
+        fractions = [event["fraction"] for event in reported]
         assert fractions == sorted(fractions)
         assert (fractions[0], fractions[-1]) == (0, 1)
 
 
-def test_uncompressed_maps_are_nrrd_and_hold_the_same(run):
+def test_uncompressed_maps_are_nrrd_with_equal_values(run):
     options = ("--probability", "--no-overlay")
     assert run("ct.nii.gz", "-o", "small", *options)[0] == 0
     assert run("ct.nii.gz", "-o", "large", *options, "--uncompressed")[0] == 0
@@ -161,12 +161,12 @@ def test_uncompressed_maps_are_nrrd_and_hold_the_same(run):
         assert same_grid(large, small)
 
 
-def test_uncertainty_writes_the_uncertainty_map_only(run):
+def test_uncertainty_option_writes_only_the_uncertainty_map(run):
     assert run("ct.nii.gz", "-o", "out", "--no-overlay", "--uncertainty")[0] == 0
     assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd", "ct_spleen_uncertainty.nii.gz"]
 
 
-def test_cropped_uncertainty_map_equals_the_whole_one_on_the_predicted_slices(run):
+def test_cropped_uncertainty_map_equals_the_full_map_on_predicted_slices(run):
     ct = small_ct(extent=(220, 190, 600))
     write(ct, Path("long.nrrd"))
     common = ("long.nrrd", "--no-overlay", "--uncertainty", "--uncompressed")
@@ -187,7 +187,7 @@ def test_exhaustive_and_default_give_the_same_mask(run):
     assert 2 * (usual & plain).sum() >= 0.98 * (usual.sum() + plain.sum()) > 0
 
 
-def test_a_label_gives_the_dice(run):
+def test_label_option_reports_the_dice(run):
     run("ct.nii.gz", "-o", "mask.nii.gz", "--no-overlay", "--all-components")
     write(sitk.Cast(sitk.ReadImage("mask.nii.gz"), sitk.sitkFloat32) * 255, Path("label.nrrd"))
     _, out, _ = run("ct.nii.gz", "-o", "out", "--no-overlay", "--all-components", "--label", "label.nrrd", "--json")
@@ -196,7 +196,7 @@ def test_a_label_gives_the_dice(run):
     assert ", Dice 1.000 against the label; " in out
 
 
-def test_several_cts_load_the_networks_once(run, monkeypatch):
+def test_networks_are_loaded_once_for_several_cts(run, monkeypatch):
     load, loaded = segmenter.load, []
     monkeypatch.setattr(segmenter, "load", lambda *arguments: loaded.append(1) or load(*arguments))
     write_dicom(small_ct(), Path("dicom"))
@@ -208,7 +208,7 @@ def test_several_cts_load_the_networks_once(run, monkeypatch):
     assert len(loaded) == 1
 
 
-def test_a_dicom_series_gives_the_mask_of_the_file_it_was_written_from(run):
+def test_dicom_series_and_its_source_file_give_the_same_mask(run):
     write_dicom(small_ct(), Path("dicom/ST0/SE0"))
     run("ct.nii.gz", "dicom", "-o", "out", "--no-overlay")
     one, other = (sitk.ReadImage(f"out/{name}_spleen.seg.nrrd") for name in ("ct", "dicom"))
@@ -216,7 +216,7 @@ def test_a_dicom_series_gives_the_mask_of_the_file_it_was_written_from(run):
     np.testing.assert_array_equal(sitk.GetArrayFromImage(one), sitk.GetArrayFromImage(other))
 
 
-def test_several_series_give_a_warning_and_a_result(run):
+def test_folder_with_several_series_gives_a_warning_and_a_result(run):
     write_dicom(small_ct(), write_dicom(small_ct(), Path("dicom"), series=1), series=2)
     code, out, err = run("dicom", "-o", "out", "--no-overlay", "--json")
     assert code == 0
@@ -227,7 +227,7 @@ def test_several_series_give_a_warning_and_a_result(run):
     assert (code, err) == (0, warning["message"] + "\n")
 
 
-def test_names_may_hold_spaces_accents_and_dollars(run):
+def test_names_with_spaces_accents_and_dollars_are_accepted(run):
     folder = Path("Ä spaced påth – 脾臓") / ("long" * 50)
     write(small_ct(), folder / "ct é $x_1$.nii.gz")
     code, out, err = run(folder / "ct é $x_1$.nii.gz", "-o", "Ergebnis für 脾臓")
@@ -235,7 +235,7 @@ def test_names_may_hold_spaces_accents_and_dollars(run):
     assert everything_in(Path("Ergebnis für 脾臓")) == [f"ct é $x_1$_spleen{end}" for end in (".png", ".seg.nrrd")]
 
 
-def test_a_ct_without_a_spleen_is_a_result_like_any_other(run, monkeypatch):
+def test_ct_without_spleen_gives_an_empty_result(run, monkeypatch):
     monkeypatch.setattr(ensemble, "threshold_on_grid", lambda value, image, grid: threshold_on_grid(2.0, image, grid))
     code, out, err = run("ct.nii.gz", "-o", "out")
     assert (code, err) == (0, "")
@@ -246,7 +246,7 @@ def test_a_ct_without_a_spleen_is_a_result_like_any_other(run, monkeypatch):
     assert result["center_lps"] is None
 
 
-def test_without_a_ct_the_sample_is_segmented_and_compared(run, place):
+def test_run_without_ct_segments_the_sample_and_compares_it_with_its_label(run, place):
     code, out, err = run()
     assert (code, err) == (0, "")
     assert "against the label" in out
@@ -254,7 +254,7 @@ def test_without_a_ct_the_sample_is_segmented_and_compared(run, place):
 
 
 @pytest.mark.skipif(not segment.STARTER_MODEL.is_dir(), reason="the Starter model is not here")
-def test_the_starter_finds_the_spleen_of_the_sample(capfd):
+def test_starter_model_segments_the_spleen_of_the_sample(capfd):
     assert segment.main(["--json", "--device", "cpu"]) == 0
     result = as_events(capfd.readouterr().out)[-1]["result"]
     assert result["dice"] > 0.8
@@ -268,7 +268,7 @@ def test_the_starter_finds_the_spleen_of_the_sample(capfd):
         assert np.linalg.norm(place["point_lps"] - center) < result["longest_mm"]
 
 
-# ---- bad input
+# ---- invalid input
 
 
 def bad_inputs() -> dict:
@@ -297,7 +297,7 @@ def bad_inputs() -> dict:
 
 
 @pytest.mark.parametrize("what", bad_inputs())
-def test_bad_input_is_refused_before_the_networks_are_loaded(refusal, no_networks, what):
+def test_invalid_input_is_reported_before_loading(refusal, no_networks, what):
     make, words = bad_inputs()[what]
     make(Path("bad.nii.gz"))
     sentence = refusal("bad.nii.gz", "-o", "out")
@@ -305,7 +305,7 @@ def test_bad_input_is_refused_before_the_networks_are_loaded(refusal, no_network
     assert '"bad.nii.gz"' in sentence
 
 
-def test_an_error_is_a_json_event_and_a_sentence(run):
+def test_error_is_a_json_event_and_a_sentence_on_stderr(run):
     Path("bad.nii.gz").touch()
     code, out, err = run("bad.nii.gz", "-o", "out", "--json")
     error = as_events(out)[-1]
@@ -314,7 +314,7 @@ def test_an_error_is_a_json_event_and_a_sentence(run):
     assert "is empty" in err
 
 
-def test_one_bad_ct_does_not_keep_the_others_from_being_done(run):
+def test_invalid_ct_does_not_stop_the_others(run):
     for name in ("a", "c"):
         write(small_ct(), Path(f"cts/{name}.nii.gz"))
     Path("cts/b.nii.gz").touch()
@@ -324,14 +324,14 @@ def test_one_bad_ct_does_not_keep_the_others_from_being_done(run):
     assert err == '"cts/b.nii.gz" is empty; copy or export it again.\n'
 
 
-def test_a_label_on_another_grid_is_refused(refusal, no_networks):
+def test_label_on_another_grid_is_reported(refusal, no_networks):
     ct = small_ct()
     for name, label in (("size", ct[:, :, 1:]), ("place", small_ct(center=(1, 0, 0))), ("color", sitk.Compose(ct, ct))):
         write(label, Path(f"{name}.nrrd"))
         assert "is on another grid than the CT; resample it" in refusal("ct.nii.gz", "--label", f"{name}.nrrd")
 
 
-# ---- bad places and options
+# ---- invalid outputs and options
 
 
 def test_existing_files_are_replaced_only_with_overwrite(run, refusal):
@@ -341,7 +341,7 @@ def test_existing_files_are_replaced_only_with_overwrite(run, refusal):
     assert sitk.ReadImage("out/ct_spleen.seg.nrrd").GetPixelID() == sitk.sitkUInt8
 
 
-def test_a_failed_run_leaves_the_old_results_as_they_were(run, monkeypatch):
+def test_failed_run_keeps_existing_results(run, monkeypatch):
     write(small_ct(), Path("out/ct_spleen.seg.nrrd"))
     old = Path("out/ct_spleen.seg.nrrd").read_bytes()
 
@@ -364,7 +364,7 @@ def test_full_disk_is_reported_and_leaves_no_files(run, place):
         assert not everything_in(disk)
 
 
-def test_read_only_output_is_refused_before_loading(refusal, no_networks, place):
+def test_read_only_output_is_reported_before_loading(refusal, no_networks, place):
     with small_disk(place / "disk", "ro"):
         assert '"disk" cannot be written (read-only file system)' in refusal("ct.nii.gz", "-o", "disk")
 
@@ -384,7 +384,7 @@ def test_read_only_output_is_refused_before_loading(refusal, no_networks, place)
         (["ct.nii.gz", "--over"], "unrecognized arguments: --over"),
     ],
 )
-def test_invalid_arguments_are_refused_before_loading(refusal, no_networks, arguments, words):
+def test_invalid_arguments_are_reported_before_loading(refusal, no_networks, arguments, words):
     assert words in refusal(*arguments)
 
 
@@ -397,7 +397,7 @@ def test_unavailable_device_is_reported(refusal, monkeypatch):
 
 @pytest.fixture
 def failing_device(monkeypatch) -> list[str]:
-    """ "auto" takes a device whose memory is not enough; gives the list of the devices that are tried."""
+    """ "auto" takes a device whose memory is not enough; returns the list of devices tried."""
     import torch
 
     tried, predict = [], ensemble._predict_on
@@ -436,13 +436,13 @@ def test_without_json_cpu_fallback_is_one_warning(run, failing_device):
     assert everything_in(Path("out")) == ["ct_spleen.seg.nrrd"]
 
 
-def test_a_model_that_cannot_be_loaded_ends_all_with_one_sentence(refusal, model_folder):
+def test_model_that_cannot_be_loaded_stops_the_run_with_one_sentence(refusal, model_folder):
     (model_folder / "fold_1.safetensors").unlink()
     write(small_ct(), Path("other.nii.gz"))
     assert 'lacks its fold "fold_1.safetensors"' in refusal("ct.nii.gz", "other.nii.gz", "--model", model_folder)
 
 
-# ---- what should not happen
+# ---- unexpected errors
 
 
 @pytest.mark.parametrize(
@@ -458,11 +458,11 @@ def test_a_model_that_cannot_be_loaded_ends_all_with_one_sentence(refusal, model
         (ImportError("_C.so: failed to map segment from shared object"), "Not enough memory for this CT"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "Not enough memory for this CT"),
         (RuntimeError("operator torchvision::nms does not exist"), "torch and torchvision come from different builds"),
-        (ModuleNotFoundError("No module named 'x'", name="x"), "This Python lacks x; install it"),
+        (ModuleNotFoundError("No module named 'x'", name="x"), "Python package not installed: x; install it"),
         (ImportError("DLL load failed"), "Unexpected error (ImportError: DLL load failed)"),
     ],
 )
-def test_any_error_is_one_sentence_and_the_next_ct_is_segmented(run, monkeypatch, error, words):
+def test_unexpected_error_is_one_sentence_and_the_next_ct_is_segmented(run, monkeypatch, error, words):
     find, calls = ensemble.segment_image, []
 
     def fail_once(*arguments, **options):
@@ -480,7 +480,7 @@ def test_any_error_is_one_sentence_and_the_next_ct_is_segmented(run, monkeypatch
     assert everything_in(Path("out")) == ["other_spleen.seg.nrrd"]
 
 
-def test_with_debug_the_place_of_an_error_is_shown(run):
+def test_debug_option_prints_the_traceback(run):
     Path("bad.nii.gz").touch()
     code, out, err = run("bad.nii.gz", "-o", "out", "--debug", "--json")
     assert code == 1
@@ -489,14 +489,16 @@ def test_with_debug_the_place_of_an_error_is_shown(run):
     assert [event["event"] for event in as_events(out)] == ["progress", "error"]
 
 
-def test_missing_packages_are_named_before_any_work(refusal, monkeypatch):
+def test_missing_packages_are_listed_before_any_work(refusal, monkeypatch):
     find = importlib.util.find_spec
     missing = ("torch", "slicerio")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in missing else find(name))
-    assert refusal("ct.nii.gz") == 'This Python lacks torch, slicerio; install it, or run "make segment" once.'
+    assert (
+        refusal("ct.nii.gz") == 'Python package not installed: torch, slicerio; install it, or run "make segment" once.'
+    )
 
 
-def test_a_run_asks_for_no_package_that_it_does_not_use(run, monkeypatch):
+def test_run_requires_only_packages_that_it_uses(run, monkeypatch):
     find = importlib.util.find_spec
     not_in_slicer = ("slicerio", "matplotlib", "tqdm")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in not_in_slicer else find(name))
@@ -511,8 +513,8 @@ def test_a_run_asks_for_no_package_that_it_does_not_use(run, monkeypatch):
 
 
 @pytest.mark.parametrize("step", ["Reading", "Predicting", "Writing"])
-def test_a_cancelled_run_leaves_nothing(run, place, monkeypatch, step):
-    class Cancelling(segment.JsonConsole):
+def test_canceled_run_leaves_no_files(run, place, monkeypatch, step):
+    class Canceling(segment.JsonConsole):
         def progress(self, *which):
             report = super().progress(*which)
 
@@ -523,17 +525,17 @@ def test_a_cancelled_run_leaves_nothing(run, place, monkeypatch, step):
 
             return progress
 
-    monkeypatch.setattr(segment, "JsonConsole", Cancelling)
+    monkeypatch.setattr(segment, "JsonConsole", Canceling)
     before = everything_in(place)
     code, out, err = run("ct.nii.gz", "-o", "new/out", "--json")
-    assert (code, err) == (130, "Cancelled; no partial files are left.\n")
+    assert (code, err) == (130, "Canceled; no partial files are left.\n")
     assert as_events(out)[-1]["event"] == "error"
     assert everything_in(place) == before
 
 
 @pytest.fixture
 def start(pristine_model_folder):
-    """Starts segment.py as a program of its own."""
+    """Starts segment.py in a child process."""
     started = []
 
     def program(*arguments: object, **options) -> subprocess.Popen:
@@ -554,21 +556,21 @@ def start(pristine_model_folder):
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends a program without asking it")
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_signal_while_files_are_written_leaves_nothing(start, place, name):
+def test_signal_while_writing_leaves_no_files(start, place, name):
     before = everything_in(place)
     process = start("ct.nii.gz", "-o", "new/out", "--probability", "--json")
     for line in process.stdout:
         if json.loads(line).get("step") == "Writing":
             process.send_signal(getattr(signal, name))
-            process.send_signal(getattr(signal, name))  # by an impatient hand
+            process.send_signal(getattr(signal, name))  # a second Ctrl-C
             break
     out, err = process.communicate(timeout=120)
-    assert (process.returncode, err) == (130, "Cancelled; no partial files are left.\n")
-    assert as_events(out)[-1] == {"event": "error", "ct": None, "message": "Cancelled; no partial files are left."}
+    assert (process.returncode, err) == (130, "Canceled; no partial files are left.\n")
+    assert as_events(out)[-1] == {"event": "error", "ct": None, "message": "Canceled; no partial files are left."}
     assert everything_in(place) == before
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Windows tells of it in another way")
+@pytest.mark.skipif(os.name != "posix", reason="Windows reports it in another way")
 def test_closed_stdout_ends_silently(start, place):
     before = everything_in(place)
     process = start("ct.nii.gz", "-o", "new/out", "--json")
@@ -582,7 +584,7 @@ def test_closed_stdout_ends_silently(start, place):
 # ---- as a child
 
 
-SOON = 2.0  # seconds; it is a fraction of one on an idle computer
+SOON = 2.0  # seconds; on an idle computer it takes a fraction of one
 
 
 def lines_until(process: subprocess.Popen, step: str) -> None:
@@ -612,18 +614,18 @@ def events_until(process: subprocess.Popen, kind: str) -> list[dict]:
     pytest.fail(f"ended before {kind}: {events}")
 
 
-def say(process: subprocess.Popen, *arguments: object) -> None:
+def send(process: subprocess.Popen, *arguments: object) -> None:
     process.stdin.write(json.dumps([*map(str, arguments)]) + "\n")
     process.stdin.flush()
 
 
-def test_a_child_that_stays_does_the_next_command_line_with_the_networks_it_has(start, pristine_model_folder):
+def test_staying_child_reuses_the_networks_for_the_next_command_line(start, pristine_model_folder):
     process = start("ct.nii.gz", "-o", "one", "--child", "--stay", "--no-overlay", stdin=subprocess.PIPE)
     steps = [event.get("step") for event in events_until(process, "ready")]
     assert "Loading the ensemble" in steps
     common = ("--child", "--stay", "--no-overlay", "--model", pristine_model_folder, "--device", "cpu")
     for out in ("two", "three"):
-        say(process, "ct.nii.gz", "-o", out, *common)
+        send(process, "ct.nii.gz", "-o", out, *common)
         *others, result, ready = events_until(process, "ready")
         assert result["event"] == "result" and ready == {"event": "ready"}
         assert {event["event"] for event in others} == {"progress"}
@@ -633,7 +635,7 @@ def test_a_child_that_stays_does_the_next_command_line_with_the_networks_it_has(
     assert process.wait(timeout=SOON) == 130
 
 
-def test_a_child_that_stays_ends_with_what_cannot_be_done(start, pristine_model_folder, tmp_path):
+def test_staying_child_exits_after_an_invalid_command_line(start, pristine_model_folder, tmp_path):
     common = ("--child", "--stay", "--no-overlay", "--device", "cpu")
     for arguments, words in (
         (("none.nii.gz", "--model", pristine_model_folder), "does not exist"),
@@ -641,7 +643,7 @@ def test_a_child_that_stays_ends_with_what_cannot_be_done(start, pristine_model_
     ):
         process = start("ct.nii.gz", "-o", "one", "--overwrite", "--child", "--stay", stdin=subprocess.PIPE)
         events_until(process, "ready")
-        say(process, *arguments, *common)
+        send(process, *arguments, *common)
         assert words in events_until(process, "error")[-1]["message"]
         assert process.wait(timeout=SOON) == 1
 
@@ -661,7 +663,7 @@ def test_staying_child_exits_after_the_timeout(place, pristine_model_folder):
         assert process.wait(timeout=60) == 0
 
 
-def test_a_child_whose_ct_failed_does_not_stay(start):
+def test_child_whose_ct_failed_does_not_stay(start):
     Path("bad.nii.gz").touch()
     process = start("bad.nii.gz", "-o", "out", "--child", "--stay", stdin=subprocess.PIPE)
     events = as_events(process.stdout.read())
@@ -669,7 +671,7 @@ def test_a_child_whose_ct_failed_does_not_stay(start):
     assert process.wait(timeout=SOON) == 1
 
 
-def test_a_child_whose_device_failed_does_not_stay(run, failing_device, monkeypatch):
+def test_child_whose_device_failed_does_not_stay(run, failing_device, monkeypatch):
     monkeypatch.setattr(console, "exit_with_parent", lambda: pytest.fail)
     code, out, _ = run("ct.nii.gz", "-o", "out", "--no-overlay", "--device", "auto", "--child", "--stay")
     assert code == 0
@@ -684,18 +686,18 @@ def test_child_emits_an_error_after_started(start):
     assert process.wait(timeout=SOON) == 1
 
 
-def test_a_child_whose_stdin_is_closed_from_the_start_ends_at_once(start, place):
+def test_child_with_closed_stdin_exits_immediately(start, place):
     before = everything_in(place)
     process = start("ct.nii.gz", "-o", "out", "--child", stdin=subprocess.DEVNULL)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "Cancelled; no partial files are left.\n")
+    assert (process.returncode, err) == (130, "Canceled; no partial files are left.\n")
     assert everything_in(place) == before
 
 
-def test_import_error_during_a_signal_is_reported_as_cancelled():
+def test_import_error_during_a_signal_is_reported_as_canceled():
     code = """if True:
         import signal, sys
-        from SpleenSmoothSegLib.batch.console import PersonConsole, exit_code, stop_on_signals
+        from SpleenSmoothSegLib.batch.console import TerminalConsole, exit_code, stop_on_signals
 
         def work():
             try:
@@ -704,14 +706,14 @@ def test_import_error_during_a_signal_is_reported_as_cancelled():
                 raise ImportError("numpy.core failed to import") from interrupt
 
         stop_on_signals()
-        sys.exit(exit_code(work, PersonConsole(debug=False)))
+        sys.exit(exit_code(work, TerminalConsole(debug=False)))
     """
     done = subprocess.run([sys.executable, "-c", code], cwd=SCRIPT.parents[1], capture_output=True, encoding="utf-8")
-    assert (done.returncode, done.stderr) == (130, "Cancelled; no partial files are left.\n")
+    assert (done.returncode, done.stderr) == (130, "Canceled; no partial files are left.\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no process groups to signal")
-def test_a_child_leads_a_process_group_of_its_own(start):
+def test_child_leads_its_process_group(start):
     process = start("ct.nii.gz", "--child", stdin=subprocess.PIPE)
     process.stdout.readline()
     lines_until(process, "Reading")
@@ -721,7 +723,7 @@ def test_a_child_leads_a_process_group_of_its_own(start):
 
 
 @pytest.mark.parametrize("step", ["Starting PyTorch", "Predicting", "Writing"])
-def test_a_child_ends_soon_after_its_stdin_is_closed_and_leaves_nothing(start, place, step):
+def test_child_exits_when_stdin_is_closed_and_leaves_no_files(start, place, step):
     before = everything_in(place)
     process = start("ct.nii.gz", "-o", "new/out", "--probability", "--child", stdin=subprocess.PIPE)
     lines_until(process, step)
@@ -731,8 +733,8 @@ def test_a_child_ends_soon_after_its_stdin_is_closed_and_leaves_nothing(start, p
 
 
 @pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
-def test_a_child_ends_soon_after_the_program_that_started_it_was_killed(start, place):
-    """As when Slicer crashes. The test's own end of stdout closes with the last process that holds the other."""
+def test_child_exits_when_its_parent_is_killed(start, place):
+    """As when Slicer crashes. Reading stdout ends when the last process that holds it has exited."""
     before = everything_in(place)
     command = [sys.executable, str(SCRIPT), "ct.nii.gz", "-o", "new/out", "--child", "--device", "cpu"]
     parent = f"import subprocess; subprocess.Popen({command!r}, stdin=subprocess.PIPE).wait()"
@@ -746,8 +748,8 @@ def test_a_child_ends_soon_after_the_program_that_started_it_was_killed(start, p
     assert everything_in(place) == before
 
 
-def test_a_child_that_cannot_be_interrupted_is_ended_by_force_and_leaves_nothing(place):
-    """The main thread is deep in a library and does not hear the signal."""
+def test_child_that_cannot_be_interrupted_exits_by_force_and_leaves_no_files(place):
+    """The main thread is in library code and does not handle the signal."""
     code = """
 import time
 from pathlib import Path
@@ -755,8 +757,8 @@ from SpleenSmoothSegLib.io.atomic import atomic_write
 from SpleenSmoothSegLib.batch.console import exit_with_parent, stop_on_signals
 stop_on_signals()
 exit_with_parent()
-with atomic_write(Path("result.txt")) as aside:
-    aside.write_text("half")
+with atomic_write(Path("result.txt")) as temporary:
+    temporary.write_text("half")
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -771,7 +773,7 @@ with atomic_write(Path("result.txt")) as aside:
     assert everything_in(place) == before
 
 
-def test_the_devices_are_one_json_line(start):
+def test_devices_option_prints_one_json_line(start):
     process = start("--devices")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, "")
@@ -781,18 +783,18 @@ def test_the_devices_are_one_json_line(start):
     assert event["devices"][-1] == {"name": "cpu", "usable": True, "reason": ""}
 
 
-def test_without_pytorch_there_is_an_error_in_place_of_devices(run, monkeypatch):
+def test_devices_option_without_pytorch_prints_an_error(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     code, out, err = run("--devices")
     assert code == 1
     assert as_events(out) == [{"event": "error", "ct": None, "message": err.strip()}]
-    assert "This Python lacks torch; install it" in err
+    assert "Python package not installed: torch; install it" in err
 
 
 # ---- consoles
 
 
-def test_on_a_console_of_few_letters_names_are_escaped(start):
+def test_names_are_escaped_on_an_ascii_console(start):
     write(small_ct(), Path("é脾.nii.gz"))
     process = start("é脾.nii.gz", "fehlt-ü.nii.gz", env={"PYTHONIOENCODING": "ascii"})
     assert process.communicate(timeout=120) == ("", '"fehlt-\\xfc.nii.gz" does not exist; check the path.\n')
@@ -823,7 +825,7 @@ def test_terminal_gets_a_progress_bar_that_is_removed(run, monkeypatch):
 
 
 class SlicerConsole:
-    """Slicer's console: it can be written to and no more."""
+    """Slicer's console, which only supports writing."""
 
     def __init__(self):
         self.text = ""
@@ -837,16 +839,16 @@ class SlicerConsole:
 
 @pytest.fixture
 def slicer(monkeypatch):
-    """A stand-in for the little of Slicer that a script needs; gives the exit codes it was told."""
+    """A stand-in for the parts of Slicer that a script uses; returns the exit codes that it received."""
     module = types.ModuleType("slicer")
     codes: list[int] = []
     module.util = types.SimpleNamespace(exit=codes.append)
     monkeypatch.setitem(sys.modules, "slicer", module)
-    monkeypatch.setattr(signal, "signal", lambda number, handler: None)  # pytest keeps its own
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)  # pytest needs the original
     return codes
 
 
-def test_in_slicer_it_takes_sys_argv_and_leaves_through_slicers_exit(slicer, monkeypatch, pristine_model_folder):
+def test_in_slicer_the_script_reads_sys_argv_and_exits_through_slicer(slicer, monkeypatch, pristine_model_folder):
     out, err = SlicerConsole(), SlicerConsole()
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
@@ -861,12 +863,12 @@ def test_in_slicer_it_takes_sys_argv_and_leaves_through_slicers_exit(slicer, mon
     assert everything_in(Path("out")) == ["ct_spleen.png", "ct_spleen.seg.nrrd"]
 
 
-def test_slicer_can_read_the_script_whatever_the_letters_of_the_computer():
+def test_script_is_ascii_for_any_system_encoding():
     """Slicer opens a script in the encoding of the system, which is not UTF-8 everywhere."""
     assert SCRIPT.read_bytes().isascii()
 
 
-def test_importing_it_imports_nothing_heavy():
+def test_importing_segment_imports_no_heavy_package():
     heavy = ("torch", "segmentation_models_pytorch", "SimpleITK", "numpy", "scipy", "matplotlib", "slicerio", "tqdm")
     code = f"import sys, segment; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run(
@@ -875,7 +877,7 @@ def test_importing_it_imports_nothing_heavy():
     assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
-def test_help_is_help_and_no_error(run):
+def test_help_exits_with_0(run):
     code, out, err = run("--help")
     assert (code, err) == (0, "")
     for option in ("--model", "--device", "--probability", "--uncompressed", "--overwrite", "--json", "--child"):
@@ -883,7 +885,7 @@ def test_help_is_help_and_no_error(run):
     assert "not a medical device" in out
 
 
-def test_it_works_from_where_an_installed_extension_has_it(tmp_path, pristine_model_folder):
+def test_script_runs_from_an_installed_extension(tmp_path, pristine_model_folder):
     modules = tmp_path / "qt-scripted-modules"
     shutil.copytree(SCRIPT.parents[1] / "SpleenSmoothSegLib", modules / "SpleenSmoothSegLib")
     (modules / "CommandLine").mkdir()

@@ -37,7 +37,7 @@ def events(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def test_every_label_of_a_dataset_gets_a_soft_label_on_its_own_grid(dataset, out):
+def test_every_label_gets_a_soft_label_on_its_own_grid(dataset, out):
     assert soften(dataset, out) == 0
     assert everything_in(out) == FILES
     for name in FILES:
@@ -54,17 +54,17 @@ def test_the_spleen_is_found_among_other_organs(tmp_path, out):
     assert not sitk.GetArrayFromImage(sitk.ReadImage(str(out / FILES[0]))).any()  # its labels hold no 2
 
 
-def test_one_bad_label_does_not_stop_the_others(dataset, out, capsys):
+def test_invalid_label_does_not_stop_the_others(dataset, out, capsys):
     (dataset / "labelsTr" / "b.nii.gz").write_bytes(b"no image")
     (dataset / "labelsTr" / "c.nii.gz").unlink()
     assert soften(dataset, out, "--json") == 1
     assert everything_in(out) == ["a.nii.gz", "d.nii.gz"]
-    said = events(capsys.readouterr().out)
-    assert [event["event"] for event in said if event["event"] != "progress"] == ["result", "error", "error", "result"]
-    errors = [event["message"] for event in said if event["event"] == "error"]
+    emitted = events(capsys.readouterr().out)
+    assert [event["event"] for event in emitted if event["event"] != "progress"] == ["result", "error", "error", "result"]
+    errors = [event["message"] for event in emitted if event["event"] == "error"]
     assert "b.nii.gz" in errors[0] and "c.nii.gz" in errors[1]
     assert not any("\n" in message for message in errors)
-    fractions = [event["fraction"] for event in said if event["event"] == "progress"]
+    fractions = [event["fraction"] for event in emitted if event["event"] == "progress"]
     assert fractions == [0, 0.25, 0.5, 0.75]
 
 
@@ -100,15 +100,15 @@ def test_the_dataset_itself_is_never_written_to(dataset, folder, capsys):
         (["nowhere", "out", "--border", "gaussian:1000mm"], "1000"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(arguments, sentence, capsys, tmp_path, monkeypatch):
+def test_invalid_arguments_are_reported_in_one_sentence(arguments, sentence, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 1
-    said = capsys.readouterr().err
-    assert sentence in said and said.count("\n") == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
     assert not everything_in(tmp_path)
 
 
-def test_a_child_ends_with_its_stdin_and_leaves_whole_files_only(dataset, out):
+def test_child_exits_when_stdin_is_closed_and_leaves_only_complete_files(dataset, out):
     command = [sys.executable, str(SCRIPT), str(dataset), str(out), "--border", "gaussian:2mm:3d", "--child"]
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert json.loads(child.stdout.readline())["event"] == "started"
@@ -117,12 +117,12 @@ def test_a_child_ends_with_its_stdin_and_leaves_whole_files_only(dataset, out):
             break
     child.stdin.close()
     child.stdout.read()
-    assert child.wait(timeout=20) in (0, 130)  # it may have been done before it was told
+    assert child.wait(timeout=20) in (0, 130)  # it may have finished before stdin was closed
     assert set(everything_in(out)) <= set(FILES)
     for name in everything_in(out):
         sitk.ReadImage(str(out / name))
 
 
-def test_cases_are_listed_though_their_files_are_missing(dataset):
+def test_list_cases_includes_cases_with_missing_files(dataset):
     (dataset / "labelsTr" / "a.nii.gz").unlink()
     assert [case.name for case in list_cases(dataset)] == list(CASES)

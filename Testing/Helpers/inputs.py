@@ -1,4 +1,4 @@
-"""Inputs and places as they are met: DICOM folders, broken files, a disk that is full."""
+"""Realistic inputs: DICOM folders, damaged files, a full disk."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ AXIAL, LOCALIZER = "ORIGINAL\\PRIMARY\\AXIAL", "ORIGINAL\\PRIMARY\\LOCALIZER"
 
 
 def small_ct(**grid) -> sitk.Image:
-    """A trunk on few voxels."""
+    """A CT of a trunk with few voxels."""
     return trunk(**{"spacing": (6.0, 6.0, 6.0), **grid})
 
 
@@ -101,7 +101,7 @@ def everything_in(folder: Path) -> list[str]:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, options: str = "size=64k") -> Iterator[Path]:
-    """Mount a disk of its own at `folder`; skips the test where that cannot be done."""
+    """Mount a separate disk at `folder`; skips the test where that is not possible."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if sys.platform != "linux" or os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:

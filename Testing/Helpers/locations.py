@@ -1,4 +1,4 @@
-"""Where the tests find the repository, its sample, and the larger data that only developers have."""
+"""Paths of the repository, its sample, and the larger data that only developers have."""
 
 from pathlib import Path
 

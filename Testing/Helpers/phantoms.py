@@ -1,4 +1,4 @@
-"""Made-up CTs and labels of which every property is known, on any grid."""
+"""Synthetic CTs and labels with known properties, on any grid."""
 
 from collections.abc import Callable, Sequence
 from itertools import permutations, product
@@ -16,7 +16,7 @@ SOME_ORIENTATIONS = ["LSA", "ALS", "SPR", "RPS", "PIL", "IRA"]
 
 
 def turned(x: float, y: float, z: float, direction: Sequence[float] = AXIAL) -> tuple[float, ...]:
-    """`direction` turned by degrees about each axis of the patient."""
+    """`direction` rotated by degrees about each axis of the patient."""
     rotation = sitk.Euler3DTransform()
     rotation.SetRotation(*np.deg2rad([x, y, z]).tolist())
     return tuple((np.reshape(rotation.GetMatrix(), (3, 3)) @ np.reshape(direction, (3, 3))).ravel().tolist())

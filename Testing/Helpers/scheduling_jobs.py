@@ -10,7 +10,7 @@ from SpleenSmoothSegLib.batch.cluster import THREADS
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.io.atomic import atomic_write
 
-SOON = 60.0  # seconds; generous, for a machine that is busy
+SOON = 60.0  # seconds; generous, for a busy computer
 
 
 @dataclass(frozen=True)
@@ -21,21 +21,21 @@ class Job:
     partner: Path | None = None
 
 
-def count(job: Job, say) -> int:
-    """Add an epoch after another to a file, from the last one that it holds; a stand-in for a training."""
-    say({"pid": os.getpid()})
+def count(job: Job, on_event) -> int:
+    """Append epochs to a file, starting after its last one; a stand-in for a training."""
+    on_event({"pid": os.getpid()})
     done = len(job.file.read_text().split()) if job.file.exists() else 0
     for epoch in range(done, job.epochs):
         with open(job.file, "a") as file:
             file.write(f"{epoch}:{os.getpid()} ")
-        say({"epoch": epoch})
+        on_event({"epoch": epoch})
         time.sleep(0.1)
     return job.epochs
 
 
-def meet(job: Job, say) -> dict:
-    """Wait until the partner is at work, too; or fail as the title says."""
-    say({"pid": os.getpid()})
+def meet(job: Job, on_event) -> dict:
+    """Wait until the partner runs, too; or fail according to the title."""
+    on_event({"pid": os.getpid()})
     if job.title == "unlucky":
         raise UserError("The CT is empty; give another one.")
     if job.title == "broken":
@@ -43,34 +43,34 @@ def meet(job: Job, say) -> dict:
     job.file.touch()
     end = time.monotonic() + SOON
     while not job.partner.exists():
-        assert time.monotonic() < end, "the other job is not done at the same time"
+        assert time.monotonic() < end, "the jobs do not run at the same time"
         time.sleep(0.01)
     return {name: os.environ[name] for name in THREADS}
 
 
-def perish(job: Job, say) -> int:
+def kill_process(job: Job, on_event) -> int:
     if job.title == "deadly":
-        say({"pid": os.getpid()})
-        time.sleep(0.1)  # for that to be heard
+        on_event({"pid": os.getpid()})
+        time.sleep(0.1)  # until the event has been sent
         os.kill(os.getpid(), signal.SIGKILL)
-    return count(job, say)
+    return count(job, on_event)
 
 
-def write_slowly(job: Job, say) -> None:
-    """Write a file aside for a minute."""
-    with atomic_write(job.file) as aside:
-        aside.write_text("half")
-        say({"pid": os.getpid()})
+def write_slowly(job: Job, on_event) -> None:
+    """Keep a temporary file open for a minute."""
+    with atomic_write(job.file) as temporary:
+        temporary.write_text("half")
+        on_event({"pid": os.getpid()})
         time.sleep(60)
 
 
-def go_on(job: Job, say) -> None:
-    """Say something for ever; when that is not wanted any more, leave a file. The quick one does nothing."""
+def report_until_canceled(job: Job, on_event) -> None:
+    """Report events until canceled, then create a file. The job "quick" returns immediately."""
     if job.title == "quick":
         return
     try:
         while True:
-            say({"pid": os.getpid()})
+            on_event({"pid": os.getpid()})
             time.sleep(0.02)
     finally:
         job.file.touch()

@@ -1,4 +1,4 @@
-"""Short programs in place of segment.py, and a PythonSlicer that runs them, to test what a child process can do."""
+"""Short programs in place of segment.py, and a PythonSlicer that runs them, to test child processes."""
 
 import sys
 import textwrap
@@ -107,7 +107,7 @@ def processes() -> list[psutil.Process]:
 
 
 def gone(started: list[psutil.Process], seconds: float = 1.0) -> bool:
-    """Whether all of them have ended, after at most so many seconds."""
+    """Whether all of them have ended, after at most that many seconds."""
     end = time.monotonic() + seconds
     while any(_runs(process) for process in started):
         if time.monotonic() > end:

@@ -1,4 +1,4 @@
-"""What the tests of the Segment section run: a logic or a panel on a short program, and their scene."""
+"""Helpers of the Segment section's tests: a logic or a panel on a short program, and its scene."""
 
 from pathlib import Path
 

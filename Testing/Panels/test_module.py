@@ -32,7 +32,7 @@ def imported(name: str):
     return sys.modules[type(standin.openModule(FILES[name])).__module__]
 
 
-def test_metadata_is_complete_and_says_not_a_medical_device(module):
+def test_metadata_is_complete_and_contains_the_medical_device_notice(module):
     import slicer
 
     about = getattr(slicer.modules, module.__name__.lower())
@@ -49,7 +49,7 @@ def test_self_test_of_the_module_passes(module):
     getattr(module, f"{module.__name__}Test")().runTest()
 
 
-def test_segment_refuses_a_volume_that_is_no_ct(slicer_app):
+def test_segment_of_a_volume_that_is_not_a_ct_raises_user_error(slicer_app):
     import slicer
 
     logic = imported("SpleenSmoothSeg").SpleenSmoothSegLogic()

@@ -20,7 +20,7 @@ MODULES = (MODULE, TRAINING_MODULE)
 ENGINE_ROWS = (("errors", "callbacks"), ("geometry",), ("io",), ("border", "metrics"), ("model",), ("inference",))
 TRAINING_ROWS = tuple((unit,) for unit in ("outfolder", "recipe", "data", "learning", "measuring", "reporting", "run"))
 
-# Not there when Slicer loads a module: Slicer installs them later, or starts slowly with them.
+# Not available when Slicer loads a module, or slow to import: installed later.
 LATE_PACKAGES = {
     "albumentations",
     "dask",
@@ -116,7 +116,7 @@ def forbidden_arrows(sources: dict[str, str]) -> list[str]:
 
 
 def cycle(sources: dict[str, str]) -> list[str]:
-    """A circle of modules that import each other; empty if there is none."""
+    """A cycle of modules that import each other; empty if none."""
     graph = {name: imports_of(name, source) & (sources.keys() - {name}) for name, source in sources.items()}
     try:
         TopologicalSorter(graph).prepare()

@@ -43,12 +43,12 @@ def test_every_file_listed_for_a_module_exists(module):
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_script_would_be_taken_for_a_module_by_slicer(module):
+def test_no_script_lies_where_slicer_would_load_it_as_a_module(module):
     """Slicer runs every .py file that lies directly in a module folder, in the source as when installed."""
     assert {path.name for path in (ROOT / module).glob("*.py")} == {f"{module}.py"}
 
 
-def test_a_new_file_and_a_deleted_file_are_both_noticed(tmp_path):
+def test_new_and_deleted_files_are_detected(tmp_path):
     module = copy_of_repository(tmp_path) / "SpleenSmoothSeg"
     assert files_of(module) == listed_files(module)
     (module / "SpleenSmoothSegLib" / "brand_new.py").touch()
@@ -80,7 +80,7 @@ def build(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_extension_says_who_what_and_where(build):
+def test_extension_metadata_is_complete(build):
     extension = description(build)
     assert extension["NAME"] == "SpleenSmoothSeg"
     assert extension["CATEGORY"] == "Segmentation"
@@ -91,7 +91,7 @@ def test_the_extension_says_who_what_and_where(build):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("field", ["ICONURL", "SCREENSHOTURLS"])
-def test_the_pictures_that_the_catalogue_shows_are_in_the_repository(build, field):
+def test_pictures_of_the_extensions_catalog_are_in_the_repository(build, field):
     for url in description(build)[field].split():
         assert url.startswith(PUBLISHED_FILES)
         assert (ROOT / url.removeprefix(PUBLISHED_FILES)).is_file(), url
@@ -104,21 +104,21 @@ def test_every_module_file_registers_its_test(build):
 
 
 @pytest.mark.slow
-def test_the_installed_extension_has_every_file(build):
+def test_installed_extension_has_every_file(build):
     expected = {file for module in MODULES for file in files_of(ROOT / module)}
     assert files_of(build / "installed" / INSTALLED) == expected
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["segment.py", "train.py"])
-def test_an_installed_command_line_finds_its_libraries(build, script):
+def test_installed_command_line_finds_its_libraries(build, script):
     result = run_installed(build, script, "--help")
     assert result.returncode == 0, result.stderr
     assert "usage" in result.stdout.lower()
 
 
 @pytest.mark.slow
-def test_the_installed_extension_segments_with_the_model_that_it_brings(build):
+def test_installed_extension_segments_with_its_model(build):
     ct = ROOT / "SpleenSmoothSeg" / "Resources" / "SampleData" / "ct.nii.gz"
     result = run_installed(build, "segment.py", ct, "-o", "spleen.nii.gz", "--device", "cpu", "--no-overlay")
     assert result.returncode == 0, result.stderr
@@ -126,7 +126,7 @@ def test_the_installed_extension_segments_with_the_model_that_it_brings(build):
 
 
 @pytest.mark.slow
-def test_configuring_stops_at_a_listed_file_that_is_missing(tmp_path):
+def test_configure_fails_if_a_listed_file_is_missing(tmp_path):
     copy = copy_of_repository(tmp_path / "repository")
     (copy / "SpleenSmoothSeg" / "SpleenSmoothSegLib" / "errors.py").unlink()
     result = cmake("-S", copy, "-B", tmp_path / "build", f"-DSlicer_DIR={STUB}")

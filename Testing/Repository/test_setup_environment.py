@@ -42,7 +42,7 @@ esac
     command.chmod(0o755)
 
 
-def test_python_3_12_is_preferred_and_a_command_that_does_not_run_is_passed_over(tmp_path):
+def test_python_3_12_is_preferred_and_broken_commands_are_skipped(tmp_path):
     put_python(tmp_path, "python3", (3, 11))
     assert find_python(tmp_path).stdout == "python3\n"
     put_python(tmp_path, "python3.13", (3, 13))
@@ -53,7 +53,7 @@ def test_python_3_12_is_preferred_and_a_command_that_does_not_run_is_passed_over
     assert find_python(tmp_path).stdout == "python3.12\n"
 
 
-def test_a_python_named_by_the_person_is_taken_even_from_a_path_with_spaces(tmp_path):
+def test_python_given_by_the_user_is_used_even_with_spaces_in_its_path(tmp_path):
     put_python(tmp_path, "python3.12")
     put_python(tmp_path / "my own", "python")
     named = str(tmp_path / "my own" / "python")
@@ -69,7 +69,7 @@ def test_a_python_named_by_the_person_is_taken_even_from_a_path_with_spaces(tmp_
         ([("python3", (3, 12), True)], {"PYTHON": "/no/such/python"}, "does not run"),
     ],
 )
-def test_no_usable_python_is_said_in_one_line(tmp_path, pythons, variables, words):
+def test_no_usable_python_prints_one_line(tmp_path, pythons, variables, words):
     for name, version, complete in pythons:
         put_python(tmp_path, name, version, complete)
     result = find_python(tmp_path, **variables)
@@ -107,7 +107,7 @@ def interrupt(group: str, log: str) -> None:
     setup_environment.LOG.write_text(log)
 
 
-def test_a_purpose_installs_its_own_groups_once(checkout):
+def test_purpose_installs_its_groups_once(checkout):
     setup_environment.main("lint")
     assert groups(checkout) == ["lint"]
     setup_environment.main("lint")
@@ -117,7 +117,7 @@ def test_a_purpose_installs_its_own_groups_once(checkout):
     assert sum("venv" in command for command in checkout) == 1
 
 
-def test_another_pyproject_is_installed_into_the_same_environment(checkout):
+def test_changed_pyproject_is_installed_into_the_same_environment(checkout):
     setup_environment.main("lint")
     with open(setup_environment.ROOT / "pyproject.toml", "a") as file:
         file.write("\n# changed\n")
@@ -126,7 +126,7 @@ def test_another_pyproject_is_installed_into_the_same_environment(checkout):
     assert sum("venv" in command for command in checkout) == 1
 
 
-def test_another_python_gets_a_new_environment(checkout, monkeypatch):
+def test_another_python_creates_a_new_environment(checkout, monkeypatch):
     setup_environment.main("lint")
     monkeypatch.setattr(setup_environment, "python_version", lambda: "3.99")
     setup_environment.main("lint")
@@ -134,7 +134,7 @@ def test_another_python_gets_a_new_environment(checkout, monkeypatch):
 
 
 @pytest.mark.parametrize("purpose", ["lint", "segment"])
-def test_an_environment_interrupted_while_files_were_written_is_made_again(checkout, purpose):
+def test_environment_interrupted_while_installing_is_recreated(checkout, purpose):
     setup_environment.main("lint")
     interrupt("segment", "Collecting torch\nInstalling collected packages: torch\n")
     setup_environment.main(purpose)
@@ -143,7 +143,7 @@ def test_an_environment_interrupted_while_files_were_written_is_made_again(check
     assert setup_environment.read_state()["in_progress"] is None
 
 
-def test_an_environment_interrupted_while_downloading_stays_in_use(checkout):
+def test_environment_interrupted_while_downloading_is_kept(checkout):
     setup_environment.main("lint")
     interrupt("segment", "Collecting torch\n  Downloading torch.whl\n")
     setup_environment.main("lint")
@@ -152,7 +152,7 @@ def test_an_environment_interrupted_while_downloading_stays_in_use(checkout):
     assert sum("venv" in command for command in checkout) == 1
 
 
-def test_a_venv_of_somebody_else_is_left_alone(checkout):
+def test_foreign_venv_is_not_changed(checkout):
     setup_environment.ENVIRONMENT.mkdir()
     (setup_environment.ENVIRONMENT / "precious").touch()
     with pytest.raises(setup_environment.SetupError, match="not made by `make`"):
@@ -160,14 +160,14 @@ def test_a_venv_of_somebody_else_is_left_alone(checkout):
     assert (setup_environment.ENVIRONMENT / "precious").exists()
 
 
-def test_too_little_room_is_noticed_before_anything_is_made(checkout, monkeypatch):
+def test_low_disk_space_is_reported_before_any_change(checkout, monkeypatch):
     monkeypatch.setattr(setup_environment, "TORCH_GB", 1e9)
     with pytest.raises(setup_environment.SetupError, match="free some space"):
         setup_environment.main("segment")
     assert not setup_environment.ENVIRONMENT.exists()
 
 
-def test_a_python_without_slicer_core_is_told_once_and_the_rest_goes_on(checkout, monkeypatch, capsys):
+def test_missing_slicer_core_is_reported_once_and_the_rest_is_installed(checkout, monkeypatch, capsys):
     def run(self, what, command):
         checkout.append(command)
         setup_environment.LOG.write_text("ERROR: No matching distribution found for slicer-core==5.12.4.0\n")
@@ -181,7 +181,7 @@ def test_a_python_without_slicer_core_is_told_once_and_the_rest_goes_on(checkout
     assert groups(checkout) == ["test", "slicer"]
 
 
-def test_slicer_core_without_its_system_libraries_is_told_and_the_rest_goes_on(checkout, monkeypatch, capsys):
+def test_slicer_core_without_system_libraries_is_reported_and_the_rest_is_installed(checkout, monkeypatch, capsys):
     def run(self, what, command):
         checkout.append(command)
         if "import slicer" in command:
@@ -203,7 +203,7 @@ def test_slicer_core_without_its_system_libraries_is_told_and_the_rest_goes_on(c
         ("something new", "see the last lines"),
     ],
 )
-def test_a_failing_step_shows_its_cause_and_its_log(tmp_path, monkeypatch, output, words):
+def test_failing_step_prints_its_cause_and_its_log(tmp_path, monkeypatch, output, words):
     monkeypatch.setattr(setup_environment, "ROOT", tmp_path)
     monkeypatch.setattr(setup_environment, "ENVIRONMENT", tmp_path)
     monkeypatch.setattr(setup_environment, "LOG", tmp_path / "setup.log")
@@ -215,7 +215,7 @@ def test_a_failing_step_shows_its_cause_and_its_log(tmp_path, monkeypatch, outpu
     assert log == output
 
 
-def test_the_state_on_disk_is_whole_or_not_there(checkout):
+def test_state_file_is_written_atomically(checkout):
     setup_environment.main("lint")
     assert json.loads(setup_environment.STATE_FILE.read_text())["in_progress"] is None
     assert not list(setup_environment.ENVIRONMENT.glob("*.new"))

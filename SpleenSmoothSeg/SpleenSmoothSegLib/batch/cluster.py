@@ -26,7 +26,7 @@ from ..errors import UserError
 from ..io.atomic import remove_unfinished
 
 CONNECT_SECONDS = CLOSE_SECONDS = 10.0
-BYTES_A_JOB = 4e9  # of memory, to choose how many jobs are done at a time
+BYTES_PER_JOB = 4e9  # of memory, to choose how many jobs run at a time
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS")
 STOP_SIGNALS = {getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)}
 
@@ -38,11 +38,11 @@ def is_scheduler(scheduler: str) -> bool:
 
 @contextlib.contextmanager
 def connected(scheduler: str, count: int, folders: list[str], debug: bool = False) -> Iterator:
-    """A dask client for `count` jobs; jobs still running at exit are cancelled.
+    """A dask client for `count` jobs; jobs still running at exit are canceled.
 
     Args:
         scheduler: as `is_scheduler` takes it.
-        count: of jobs.
+        count: number of jobs.
         folders: from which workers must be able to import this program.
         debug: let dask log to stderr.
 
@@ -107,7 +107,7 @@ def _workers_for(count: int) -> int:
     from dask.system import CPU_COUNT
     from distributed.system import MEMORY_LIMIT
 
-    return max(1, min(count, CPU_COUNT, int(MEMORY_LIMIT / BYTES_A_JOB)))
+    return max(1, min(count, CPU_COUNT, int(MEMORY_LIMIT / BYTES_PER_JOB)))
 
 
 @contextlib.contextmanager
@@ -126,7 +126,7 @@ def _local_cluster(workers: int, debug: bool) -> Iterator:
         "distributed.deploy.lost-worker-timeout": "1000d",  # replacing a dead process may take long
         "distributed.scheduler.allowed-failures": 2,
         "distributed.scheduler.worker-ttl": None,  # a job may keep its process from answering
-        "distributed.worker.daemon": False,  # a job may start processes of its own
+        "distributed.worker.daemon": False,  # a job may start child processes
         "distributed.worker.preload": [__name__],  # calls dask_setup
         "distributed.worker.profile.enabled": False,
     }
@@ -137,7 +137,7 @@ def _local_cluster(workers: int, debug: bool) -> Iterator:
                 cluster = LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
-                    memory_limit=0,  # none: a job is not killed for what it may need
+                    memory_limit=0,  # no limit: a job is not killed for the memory that it needs
                     worker_dashboard_address=None,
                     scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 )
@@ -150,7 +150,7 @@ def _local_cluster(workers: int, debug: bool) -> Iterator:
         finally:
             for nanny in cluster.workers.values():
                 nanny.close_gracefully()  # do not restart the worker
-                with contextlib.suppress(OSError, TypeError):  # no process just now
+                with contextlib.suppress(OSError, TypeError):  # no process at the moment
                     os.kill(nanny.pid, signal.SIGTERM)
             # Versions before 2026 wait forever for a process that was just starting.
             with contextlib.suppress(asyncio.TimeoutError):

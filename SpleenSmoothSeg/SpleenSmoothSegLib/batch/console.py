@@ -20,7 +20,7 @@ from ..io.atomic import remove_unfinished
 
 GRACE_SECONDS = 0.4  # for cleaning up after the parent process has ended
 NextLine = Callable[[float], str | None]
-"""Waits so many seconds for the next line on stdin; None if there is none."""
+"""Waits up to that many seconds for the next line on stdin; None if none arrives."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,7 +75,7 @@ class Console:
         return lambda message: self.warning(message, ct)
 
 
-class PersonConsole(Console):
+class TerminalConsole(Console):
     """A progress bar and messages on stderr, results on stdout."""
 
     _bar = None
@@ -104,7 +104,7 @@ class PersonConsole(Console):
 
     def study(self, counts, table: Path) -> None:
         self._close()
-        earlier = f" ({counts.before} of them in an earlier run)" if counts.before else ""
+        earlier = f" ({counts.already_done} of them in an earlier run)" if counts.already_done else ""
         failed = f", {counts.failed} failed" if counts.failed else ""
         print(f"Segmented: {counts.done} of {counts.done + counts.failed} CTs{earlier}{failed}; {table}", flush=True)
 
@@ -132,7 +132,7 @@ class JsonConsole(Console):
         self.event("result", **values)
 
     def study(self, counts, table: Path) -> None:
-        self.event("study", done=counts.done, before=counts.before, failed=counts.failed, table=str(table))
+        self.event("study", done=counts.done, already_done=counts.already_done, failed=counts.failed, table=str(table))
 
     def message(self, event: str, message: str, ct: Path | None) -> None:
         self.event(event, ct=str(ct) if ct else None, message=message)
@@ -158,7 +158,7 @@ def summary(result: SegmentationResult) -> str:
 def run_program(
     work: Callable[[Any], int],
     arguments: Sequence[str],
-    consoles: tuple[type, type] = (PersonConsole, JsonConsole),
+    consoles: tuple[type, type] = (TerminalConsole, JsonConsole),
     json_options: Sequence[str] = ("--json",),
 ) -> int:
     """Call `work` with the console that the arguments ask for, and return the exit code.
@@ -205,12 +205,12 @@ def exit_code(work: Callable[[], int], console: Console) -> int:
             console.error(interrupt)
             return 130
         except Exception as error:
-            if _interrupted.is_set():  # a library being imported has turned it into an error of its own
+            if _interrupted.is_set():  # a library being imported may turn KeyboardInterrupt into another error
                 console.error(KeyboardInterrupt())
                 return 130
             console.error(error)
             return 1
-    except BrokenPipeError:  # nobody reads the output any more
+    except BrokenPipeError:  # the reader has closed the pipe
         with contextlib.suppress(Exception):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -15,7 +15,7 @@ from ..io.writing import check_suffix
 SPLEEN, PROBABILITY, UNCERTAINTY, OVERLAY = "_spleen", "_probability", "_uncertainty", ".png"
 COMPRESSED, UNCOMPRESSED = ".nii.gz", ".nrrd"  # maps
 # Names of output files, which are not CTs.
-NO_CTS = (".seg.nrrd", *(name + end for name in (PROBABILITY, UNCERTAINTY) for end in (COMPRESSED, UNCOMPRESSED)))
+NOT_CTS = (".seg.nrrd", *(name + end for name in (PROBABILITY, UNCERTAINTY) for end in (COMPRESSED, UNCOMPRESSED)))
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def find_cts(folder: Path) -> list[Path]:
 
 
 def _is_ct_name(name: str) -> bool:
-    return name.endswith(IMAGE_SUFFIXES) and not name.endswith(NO_CTS) and not name.startswith(".")
+    return name.endswith(IMAGE_SUFFIXES) and not name.endswith(NOT_CTS) and not name.startswith(".")
 
 
 def _named_cts(given: list[Path]) -> dict[Path, str]:

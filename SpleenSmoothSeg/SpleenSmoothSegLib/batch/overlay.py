@@ -1,4 +1,4 @@
-"""One picture a CT: the spleen's contour on the axial, coronal and sagittal plane through it, and its volume."""
+"""One picture per CT: the spleen's contour on the axial, coronal and sagittal plane through it, and its volume."""
 
 import warnings
 from pathlib import Path
@@ -14,10 +14,10 @@ WINDOW_HU = (-160.0, 240.0)
 PIXEL_MM = 1.0
 WIDTH_INCHES, DOTS_PER_INCH, TITLE_INCHES = 12.0, 100, 0.65
 MARGIN_MM = 10.0  # around the body
-TALLEST_MM = 400.0  # of a whole trunk only so much around the spleen is shown
-TABLE_MM = 8.0  # what is thinner than this, the table and the arms' skin folds, is not the body
+MAX_HEIGHT_MM = 400.0  # a taller CT is cropped around the spleen
+TABLE_MM = 8.0  # thinner structures, such as the table, are not part of the body
 CONTOUR_COLOR = tuple(min(1.0, 1.45 * part) for part in terminology.COLOR)  # the segment's color, bright enough on a CT
-# Name, axis that the plane lies across (x, y or z; LPS), and what is at the left of the picture.
+# Name, axis that the plane lies across (x, y or z; LPS), and the letter at its left edge.
 PLANES = (("axial", 2, "R"), ("coronal", 1, "R"), ("sagittal", 0, "A"))
 
 
@@ -44,17 +44,17 @@ def write_overlay(path: Path, ct: sitk.Image, mask: sitk.Image, title: str) -> N
     axes = figure.subplots(1, 3, gridspec_kw={"width_ratios": widths, "wspace": 0.01})
     for axes_of_plane, (name, _, left), (hu, inside) in zip(axes, PLANES, planes, strict=True):
         _draw(axes_of_plane, name, left, hu, inside)
-    figure.suptitle(_printable(title), color="white", fontsize=12, parse_math=False)  # a name may hold dollars
+    figure.suptitle(_printable(title), color="white", fontsize=12, parse_math=False)  # a name may contain $
     figure.subplots_adjust(left=0, right=1, bottom=0, top=1 - TITLE_INCHES / figure.get_figheight())
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the font lacks a letter of the title: it shows a box
+        warnings.simplefilter("ignore", UserWarning)  # the font lacks a character of the title and shows a box
         figure.savefig(path, dpi=DOTS_PER_INCH, format="png")
 
 
 def _draw(axes, name: str, left: str, hu: np.ndarray, inside: np.ndarray) -> None:
     axes.imshow(hu, cmap="gray", vmin=WINDOW_HU[0], vmax=WINDOW_HU[1], interpolation="bilinear")
     if inside.max() > 0.5:
-        bordered = np.pad(inside, 1)  # so that a contour closes where the spleen is cut off
+        bordered = np.pad(inside, 1)  # so that the contour is closed where the spleen is truncated
         rows, columns = (np.arange(-1, size + 1).clip(-0.5, size - 0.5) for size in inside.shape)
         axes.contour(columns, rows, bordered, levels=[0.5], colors=[CONTOUR_COLOR], linewidths=1.2)
     axes.set_axis_off()
@@ -71,7 +71,7 @@ def _center(ct: sitk.Image, mask: sitk.Image) -> tuple[float, float, float]:
 
 
 def _field(ct: sitk.Image, mask: sitk.Image, center: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Lowest and highest coordinates (mm) of what is shown: the body on the axial plane, no more of it than is tall."""
+    """Lowest and highest coordinates (mm) shown: the body on the axial plane, at most MAX_HEIGHT_MM tall."""
     lowest, highest = bounds(ct)
     hu, inside = _plane(ct, mask, center, lowest, highest, axis=2)
     body = sitk.BinaryMorphologicalOpening(
@@ -84,9 +84,9 @@ def _field(ct: sitk.Image, mask: sitk.Image, center: tuple[float, ...]) -> tuple
         if len(pixels):
             first, last = lowest[axis] + PIXEL_MM * pixels[[0, -1]]
             lowest[axis], highest[axis] = max(lowest[axis], first - MARGIN_MM), min(highest[axis], last + MARGIN_MM)
-    if highest[2] - lowest[2] > TALLEST_MM:
-        middle = np.clip(center[2], lowest[2] + TALLEST_MM / 2, highest[2] - TALLEST_MM / 2)
-        lowest[2], highest[2] = middle - TALLEST_MM / 2, middle + TALLEST_MM / 2
+    if highest[2] - lowest[2] > MAX_HEIGHT_MM:
+        middle = np.clip(center[2], lowest[2] + MAX_HEIGHT_MM / 2, highest[2] - MAX_HEIGHT_MM / 2)
+        lowest[2], highest[2] = middle - MAX_HEIGHT_MM / 2, middle + MAX_HEIGHT_MM / 2
     return lowest, highest
 
 
@@ -110,6 +110,6 @@ def _plane(ct, mask, center, lowest, highest, axis: int) -> tuple[np.ndarray, np
 
 
 def _printable(title: str) -> str:
-    """One line of text that fits over the picture; a long name loses its middle, the volume at the end stays."""
+    """One line of text that fits above the picture; a long name is shortened in the middle, to keep the volume."""
     text = " ".join(title.split()).encode("utf-8", "replace").decode()
     return text if len(text) <= 110 else f"{text[:60]} ... {text[-45:]}"

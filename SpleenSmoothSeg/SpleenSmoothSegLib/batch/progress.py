@@ -1,12 +1,12 @@
-"""How much of a wait is over: one fraction for all of its steps, good enough to estimate the time left."""
+"""Progress over several steps as one fraction, accurate enough to estimate the time left."""
 
 import time
 
 from ..callbacks import Progress
 
 
-class Wait:
-    """Reports the fraction of a wait that is over: seconds so far / (seconds so far + seconds still expected).
+class OverallProgress:
+    """Reports the fraction done: seconds so far / (seconds so far + seconds still expected).
 
     So the seconds left are the seconds so far times (1 - fraction) / fraction. A step that reports its own fraction
     is extrapolated from it; any other step is taken at its expected duration. The fraction goes back only if a step's

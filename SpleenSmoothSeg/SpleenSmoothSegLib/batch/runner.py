@@ -15,7 +15,7 @@ from ..callbacks import NO_CALLBACKS, Callbacks, Warn
 from ..errors import UserError, explain
 from ..inference.result import SegmentationResult
 from .jobs import Job
-from .progress import Wait
+from .progress import OverallProgress
 
 
 class SetupError(UserError):
@@ -48,7 +48,7 @@ class Segmenter:
 
     Attributes:
         fell_back_to_cpu: a device has failed, and the CPU has taken over.
-        warnings: about the device, from when it was chosen.
+        warnings: about the device, from loading.
     """
 
     def __init__(self, settings: Settings):
@@ -61,7 +61,7 @@ class Segmenter:
     def __call__(self, job: Job, callbacks: Callbacks = NO_CALLBACKS) -> SegmentationResult:
         """Segment one CT and write its files, all or none.
 
-        `callbacks.progress` gets the fraction of the whole wait, including loading.
+        `callbacks.progress` gets the fraction of the whole run, including loading.
 
         Raises:
             UserError: this CT cannot be segmented.
@@ -69,19 +69,19 @@ class Segmenter:
         """
         start = time.perf_counter()
         expected = functools.partial(_expected_seconds, job, self.settings, self._model is not None)
-        wait = Wait(callbacks.progress, expected(slices=120, voxels=3e7))
-        wait.step("Reading")
+        overall = OverallProgress(callbacks.progress, expected(slices=120, voxels=3e7))
+        overall.step("Reading")
         ct, label = _read(job, callbacks.warn)
-        wait.seconds |= expected(ct.GetDepth(), ct.GetNumberOfPixels())
+        overall.seconds |= expected(ct.GetDepth(), ct.GetNumberOfPixels())
         if self._model is None:
-            self._load(wait, callbacks.warn)
-        result = self._segment(job, ct, label, wait, callbacks)
+            self._load(overall, callbacks.warn)
+        result = self._segment(job, ct, label, overall, callbacks)
         self.fell_back_to_cpu |= result.device != self._device
         self._device = result.device  # a device that failed is not tried again
         return replace(result, seconds=time.perf_counter() - start, peak_memory_mb=peak_memory_mb())
 
     def release_memory(self) -> None:
-        """Free all memory but the networks, because the next CT may be long in coming."""
+        """Free all memory but the networks, because the next CT may come much later."""
         import torch
 
         from ..inference.devices import release_memory, trim_freed_memory
@@ -90,50 +90,50 @@ class Segmenter:
         if self._device != "cpu":
             release_memory(torch.device(self._device))
 
-    def _load(self, wait: Wait, warn: Warn) -> None:
+    def _load(self, overall: OverallProgress, warn: Warn) -> None:
         def warn_and_keep(message: str) -> None:
             self.warnings.append(message)
             warn(message)
 
         try:
-            self._model, self._device = load(self.settings, wait, warn_and_keep)
+            self._model, self._device = load(self.settings, overall, warn_and_keep)
         except (UserError, ImportError) as error:  # not MemoryError, which may pass
             raise SetupError(explain(error)) from error
 
-    def _segment(self, job: Job, ct, label, wait: Wait, callbacks: Callbacks) -> SegmentationResult:
+    def _segment(self, job: Job, ct, label, overall: OverallProgress, callbacks: Callbacks) -> SegmentationResult:
         from ..inference.ensemble import Options, segment_image
         from ..metrics.overlap import measure_overlap
 
         def progress(part: float, step: str) -> None:
             if part < 1:
-                wait.step("Segmenting", part, step)
+                overall.step("Segmenting", part, step)
 
         options = Options(self.settings.largest_component, self.settings.exhaustive)
         segmentation = segment_image(ct, self._model, self._device, options, replace(callbacks, progress=progress))
-        wait.step("Writing")
+        overall.step("Writing")
         _write(job, ct, segmentation, self.settings)
-        wait.end()
+        overall.end()
         if label is None:
             return segmentation.result
         return replace(segmentation.result, dice=measure_overlap(segmentation.mask, label).dice)
 
 
-def load(settings: Settings, wait: Wait, warn: Warn):
+def load(settings: Settings, overall: OverallProgress, warn: Warn):
     """The ensemble and the name of the device; raises UserError."""
-    wait.step("Starting PyTorch")
+    overall.step("Starting PyTorch")
     importlib.import_module("torch")
-    wait.step("Starting PyTorch", 0.5)
+    overall.step("Starting PyTorch", 0.5)
     importlib.import_module("..model.network", __package__)
-    from ..inference.devices import choose_device, keep_freed_memory, to_predict_on, trim_freed_memory
+    from ..inference.devices import choose_device, keep_freed_memory, prepare_for, trim_freed_memory
     from ..model.folder import load_model
 
-    wait.step("Loading the ensemble")
+    overall.step("Loading the ensemble")
     keep_freed_memory()
     device = choose_device(settings.device, warn)
     if settings.exhaustive:
         model = load_model(settings.model)
     else:
-        model = load_model(settings.model, prepare=to_predict_on(device))
+        model = load_model(settings.model, prepare=prepare_for(device))
     trim_freed_memory()
     return model, device.type
 
@@ -157,21 +157,21 @@ def _write(job: Job, ct, segmentation, settings: Settings) -> None:
     from ..io.writing import atomic_writes, write_image, write_mask
     from .overlay import write_overlay
 
-    with atomic_writes(job.outputs) as aside:
-        write_mask(segmentation.mask, aside[job.segmentation], settings.compressed)
+    with atomic_writes(job.outputs) as temporary:
+        write_mask(segmentation.mask, temporary[job.segmentation], settings.compressed)
         if job.overlay:
             volume_ml = segmentation.result.volume_ml
             volume = f"spleen {volume_ml:.0f} mL" if volume_ml else "no spleen found"
-            write_overlay(aside[job.overlay], ct, segmentation.mask, f"{job.title}: {volume}")
+            write_overlay(temporary[job.overlay], ct, segmentation.mask, f"{job.title}: {volume}")
         if job.probability:
-            write_image(segmentation.probability, aside[job.probability], settings.compressed)
+            write_image(segmentation.probability, temporary[job.probability], settings.compressed)
         if job.uncertainty_map:
             map_ = segmentation.cropped_uncertainty_map if settings.cropped else segmentation.uncertainty_map
-            write_image(map_, aside[job.uncertainty_map], settings.compressed)
+            write_image(map_, temporary[job.uncertainty_map], settings.compressed)
 
 
 def peak_memory_mb() -> int | None:
-    """Most memory this process has held, in MB; None where the system does not report it (Windows)."""
+    """Peak memory of this process in MB; None where the system does not report it (Windows)."""
     try:
         import resource
     except ImportError:

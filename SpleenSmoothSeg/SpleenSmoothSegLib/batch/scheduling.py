@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import UserError, explain
 from .cluster import connected, is_scheduler, source_folders
 
-AHEAD = 1000  # at most so many jobs are submitted to dask at a time
+AHEAD = 1000  # limit of jobs submitted to dask at a time
 ATTEMPTS = 3  # starts of a job whose worker dies each time
 STARTED, EVENT, RESULT, ENDED = "started", "event", "result", "ended"
 
@@ -50,7 +50,7 @@ def run_jobs(
     Args:
         function: of an importable module; see the docstring of this module.
         jobs: each with a `title` for messages.
-        scheduler: None for one job after another; "local" or "local:4" for so many processes on this computer; or the
+        scheduler: None for one job after another; "local" or "local:4" for that many processes on this computer; or the
             address of a dask scheduler, such as "tcp://host:8786".
         on_event: called in this thread with a job and each of its events, in order, before its outcome.
         debug: let dask log to stderr.
@@ -95,7 +95,7 @@ def _run_serially(function, jobs: list, on_event) -> Iterator[Outcome]:
     for job in jobs:
         try:
             outcome = Outcome(job, function(job, lambda event, job=job: on_event(job, event)))
-        except BrokenPipeError:  # nobody reads the events any more
+        except BrokenPipeError:  # the reader has closed the pipe
             raise
         except Exception as error:
             outcome = Outcome(job, error=error)
@@ -135,7 +135,7 @@ def _run_with_dask(function, jobs: list, scheduler: str, on_event, debug: bool) 
                 if max(started[number], blamed[number]) < ATTEMPTS:
                     tasks.submit(number)
                 else:
-                    outcome = Outcome(job, error=_too_many_deaths(job))
+                    outcome = Outcome(job, error=_worker_died(job))
             if outcome:
                 open_jobs.remove(number)
                 tasks.discard(number)
@@ -144,7 +144,7 @@ def _run_with_dask(function, jobs: list, scheduler: str, on_event, debug: bool) 
                 yield outcome
 
 
-def _too_many_deaths(job) -> UserError:
+def _worker_died(job) -> UserError:
     return UserError(
         f"{job.title} failed because its process died {ATTEMPTS} times, perhaps out of memory; use fewer processes "
         "and run the same command again to resume."
@@ -202,7 +202,7 @@ def _run_in_worker(function, job, number: int, topic: str) -> None:
     def on_event(event) -> None:
         task = worker.state.tasks.get(key)
         if task is None or task.state == "cancelled":  # the client has stopped or died
-            raise CancelledError(f"{job.title} was cancelled")
+            raise CancelledError(f"{job.title} was canceled")
         send(EVENT, event)
 
     send(STARTED)

@@ -45,7 +45,7 @@ class StudyTask:
 
 @dataclass(frozen=True)
 class Segmented:
-    """The result of one CT, who computed it (host:process), and the digest of the CT."""
+    """The result of one CT, the worker (host:process), and the digest of the CT."""
 
     result: SegmentationResult
     worker: str
@@ -54,10 +54,10 @@ class Segmented:
 
 @dataclass
 class Counts:
-    """Number of CTs of a study; `before` are those of `done` that an earlier run had done."""
+    """Number of CTs of a study; `already_done` are those of `done` that an earlier run had done."""
 
     done: int = 0
-    before: int = 0
+    already_done: int = 0
     failed: int = 0
 
 
@@ -90,13 +90,13 @@ def segment_study(
         study: what to segment.
         scheduler: as for `scheduling.run_jobs`.
         on_event: called with a job and its event: {"event": "step", "step", "worker"}, "warning" with "message"; last
-            "result" with "result" (`SegmentationResult`), "before" if an earlier run had done it, or "error" with
-            "error", the exception.
+            "result" with "result" (`SegmentationResult`), "already_done" if an earlier run had done it, or
+            "error" with "error", the exception.
         debug: let dask log to stderr.
 
     Raises:
         UserError: the scheduler, model or device cannot be used, so that no CT could be segmented; or the table could
-            not be written. What is done stays done.
+            not be written. Completed results are kept.
     """
     config, rows = config_sha256_of(study.settings), {} if study.overwrite else study.table.rows()
     tasks = [StudyTask(job, study.settings, config, _done_sha256(rows.get(str(job.ct)), config)) for job in study.jobs]
@@ -120,8 +120,8 @@ def _record(outcome: Outcome, table: StudyTable, counts: Counts, on_event: OnEve
         event = {"event": "error", "error": outcome.error}
     elif done is None:
         counts.done += 1
-        counts.before += 1
-        problem, event = "", {"event": "before"}
+        counts.already_done += 1
+        problem, event = "", {"event": "already_done"}
     else:
         counts.done += 1
         facts = {"worker": done.worker, "ct_sha256": done.ct_sha256, "config_sha256": task.config_sha256}
@@ -152,7 +152,7 @@ def segment_one(task: StudyTask, on_event: Callable[[dict], None]) -> Segmented 
 
 @functools.lru_cache(maxsize=1)
 def _segmenter(settings: Settings) -> Segmenter:
-    """The one of this process, with its networks."""
+    """The segmenter of this process, with its networks."""
     return Segmenter(settings)
 
 

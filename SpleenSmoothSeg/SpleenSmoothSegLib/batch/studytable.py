@@ -100,9 +100,9 @@ class StudyTable:
         except OSError as error:
             raise UserError(self._problem(error)) from error
         if rows := self.rows():
-            with contextlib.suppress(UserError), atomic_write(self.path) as aside:
+            with contextlib.suppress(UserError), atomic_write(self.path) as temporary:
                 lines = [_line(COLUMNS), *(_line(rows[ct].values()) for ct in sorted(rows))]
-                aside.write_text("".join(lines), encoding="utf-8", newline="")
+                temporary.write_text("".join(lines), encoding="utf-8", newline="")
 
     def _write_pending(self) -> None:
         if not self._pending:
@@ -119,8 +119,8 @@ class StudyTable:
     def _problem(self, error: OSError) -> str:
         reason = (error.strerror or str(error)).lower()
         return (
-            f'"{self.path}" cannot be written ({reason}); close it in other programs, or free space there. What it '
-            "lacks is added as soon as it can be."
+            f'"{self.path}" cannot be written ({reason}); close it in other programs, or free up disk space. '
+            "Missing lines are added as soon as possible."
         )
 
     def _open(self):

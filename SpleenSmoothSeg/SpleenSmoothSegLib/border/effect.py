@@ -181,7 +181,9 @@ def describe_effect(effect: BorderEffect, border: Border) -> list[str]:
 def _no_contour(effect: BorderEffect) -> str:
     if effect.soft_volume_ml:
         return "The border of the label is outside the image, so there is nothing to smooth."
-    return "The soft label does not reach 0.5, so training would see no organ; choose a narrower border."
+    return (
+        "The soft label does not reach 0.5, so training would treat everything as background; choose a narrower border."
+    )
 
 
 def _hard(effect: BorderEffect, border: Border) -> str:
@@ -204,7 +206,7 @@ def _shift(mean: float, p95: float, effect: BorderEffect, border: Border) -> str
 
 def _band(effect: BorderEffect, border: Border) -> str:
     if effect.band_mm is None:
-        return "The soft label does not reach 0.95, so training would be certain of the organ nowhere."
+        return "The soft label does not reach 0.95, so no voxel would be certain foreground in training."
     if effect.band_mm == 0:
         return "The soft band is so narrow that no voxel is between 0.05 and 0.95."
     band = f"The soft band, from 0.05 to 0.95, is {_rounded(effect.band_mm)} mm wide"

@@ -23,7 +23,7 @@ from ..geometry.box import Region, bounding_box
 
 UNITS = ("mm", "px")
 PLANES = ("2d", "3d")
-MAX_WIDTH = 100.0  # a border as wide as the organ is a typing error, and slow
+MAX_WIDTH = 100.0  # a border as wide as the organ is a typo, and slow
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def soften(mask: np.ndarray, spacing: tuple[float, float, float], border: Border
 def reach(border: Border, spacing: Sequence[float]) -> tuple[int, int, int]:
     """How many voxels beyond the label the soft label can be above 0, along (slice, row, column)."""
     slices, rows, columns = (
-        math.floor(REACH[border.kernel] * w) + 1 if w else 0 for w in _voxels_wide(border, spacing)
+        math.floor(REACH[border.kernel] * w) + 1 if w else 0 for w in _width_in_voxels(border, spacing)
     )
     return slices, rows, columns
 
@@ -220,10 +220,10 @@ def _soft_region(mask: np.ndarray, spacing: Sequence[float], border: Border) -> 
     region = slices, rows, columns
     if not mask[region].size:
         return region, np.zeros(mask[region].shape, np.float32)
-    return region, KERNELS[border.kernel](mask[region], _voxels_wide(border, spacing)).clip(0, 1)
+    return region, KERNELS[border.kernel](mask[region], _width_in_voxels(border, spacing)).clip(0, 1)
 
 
-def _voxels_wide(border: Border, spacing: Sequence[float]) -> list[float]:
+def _width_in_voxels(border: Border, spacing: Sequence[float]) -> list[float]:
     """Width of a border in voxels along each axis; 0 for an axis that is not smoothed."""
     voxel = spacing if border.unit == "mm" else (1, 1, 1)
     width = [border.width / size for size in voxel]

@@ -19,7 +19,7 @@ def keep_largest_component(mask: sitk.Image) -> sitk.Image:
     return sitk.Paste(mask, largest, largest.GetSize(), destinationIndex=box[:3])
 
 
-def around_largest_part(image: sitk.Image, value: float, margin_mm: float) -> sitk.Image:
+def crop_to_largest_part(image: sitk.Image, value: float, margin_mm: float) -> sitk.Image:
     """The box of the largest part of the voxels of `value` or more, cut out with a margin.
 
     Other voxels of `value` or more in the box are set to 0. Voxels with a gap of up to two count as connected, because
@@ -47,7 +47,7 @@ def around_largest_part(image: sitk.Image, value: float, margin_mm: float) -> si
     return Grid.of(image).part(lowest, cut.shape[::-1]).with_voxels(cut)
 
 
-def parts_that_touch(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
+def parts_touching(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:
     """The connected parts of a mask (slice, row, column; bool) that share a voxel with `seeds`."""
     touching = np.zeros_like(mask)
     if mask.any():

@@ -12,10 +12,10 @@ from ..callbacks import Warn
 from ..errors import UserError
 
 ACCELERATORS = ("cuda", "mps")  # in the order in which "auto" takes them
-_NOT_BUILT = {"cuda": "this PyTorch is built without CUDA", "mps": "only Macs with Apple chips have it"}
+_NOT_BUILT = {"cuda": "this PyTorch is built without CUDA", "mps": "only Macs with Apple silicon have it"}
 
 # Lower-case parts of PyTorch's error messages when a device fails, and the reason for the user; "" quotes PyTorch.
-# Errors in our own code contain none of these, and the computer's own memory is not a failure of the device.
+# Errors in our own code contain none of these. None marks an error that is not a device failure: main memory is full.
 _FAILURES = {
     "defaultcpuallocator": None,
     "out of memory": "not enough memory",
@@ -66,7 +66,7 @@ def choose_device(name: str, warn: Warn = lambda message: None):
         name = available[0]
         if name == "cpu":
             for device in filter(_is_built, ACCELERATORS):
-                warn(cpu_instead_of(device, _failure_of(device)))
+                warn(cpu_fallback_message(device, _failure_of(device)))
     if name not in available:
         reason = _failure_of(name) if name in ACCELERATORS else ""
         because = f" ({reason})" if reason else ""
@@ -77,7 +77,7 @@ def choose_device(name: str, warn: Warn = lambda message: None):
     return torch.device(name)
 
 
-def cpu_instead_of(device: str, reason: str) -> str:
+def cpu_fallback_message(device: str, reason: str) -> str:
     """The warning that the CPU takes over from a device."""
     return f'The device "{device}" cannot be used ({reason}); using the CPU instead, which is slower.'
 
@@ -87,8 +87,8 @@ def device_failure(error: RuntimeError) -> str | None:
     import torch
 
     text = str(error).lower()
-    for sign, reason in _FAILURES.items():
-        if sign in text:
+    for part, reason in _FAILURES.items():
+        if part in text:
             return _quoted(error) if reason == "" else reason
     return _quoted(error) if isinstance(error, getattr(torch, "AcceleratorError", ())) else None
 
@@ -146,7 +146,7 @@ def _quoted(error: BaseException) -> str:
     )
 
 
-def computes_in_bfloat16(device) -> bool:
+def prefers_bfloat16(device) -> bool:
     """Whether a torch device computes faster in bfloat16 than in float32, rather than emulating it."""
     import torch
 
@@ -175,11 +175,11 @@ def keep_freed_memory() -> None:
                 mallopt(parameter, 2**31 - 1)
 
 
-def to_predict_on(device) -> Callable:
+def prepare_for(device) -> Callable:
     """Function for `load_model` that optimizes a network in place for prediction on a device; it stays on the CPU."""
     import torch
 
     from ..model.fused import fused
 
-    dtype = torch.bfloat16 if computes_in_bfloat16(device) else torch.float32
+    dtype = torch.bfloat16 if prefers_bfloat16(device) else torch.float32
     return lambda network: fused(network).to(dtype)

@@ -13,8 +13,8 @@ from ..geometry.slices import axial_grid, ct_slices
 from ..metrics.overlap import Overlap
 from ..metrics.shape import center_lps, extent_mm, longest_mm, volume_ml
 from ..model.folder import Model
-from .components import around_largest_part, keep_largest_component
-from .devices import choose_device, cpu_instead_of, device_failure, release_memory
+from .components import crop_to_largest_part, keep_largest_component
+from .devices import choose_device, cpu_fallback_message, device_failure, release_memory
 from .foldpredictor import FoldPredictor
 from .result import SegmentationResult
 from .slicesearch import search_spleen
@@ -23,8 +23,8 @@ from .uncertainty import uncertain_places
 PREPARED, PREDICTED = 0.03, 0.97  # fractions of the whole work, as measured on a CPU
 
 
-class Cancelled(Exception):
-    """Raised after `Callbacks.cancelled` returned True; nothing has been changed or written."""
+class Canceled(Exception):
+    """Raised after `Callbacks.canceled` returned True; nothing has been changed or written."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def segment_image(
     """Segment the spleen on a CT in HU (see `images.check_ct`).
 
     By default the folds search for the spleen and predict only the slices around it; elsewhere the maps are 0. The
-    effect of that, and of `devices.to_predict_on`, is measured in Testing/Benchmarks.
+    effect of that, and of `devices.prepare_for`, is measured in Testing/Benchmarks.
 
     Of each fold's mask, `fold_agreement` and `fold_volumes_ml` count the connected parts that share a voxel with the
     final mask: other foreground of a single fold is not in the result. Where the final mask is empty they count all,
@@ -89,7 +89,7 @@ def segment_image(
 
     Args:
         ct: scalar 3D image of any orientation, spacing and pixel type.
-        model: from `model.folder.load_model`; faster with `prepare=to_predict_on(device)`.
+        model: from `model.folder.load_model`; faster with `prepare=prepare_for(device)`.
         device: "auto", "cpu", "cuda" or "mps".
         options: how to segment.
         callbacks: `warn` is called when the CPU takes over from a device that fails or lacks memory; prediction then
@@ -97,7 +97,7 @@ def segment_image(
 
     Raises:
         UserError: the device is not available.
-        Cancelled: `callbacks.cancelled` returned True.
+        Canceled: `callbacks.canceled` returned True.
         MemoryError, RuntimeError: the computer's own memory is not enough.
     """
     callbacks.progress(0.0, "Preparing slices")
@@ -110,7 +110,7 @@ def segment_image(
     mean, deviation = folds.pop_maps(grid)
     if options.largest_component:
         # First on the coarse grid and then on the CT's, where a distant part would make it a large task.
-        around = around_largest_part(mean, model.threshold, margin_mm=2 * max(*ct.GetSpacing(), *mean.GetSpacing()))
+        around = crop_to_largest_part(mean, model.threshold, margin_mm=2 * max(*ct.GetSpacing(), *mean.GetSpacing()))
         mask = keep_largest_component(threshold_on_grid(model.threshold, around, Grid.of(ct)))
     else:
         mask = threshold_on_grid(model.threshold, mean, Grid.of(ct))
@@ -161,7 +161,7 @@ class _Input:
     options: Options
 
     def batches(self, folds: FoldPredictor) -> Iterable[tuple[Iterable[int], int]]:
-        """The slices to predict next, and how many it will be in total."""
+        """The slices to predict next, and the expected total number."""
         if self.options.exhaustive or not self.options.largest_component:
             return [(range(len(self.slices)), len(self.slices))]
         return search_spleen(folds, self.grid.spacing[2], _voxel_ml(self.grid))
@@ -179,7 +179,7 @@ def _predict(given: _Input, device, callbacks: Callbacks) -> FoldPredictor:
             raise
     # Only here, after the error with its traceback is gone, are the networks freed on the device.
     release_memory(device)
-    callbacks.warn(cpu_instead_of(device.type, reason))
+    callbacks.warn(cpu_fallback_message(device.type, reason))
     return _predict_on(torch.device("cpu"), given, callbacks)
 
 
@@ -189,8 +189,8 @@ def _predict_on(device, given: _Input, callbacks: Callbacks) -> FoldPredictor:
     fraction = PREPARED
     for indices, expected in given.batches(folds):
         for predicted in folds.predict(sorted(indices)):
-            if callbacks.cancelled():
-                raise Cancelled
+            if callbacks.canceled():
+                raise Canceled
             fraction = max(fraction, round(PREPARED + (PREDICTED - PREPARED) * predicted / expected, 4))
             callbacks.progress(fraction, "Predicting")
     return folds

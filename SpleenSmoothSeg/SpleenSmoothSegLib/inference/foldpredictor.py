@@ -9,10 +9,10 @@ import SimpleITK as sitk
 from ..geometry.grid import Grid
 from ..geometry.slices import with_neighbors
 from ..model.folder import Model
-from .components import parts_that_touch
-from .devices import computes_in_bfloat16
+from .components import parts_touching
+from .devices import prefers_bfloat16
 
-MOST_SLICES, MOST_PIXELS = 8, 300_000  # of a batch: 8 slices of 192 x 192, 4 of 256 x 256, 1 of 512 x 512
+MAX_BATCH_SLICES, MAX_BATCH_PIXELS = 8, 300_000  # 8 slices of 192 x 192, 4 of 256 x 256, 1 of 512 x 512
 
 
 class FoldPredictor:
@@ -20,7 +20,7 @@ class FoldPredictor:
 
     Args:
         model: its own networks stay on the CPU.
-        slices: float32 (slice, row, column), as the networks see them.
+        slices: float32 (slice, row, column), as the networks take them.
         step: distance between the channels of the network, in slices.
         device: torch device.
 
@@ -34,7 +34,7 @@ class FoldPredictor:
     def __init__(self, model: Model, slices: np.ndarray, step: float, device):
         count, rows, columns = slices.shape
         self.device, self._model, self._slices, self._step = device, model, slices, step
-        self._networks = [_on(device, network) for network in model.networks]
+        self._networks = [_moved(network, device) for network in model.networks]
         self.mean, self.deviation = np.zeros_like(slices), np.zeros_like(slices)
         self.masks = np.zeros((len(self._networks), count, rows, -(-columns // 8)), np.uint8)
         self.predicted = np.zeros(count, bool)
@@ -44,7 +44,7 @@ class FoldPredictor:
         import torch
 
         new = [index for index in indices if not self.predicted[index]]
-        size = max(1, min(MOST_SLICES, MOST_PIXELS // self._slices[0].size))
+        size = max(1, min(MAX_BATCH_SLICES, MAX_BATCH_PIXELS // self._slices[0].size))
         for start in range(0, len(new), size):
             yield int(self.predicted.sum())
             batch = new[start : start + size]
@@ -92,7 +92,7 @@ class FoldPredictor:
         masks, within = self.masks[:, part], within[part]
         if within.any():
             masks = [
-                np.packbits(parts_that_touch(np.unpackbits(mask, axis=-1, count=within.shape[-1]) > 0, within), axis=-1)
+                np.packbits(parts_touching(np.unpackbits(mask, axis=-1, count=within.shape[-1]) > 0, within), axis=-1)
                 for mask in masks
             ]
         return np.array([[np.unpackbits(first & second).sum() for second in masks] for first in masks], float)
@@ -106,12 +106,12 @@ def _probability(network, stacks):
     return torch.sigmoid(network(stacks.to(weight.dtype))[:, 0].float())
 
 
-def _on(device, network):
+def _moved(network, device):
     """The network on a device; the model keeps its own on the CPU, as a fallback when the device fails."""
     import torch
 
     if device.type != "cpu":
         network = copy.deepcopy(network)
-    elif not computes_in_bfloat16(device):  # it may have been converted for a device that failed
+    elif not prefers_bfloat16(device):  # it may have been converted for a device that failed
         network = network.float()
     return network.to(device, memory_format=torch.channels_last)

@@ -32,10 +32,10 @@ class SegmentationResult:
         longest_mm: the largest distance between two points of the surface.
         center_lps: centroid of the mask; None where it is empty.
         uncertain_places: where the folds disagree, the most uncertain first.
-        device: name of the device that computed.
-        dice: against the label that was given; None without one.
+        device: name of the device used.
+        dice: Dice against a given label; None without one.
         seconds: from reading the CT to files written; None where nothing was written.
-        peak_memory_mb: most memory that the process has held; None where the system does not report it.
+        peak_memory_mb: peak memory of the process; None where the system does not report it.
     """
 
     volume_ml: float

@@ -3,12 +3,12 @@
 import numpy as np
 import SimpleITK as sitk
 
-from .components import parts_that_touch
+from .components import parts_touching
 from .result import UncertainPlace
 
-LEAST_MM2 = 10.0  # a smaller area is not worth a review
+MIN_AREA_MM2 = 10.0  # a smaller area is not worth a review
 TOLERANCE_MM = 1e-3
-LEAST_DEVIATION = 0.1  # standard deviation over the folds; below it is the noise of folds that agree
+MIN_DEVIATION = 0.1  # standard deviation over the folds; below it is the noise of folds that agree
 
 
 def uncertain_places(
@@ -28,9 +28,9 @@ def uncertain_places(
     """
     deviation = sitk.GetArrayViewFromImage(uncertainty_map)
     inside = sitk.GetArrayViewFromImage(mask) > 0
-    uncertain = deviation >= LEAST_DEVIATION
+    uncertain = deviation >= MIN_DEVIATION
     if inside.any():
-        uncertain &= parts_that_touch(uncertain | inside, inside)
+        uncertain &= parts_touching(uncertain | inside, inside)
     if not uncertain.any():
         return []
     weights = 2 * deviation[uncertain].astype(float) ** 2
@@ -44,7 +44,7 @@ def uncertain_places(
     areas = np.bincount(numbers, weights) * spacing.prod() / thickness
     chosen: list[int] = []
     for number in np.argsort(-areas, kind="stable"):
-        if len(chosen) == count or areas[number] < LEAST_MM2:
+        if len(chosen) == count or areas[number] < MIN_AREA_MM2:
             break
         if all(abs(number - other) * thickness > apart_mm - TOLERANCE_MM for other in chosen):
             chosen.append(number)

@@ -99,4 +99,4 @@ def _label_value(labels: dict, wanted: str) -> int:
     for name, value in pairs:
         if wanted.casefold() in (str(name).casefold(), str(value)):
             return int(value)
-    raise ValueError(f'no label "{wanted}" but {", ".join(str(name) for name, _ in pairs)}')
+    raise ValueError(f'no label "{wanted}", only {", ".join(str(name) for name, _ in pairs)}')

@@ -92,7 +92,7 @@ def _read_file(path: Path) -> sitk.Image:
         raise UserError(f'"{path}" is damaged or incomplete; copy or export it again.')
     if defect == "not finite":
         raise _not_finite(path)
-    with silence_itk():  # ITK decides about everything else
+    with silence_itk():  # ITK reports any other defect
         return sitk.ReadImage(itk_name(path))
 
 

@@ -1,4 +1,4 @@
-"""Wrappers for calls to ITK: file names that it accepts, and no output of its own on the console."""
+"""Wrappers for calls to ITK: file names that it accepts, and no output on the console."""
 
 import contextlib
 import os

@@ -43,7 +43,7 @@ def load_model(
     Args:
         folder: of the model.
         folds: their numbers; None means all.
-        prepare: applied to each network before the next one is loaded, such as `inference.devices.to_predict_on`.
+        prepare: applied to each network before the next one is loaded, such as `inference.devices.prepare_for`.
 
     Raises:
         UserError: no model folder, an unreadable ``model.json`` or of another format, a missing or altered fold, an
@@ -120,17 +120,17 @@ def save_model(folder: Path | str, card: dict, networks: list) -> None:
     from safetensors.torch import save
 
     folder = Path(folder)
-    with atomic_write(folder) as aside:
+    with atomic_write(folder) as temporary:
         if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD_NAME).is_file():
             raise UserError(f'"{folder}" contains files that are not a model; choose another folder for the model.')
-        aside.mkdir()
+        temporary.mkdir()
         folds = []
         for number, network in enumerate(networks):
             data = save(_float16_state(network))
-            (aside / f"fold_{number}.safetensors").write_bytes(data)
+            (temporary / f"fold_{number}.safetensors").write_bytes(data)
             folds.append({"file": f"fold_{number}.safetensors", "sha256": sha256_of(data)})
         card = {"format_version": FORMAT_VERSION, **card, "folds": folds}
-        (aside / CARD_NAME).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (temporary / CARD_NAME).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _float16_state(network) -> dict:

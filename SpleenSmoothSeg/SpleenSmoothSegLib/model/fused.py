@@ -86,7 +86,7 @@ class _Uses(TorchFunctionMode):
     def __init__(self):
         super().__init__()
         self.counts: Counter[int] = Counter()
-        self._held = []  # so that no other tensor gets the id of one that is gone
+        self._held = []  # so that no other tensor gets the id of one that was freed
 
     def __torch_function__(self, function, _types, arguments=(), keywords=None):
         result = function(*arguments, **(keywords or {}))

@@ -76,8 +76,8 @@ class CompareLogic(VTKObservationMixin):
         surface = smoothSurface(mask)
         distances = signedDistances(surface, smoothSurface(label))
 
-        self._scene.keepErrors(errors.height_mm, errors.false_negative_ml, errors.false_positive_ml)
-        self._scene.keepSurface(
+        self._scene.storeErrors(errors.height_mm, errors.false_negative_ml, errors.false_positive_ml)
+        self._scene.storeSurface(
             _("Distance of {segment} to {reference}").format(segment=segment.name, reference=reference.name),
             surface,
             distances,
@@ -85,7 +85,7 @@ class CompareLogic(VTKObservationMixin):
         )
         values = [(measure.title, getattr(comparison, measure.key)) for measure in measures()]
         rows = [(title, math.nan if value is None else value) for title, value in values]
-        self._scene.keepNumbers(self._labels, rows, remarks)
+        self._scene.storeNumbers(self._labels, rows, remarks)
 
     def result(self) -> Result | None:
         """The result for the chosen labels; None if not compared, changed since then, or deleted."""

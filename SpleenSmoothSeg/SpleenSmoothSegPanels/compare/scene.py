@@ -23,7 +23,7 @@ class CompareScene:
 
     # Numbers
 
-    def keepNumbers(self, labels, rows: list[tuple[str, float]], remarks: str) -> None:
+    def storeNumbers(self, labels, rows: list[tuple[str, float]], remarks: str) -> None:
         """Store the rows (title, value; NaN if not computed) and the remarks in the table node.
 
         Args:
@@ -73,7 +73,7 @@ class CompareScene:
 
     # Errors by height
 
-    def keepErrors(self, height_mm, false_negative_ml, false_positive_ml) -> None:
+    def storeErrors(self, height_mm, false_negative_ml, false_positive_ml) -> None:
         """Plot the errors of each slice (mL) against its height above the lowest slice of the reference (mm)."""
         chart = updateChart(
             CHART,
@@ -103,7 +103,7 @@ class CompareScene:
 
     # Signed distances
 
-    def keepSurface(self, name: str, surface: vtk.vtkPolyData, distances_mm, parent) -> None:
+    def storeSurface(self, name: str, surface: vtk.vtkPolyData, distances_mm, parent) -> None:
         """Create or update the model of the segment's surface, colored by signed distance to the reference.
 
         Args:

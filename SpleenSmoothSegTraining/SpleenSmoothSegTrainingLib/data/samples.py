@@ -81,7 +81,7 @@ class Batches:
             samples,
             batch_sampler=self._sampler,
             num_workers=workers,
-            worker_init_fn=_quiet_worker,
+            worker_init_fn=_use_one_thread,
             generator=torch.Generator(),  # separate: the network's randomness must not depend on the workers
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
@@ -114,7 +114,7 @@ class _BatchSampler:
         return len(self.batches)
 
 
-def _quiet_worker(_number: int) -> None:
+def _use_one_thread(_number: int) -> None:
     """Use one thread per worker, to leave the others to the training."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -117,8 +117,8 @@ class SliceCache:
             "notes": notes,
         }
         record["checksum"] = _text_digest(record)
-        with atomic_write(self.folder / f"{key}.json") as aside:  # last: this completes the entry
-            aside.write_text(json.dumps(record), encoding="utf-8")
+        with atomic_write(self.folder / f"{key}.json") as temporary:  # last: this completes the entry
+            temporary.write_text(json.dumps(record), encoding="utf-8")
         entry = self._load(key)
         if entry is None:
             raise UserError(
@@ -150,15 +150,15 @@ class SliceCache:
             self._warn(f'The cached soft labels "{stem}" in "{self.folder}" are damaged; computing them again.')
         soft = soften(np.asarray(entry.label), entry.spacing, border).astype(np.float16)
         sha256 = self._save(f"{stem}.npy", soft)
-        with atomic_write(self.folder / f"{stem}.sha256") as aside:
-            aside.write_text(sha256, encoding="utf-8")
+        with atomic_write(self.folder / f"{stem}.sha256") as temporary:
+            temporary.write_text(sha256, encoding="utf-8")
         return self._open(f"{stem}.npy", sha256)
 
     def _save(self, name: str, array: np.ndarray) -> str:
         """Write an array; returns its checksum."""
-        with atomic_write(self.folder / name) as aside:
-            np.save(aside, array)
-            return sha256_of(aside)
+        with atomic_write(self.folder / name) as temporary:
+            np.save(temporary, array)
+            return sha256_of(temporary)
 
     def _open(self, name: str, sha256: str) -> np.ndarray:
         """The array in a file, memory-mapped; raises ValueError if it differs from its checksum."""

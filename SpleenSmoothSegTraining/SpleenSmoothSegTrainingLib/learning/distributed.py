@@ -31,7 +31,7 @@ class Processes:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def add(self, sums: torch.Tensor) -> torch.Tensor:
+    def all_reduce(self, sums: torch.Tensor) -> torch.Tensor:
         """The sum over all processes, with gradients."""
         if self.count == 1:
             return sums
@@ -150,7 +150,7 @@ class _SharedBatchNorm(nn.Module):
         sums = torch.stack(
             [values.sum((0, 2, 3)), values.square().sum((0, 2, 3)), values.new_full((x.shape[1],), count)]
         )
-        total, squares, counts = self.processes.add(sums)
+        total, squares, counts = self.processes.all_reduce(sums)
         mean = total / counts
         variance = (squares / counts - mean.square()).clamp_min(0)
         with torch.no_grad():

@@ -168,7 +168,7 @@ class FoldTraining:
         label = label.to(self.device, non_blocking=True)
         with autocast(self.mixed, self.device):
             logits = self.shared(ct)
-        loss = dice_and_cross_entropy(logits.float(), label, self.processes.add)
+        loss = dice_and_cross_entropy(logits.float(), label, self.processes.all_reduce)
         if not torch.isfinite(loss):
             raise UserError(f"The loss of fold {self.number} is not finite; train again with a lower learning rate.")
         optimizer.zero_grad(set_to_none=True)
@@ -195,7 +195,7 @@ class FoldTraining:
         share = self.validation[self.processes.rank :: self.processes.count]
         dices = [dice_of_case(self.averaged, part, self.device, self.recipe, self.mixed) for part in share]
         sums = torch.tensor([sum(dices), len(dices)], dtype=torch.float64, device=self.device)
-        total, count = self.processes.add(sums).tolist()
+        total, count = self.processes.all_reduce(sums).tolist()
         return total / count
 
     def _next_state(self, before: FoldState | None, row: dict, running: _RunningPhase) -> FoldState:

@@ -5,14 +5,14 @@ import contextlib
 import torch
 from torch import nn
 
-from SpleenSmoothSegLib.inference.devices import computes_in_bfloat16
+from SpleenSmoothSegLib.inference.devices import prefers_bfloat16
 
 
 def computes_mixed(precision: str, device: torch.device) -> bool:
     """Whether a recipe's precision ("auto", "mixed" or "full") means bfloat16 on this device."""
     if precision != "auto":
         return precision == "mixed"
-    return computes_in_bfloat16(device)
+    return prefers_bfloat16(device)
 
 
 def autocast(mixed: bool, device: torch.device):

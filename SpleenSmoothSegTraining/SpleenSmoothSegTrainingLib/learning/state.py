@@ -34,14 +34,14 @@ class FoldState:
 
 def save_state(folder: Path, state: FoldState) -> None:
     """Save state and history in `folder`; raises UserError if they cannot be written, and the previous ones remain."""
-    with atomic_write(folder / HISTORY_NAME) as aside, open(aside, "w", newline="", encoding="utf-8") as file:
+    with atomic_write(folder / HISTORY_NAME) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, HISTORY_COLUMNS)
         writer.writeheader()
         writer.writerows(state.history)
     buffer = io.BytesIO()  # to a file, torch.save raises another type than OSError if the disk is full
     torch.save(vars(state), buffer)
-    with atomic_write(folder / STATE_NAME) as aside:
-        aside.write_bytes(buffer.getvalue())
+    with atomic_write(folder / STATE_NAME) as temporary:
+        temporary.write_bytes(buffer.getvalue())
 
 
 def load_state(folder: Path) -> FoldState:

@@ -12,7 +12,7 @@ import SimpleITK as sitk
 
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.slices import axial_grid
-from SpleenSmoothSegLib.inference.devices import choose_device, to_predict_on
+from SpleenSmoothSegLib.inference.devices import choose_device, prepare_for
 from SpleenSmoothSegLib.inference.ensemble import segment_image
 from SpleenSmoothSegLib.io.decathlon import Case
 from SpleenSmoothSegLib.model.folder import Model, load_model, read_card
@@ -67,7 +67,7 @@ def evaluate(
     Raises:
         UserError: model, splits and cases do not match, a case cannot be read, or a mask cannot be written.
     """
-    model = load_model(model_folder, prepare=to_predict_on(choose_device(options.device)))
+    model = load_model(model_folder, prepare=prepare_for(choose_device(options.device)))
     numbers = list(range(len(splits.folds)) if options.folds is None else options.folds)
     if len(numbers) != len(model.networks):
         raise UserError(

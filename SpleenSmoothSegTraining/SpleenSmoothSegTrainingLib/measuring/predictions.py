@@ -45,6 +45,6 @@ def cached_mask(path: Path, origin: str, ct: sitk.Image, predict: Callable[[], s
                 return found
     mask = sitk.Cast(predict(), sitk.sitkUInt8)
     mask.SetMetaData(NOTE, origin)
-    with atomic_write(path) as aside:
-        write_mask(mask, aside)
+    with atomic_write(path) as temporary:
+        write_mask(mask, temporary)
     return mask

@@ -104,7 +104,7 @@ def by_patient(values: Iterable[tuple[Key, float | None]]) -> dict[Key, float]:
     return {patient: float(np.mean(each)) for patient, each in grouped.items()}
 
 
-def verdict(paired: Paired | None, more_is_better: bool = True) -> str:
+def verdict(paired: Paired | None, higher_is_better: bool = True) -> str:
     """The conclusion that a change allows: a key of `VERDICTS`."""
     if paired is None:
         return "nothing"
@@ -115,7 +115,7 @@ def verdict(paired: Paired | None, more_is_better: bool = True) -> str:
         return "same"
     if low <= 0 <= high:
         return "unclear"
-    direction = "better" if (paired.difference.mean > 0) == more_is_better else "worse"
+    direction = "better" if (paired.difference.mean > 0) == higher_is_better else "worse"
     is_sure = paired.n >= MIN_FOR_P and paired.p < 1 - LEVEL
     return direction if is_sure else f"perhaps {direction}"
 
@@ -133,10 +133,10 @@ VERDICTS = {
 
 
 def describe_change(
-    what: str, paired: Paired | None, unit: str = "", digits: int = 3, more_is_better: bool = True
+    what: str, paired: Paired | None, unit: str = "", digits: int = 3, higher_is_better: bool = True
 ) -> str:
     """One sentence about the effect of border smoothing on `what`, such as "Dice", with its uncertainty."""
-    conclusion = VERDICTS[verdict(paired, more_is_better)]
+    conclusion = VERDICTS[verdict(paired, higher_is_better)]
     if paired is None:
         return f"{what}: {conclusion}, as no case has both a smoothed training and a control."
     change = f"{paired.difference.mean:+.{digits}f}{unit}"

@@ -35,8 +35,8 @@ def write_recipe_file(path: Path, recipe: Recipe, card: dict, segment: str | Non
     ]
     if card:
         lines += ["", "[card]", *_lines(card)]
-    with atomic_write(path) as aside:
-        aside.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def read_recipe(path: Path) -> tuple[Recipe, dict]:

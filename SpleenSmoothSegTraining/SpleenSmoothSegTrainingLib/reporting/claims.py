@@ -56,7 +56,7 @@ def claims_table(control: Metrics, smoothed: Metrics, fold_count: int) -> Table:
         ["Every single fold rises almost to the ensemble.", _folds_and_ensemble(control, smoothed, fold_count)],
         [
             "There are fewer false negatives.",
-            describe_change("Volume missed", change("false_negative_ml"), " mL", 1, more_is_better=False),
+            describe_change("Volume missed", change("false_negative_ml"), " mL", 1, higher_is_better=False),
         ],
         [
             "It is better at the top and bottom of the organ.",
@@ -74,7 +74,7 @@ def _surface(change) -> str:
     if not (distance or within):
         return "Not measured: surface distances need the package surface-distance-based-measures and whole volumes."
     return (
-        f"{describe_change('Average surface distance', distance, ' mm', 2, more_is_better=False)} "
+        f"{describe_change('Average surface distance', distance, ' mm', 2, higher_is_better=False)} "
         f"{describe_change('Surface Dice at 1 mm', within)}"
     )
 
@@ -93,7 +93,7 @@ def _folds_and_ensemble(control: Metrics, smoothed: Metrics, fold_count: int) ->
     return (
         f"{risen} of {len(shared)} folds have a higher mean test Dice. A single fold is {sizes} below its ensemble "
         f"({_mean_of(control_ensemble):.3f} and {_mean_of(smoothed_ensemble):.3f}). "
-        f"{describe_change('This difference', gaps, more_is_better=False)}"
+        f"{describe_change('This difference', gaps, higher_is_better=False)}"
     )
 
 

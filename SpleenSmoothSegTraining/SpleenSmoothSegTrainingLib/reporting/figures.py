@@ -276,8 +276,8 @@ def _save(figure, path: Path, on_ct: bool = False) -> None:
         small = rgb.quantize(palette=palette, dither=Image.Dither.NONE)
     else:
         small = rgb.quantize(COLORS)
-    with atomic_write(path) as aside:
-        small.save(aside, format="PNG", optimize=True)
+    with atomic_write(path) as temporary:
+        small.save(temporary, format="PNG", optimize=True)
 
 
 def _palette() -> np.ndarray:

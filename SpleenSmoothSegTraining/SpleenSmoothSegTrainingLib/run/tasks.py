@@ -29,7 +29,7 @@ from ..recipe.file import read_recipe
 from ..recipe.recipe import Recipe
 from ..reporting.figures import draw_curve
 from .card import model_card
-from .claim import read_claimed_splits
+from .reserve import splits_of_training
 
 OnEvent = Callable[[dict], None]
 
@@ -91,7 +91,7 @@ def train_fold(task: FoldTask, on_event: OnEvent, processes: Processes = ALONE) 
         write(row)
         on_event({"event": "epoch", "variant": task.variant, "fold": task.number, **row})
 
-    splits = read_claimed_splits(task.folder)
+    splits = splits_of_training(task.folder)
     dataset = open_dataset(options.dataset, options.segment)
     cache = SliceCache(options.cache, lambda message: on_event({"event": "warning", "message": message}))
     device = local_device(choose_device(options.device))
@@ -113,7 +113,7 @@ def measure(task: MeasureTask, on_event: OnEvent) -> None:
     """
     out = OutFolder(task.folder)
     recipe, card_text = read_recipe(out.recipe)
-    splits = read_claimed_splits(task.folder)
+    splits = splits_of_training(task.folder)
     dataset = open_dataset(task.options.dataset, task.options.segment)
     folds = finished_folds(task.folder, recipe)
     if not folds:

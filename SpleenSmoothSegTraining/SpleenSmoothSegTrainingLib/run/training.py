@@ -24,9 +24,9 @@ from ..learning.fold import build_network
 from ..learning.state import is_started, load_state
 from ..outfolder import OutFolder
 from ..recipe.variants import Variant, list_variants
-from .claim import check_free, claim, read_claimed_splits, rollback_unless_started
 from .epochprogress import EpochProgress
 from .options import Run
+from .reserve import check_free, reserve, rollback_unless_started, splits_of_training
 from .tasks import FoldTask, MeasureTask, OnEvent, TaskOptions, check_tensorboard, measure, train_fold
 
 WORKERS_WITH_GPU = 8
@@ -62,7 +62,7 @@ def train(run: Run, on_event: OnEvent = lambda event: None) -> Results | None:
         check_batch(run.recipe.batch_size, processes)
         prepared = processes.run_on_first(lambda: _prepare(run, variants, processes, on_event))  # None in the others
         with rollback_unless_started([variant.folder for variant in variants], folds):
-            processes.run_on_first(lambda: _claim_folders(run, variants, prepared[1], folds))
+            processes.run_on_first(lambda: _reserve_folders(run, variants, prepared[1], folds))
             if device.type == "cpu":
                 _warn(on_event, CPU_WARNING)
             tasks = [FoldTask(variant.name, variant.folder, fold, options) for variant in variants for fold in folds]
@@ -124,8 +124,8 @@ def _cache_slices(run: Run, dataset: Dataset, on_event: OnEvent) -> dict[str, li
     cache = SliceCache(run.cache, lambda message: _warn(on_event, message))
     report = prepare(dataset, run.recipe, cache, lambda fraction, step: on_event(_progress(0.0, step)))
     path = OutFolder(run.out).data_check
-    with atomic_write(path) as aside:
-        aside.write_text(report.as_text(), encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text(report.as_text(), encoding="utf-8")
     report.raise_if_bad(path)
     for message in report.warnings:
         _warn(on_event, message)
@@ -140,7 +140,7 @@ def _split(run: Run, spleen: dict[str, list[bool]]) -> Splits:
         return read_splits(run.splits, spleen, recipe.fold_count)
     if _needs_new_splits(run):
         return split(spleen, recipe.split_by, recipe.fold_count, recipe.test_part, recipe.seed, run.test)
-    splits = read_claimed_splits(run.out)
+    splits = splits_of_training(run.out)
     if not fit_dataset(splits, spleen):
         raise UserError(
             f'The cases or labels of "{run.dataset}" are not those of "{OutFolder(run.out).splits}"; '
@@ -153,10 +153,10 @@ def _needs_new_splits(run: Run) -> bool:
     return run.test is not None or not OutFolder(run.out).has_training()
 
 
-def _claim_folders(run: Run, variants: list[Variant], splits: Splits, folds: list[int]) -> None:
+def _reserve_folders(run: Run, variants: list[Variant], splits: Splits, folds: list[int]) -> None:
     card_text = run.card | ({"command": run.command} if run.command else {})
     for variant in variants:
-        claim(variant.folder, variant.recipe, card_text, splits, folds, run.segment)
+        reserve(variant.folder, variant.recipe, card_text, splits, folds, run.segment)
 
 
 def _train_folds(run: Run, tasks: list[FoldTask], processes: Processes, on_event: OnEvent) -> None:

@@ -1,4 +1,4 @@
-"""What the command lines share: the summary of a result, and the console that the arguments ask for."""
+"""Code shared by the command lines: the summary of a result, and the choice of the console."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,7 @@ from SpleenSmoothSegLib.batch import console
 from SpleenSmoothSegLib.batch.console import (
     JsonConsole,
     Parser,
-    PersonConsole,
+    TerminalConsole,
     add_console_options,
     run_program,
     summary,
@@ -41,27 +41,27 @@ RESULT = SegmentationResult(
         ({"volume_ml": 0.0, "dice": None, "peak_memory_mb": None}, "no spleen found, fold agreement 95.0 %; 4.1 s"),
     ],
 )
-def test_summary_has_the_measures_that_are_known(changes, expected):
+def test_summary_contains_known_measures_only(changes, expected):
     assert summary(replace(RESULT, **changes)) == expected
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), PersonConsole),
+        ((), TerminalConsole),
         (("--json",), JsonConsole),
         (("--child",), JsonConsole),
         (("-o", "x", "--json"), JsonConsole),
     ],
 )
-def test_run_program_chooses_the_console_by_the_options(monkeypatch, capsys, arguments, expected):
+def test_run_program_selects_the_console_by_options(monkeypatch, capsys, arguments, expected):
     monkeypatch.setattr(console, "exit_with_parent", lambda: None)
     chosen = []
     assert run_program(lambda console: chosen.append(type(console)) or 0, arguments) == 0
     assert chosen == [expected]
 
 
-def test_an_invalid_argument_of_a_child_is_a_json_error_after_started(monkeypatch, capsys):
+def test_invalid_argument_of_a_child_is_a_json_error_after_started(monkeypatch, capsys):
     monkeypatch.setattr(console, "exit_with_parent", lambda: None)
 
     def work(_) -> int:
@@ -77,7 +77,7 @@ def test_an_invalid_argument_of_a_child_is_a_json_error_after_started(monkeypatc
     assert error == {"event": "error", "ct": None, "message": message}
 
 
-def test_a_value_for_an_option_without_one_is_reported_by_the_parser_of_the_program(capsys):
+def test_value_of_a_flag_is_reported_by_the_parser_of_the_program(capsys):
     def work(_) -> int:
         parser = Parser("program.py", "")
         add_console_options(parser)

@@ -1,4 +1,4 @@
-"""What is to be done for a command line, checked before any work."""
+"""Planning of jobs: CTs and their outputs, checked before any work."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ def place(tmp_path, monkeypatch) -> Path:
 
 
 def touch(*names: str) -> list[Path]:
-    """Files of which only the names matter here."""
+    """Empty files; only their names matter."""
     paths = [Path(name) for name in names]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,10 +47,10 @@ def refusal(*given: str, output: str = "out", label: Path | None = None, **optio
     return str(refused.value)
 
 
-# ---- where results go
+# ---- output files
 
 
-def test_in_a_folder_results_have_the_name_of_the_ct(place):
+def test_outputs_in_a_folder_are_named_after_the_ct(place):
     (job,) = plan_jobs(touch("a/ct.nii.gz"), Path("out"), options=OutputOptions(probability=True, uncertainty_map=True))
     assert [str(path) for path in job.outputs] == [
         os.path.join("out", name)
@@ -65,7 +65,7 @@ def test_in_a_folder_results_have_the_name_of_the_ct(place):
 
 
 @pytest.mark.parametrize("suffix", [".seg.nrrd", ".nii.gz", ".nii", ".nrrd", ".mha", ".SEG.NRRD"])
-def test_a_name_that_ends_as_an_image_is_the_file(place, suffix):
+def test_output_with_image_suffix_is_a_file(place, suffix):
     (job,) = plan_jobs(
         touch("ct.nii.gz"), Path(f"mine{suffix}"), options=OutputOptions(probability=True, uncertainty_map=True)
     )
@@ -78,55 +78,55 @@ def test_a_name_that_ends_as_an_image_is_the_file(place, suffix):
 
 
 @pytest.mark.parametrize("output", ["results", "results.2024", "spleen.png", "already.nii.gz"])
-def test_any_other_name_is_a_folder_and_so_is_a_folder(place, output):
+def test_output_without_image_suffix_is_a_folder(place, output):
     Path("already.nii.gz").mkdir()
     (job,) = plan_jobs(touch("ct.nii.gz"), Path(output))
     assert job.segmentation == Path(output, "ct_spleen.seg.nrrd")
 
 
-def test_maps_that_are_not_to_be_compressed_are_nrrd(place):
+def test_uncompressed_maps_are_nrrd(place):
     (job,) = plan_jobs(
         touch("ct.nii.gz"), Path("mine.nii.gz"), options=OutputOptions(False, True, True, compressed=False)
     )
     assert [str(path) for path in job.outputs] == ["mine.nii.gz", "mine_probability.nrrd", "mine_uncertainty.nrrd"]
 
 
-def test_without_overlay_or_probability_there_is_one_file(place):
+def test_job_without_overlay_and_maps_has_one_output(place):
     (job,) = plan_jobs(touch("ct.nii.gz"), Path("out"), options=OutputOptions(overlay=False))
     assert job.outputs == [Path("out", "ct_spleen.seg.nrrd")]
 
 
-def test_cts_of_the_same_name_are_prefixed_with_their_folders(place):
+def test_cts_with_the_same_name_are_prefixed_with_their_folders(place):
     jobs = plan_jobs(touch("p1/x/ct.nii.gz", "p2/x/ct.nii.gz", "p2/y/ct.nii.gz", "other.nrrd"), Path())
     assert segmentations(jobs) == [f"{name}_spleen.seg.nrrd" for name in ("p1_x_ct", "p2_x_ct", "y_ct", "other")]
 
 
-def test_names_that_differ_in_case_only_are_the_same(place):
+def test_names_that_differ_only_in_case_count_as_equal(place):
     jobs = plan_jobs(touch("a/CT.nii.gz", "b/ct.nii.gz"), Path())
     assert segmentations(jobs) == ["a_CT_spleen.seg.nrrd", "b_ct_spleen.seg.nrrd"]
 
 
-def test_a_ct_given_twice_is_done_once(place):
+def test_ct_given_twice_has_one_job(place):
     touch("a/ct.nii.gz")
     jobs = plan_jobs([Path("a/ct.nii.gz"), Path("a"), Path("a/../a/ct.nii.gz"), place / "a" / "ct.nii.gz"], Path())
     assert segmentations(jobs) == ["ct_spleen.seg.nrrd"]
 
 
-def test_cts_with_the_same_outputs_are_refused(place):
+def test_cts_with_the_same_outputs_raise_user_error(place):
     touch("a/ct.nii.gz", "a/ct.nrrd")
     assert "would have the same output files as another CT" in refusal("a/ct.nii.gz", "a/ct.nrrd")
 
 
-# ---- which CTs
+# ---- CTs
 
 
-def test_a_folder_of_cts_gives_its_images_in_name_order(place):
+def test_folder_of_cts_lists_images_by_name(place):
     touch("cts/b.nii.gz", "cts/a.nrrd", "cts/c.mha", "cts/notes.txt", "cts/deeper/d.nii.gz")
     assert [path.name for path in find_cts(Path("cts"))] == ["a.nrrd", "b.nii.gz", "c.mha"]
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-def test_hidden_files_and_results_among_the_cts_are_left_out(place, compressed):
+def test_hidden_files_and_outputs_are_skipped(place, compressed):
     touch("cts/._ct.nii.gz", "cts/.a1b2-ct.nii.gz", "cts/ct.nii.gz")
     first = plan_jobs(
         [Path("cts")], Path("cts"), options=OutputOptions(probability=True, uncertainty_map=True, compressed=compressed)
@@ -135,7 +135,7 @@ def test_hidden_files_and_results_among_the_cts_are_left_out(place, compressed):
     assert find_cts(Path("cts")) == [Path("cts/ct.nii.gz")]
 
 
-def test_a_dicom_folder_gives_its_ct_the_name_of_the_folder_that_was_given(place, ct):
+def test_dicom_ct_is_named_after_the_given_folder(place, ct):
     write_dicom(ct[:, :, :2], Path("patient 7/DICOM/ST0/SE0"))
     (job,) = plan_jobs([Path("patient 7")], Path())
     assert job.ct == Path("patient 7/DICOM/ST0/SE0")
@@ -143,7 +143,7 @@ def test_a_dicom_folder_gives_its_ct_the_name_of_the_folder_that_was_given(place
     assert job.title == "patient 7"
 
 
-def test_series_in_folders_of_a_study_are_cts_of_their_own(place, ct):
+def test_dicom_series_in_subfolders_are_separate_cts(place, ct):
     for series, folder in enumerate(("SE1", "SE0", "scout")):
         write_dicom(ct[:, :, :2], Path("study") / folder, series=series, image_type=LOCALIZER if series == 2 else "")
     touch("study/ct.nii.gz")
@@ -158,35 +158,35 @@ def test_dicom_folders_of_the_same_layout_get_unique_names(place, ct):
     assert segmentations(jobs) == ["p1_CT_spleen.seg.nrrd", "p2_CT_spleen.seg.nrrd"]
 
 
-def test_the_working_folder_has_a_name_too(place, ct):
+def test_ct_in_the_working_folder_is_named_after_it(place, ct):
     write_dicom(ct[:, :, :2], place)
     (job,) = plan_jobs([Path(".")], Path("out"))
     assert job.segmentation == Path("out", "place_spleen.seg.nrrd")
 
 
-# ---- what is refused, before anything is made
+# ---- errors before any work
 
 
-def test_missing_inputs_are_refused(place):
+def test_missing_inputs_raise_user_error(place):
     touch("ct.nii.gz")
     assert refusal("ct.nii.gz", "missing.nii.gz") == '"missing.nii.gz" does not exist; check the path.'
     assert refusal("ct.nii.gz", label=Path("label.nrrd")) == '"label.nrrd" does not exist; check the path.'
 
 
-def test_several_cts_need_a_folder_and_no_label(place):
+def test_several_cts_with_one_file_or_label_raise_user_error(place):
     touch("a.nii.gz", "b.nii.gz")
     assert refusal("a.nii.gz", "b.nii.gz", output="x.nii.gz").startswith("2 CTs were given; give a folder after -o")
     assert "no --label" in refusal("a.nii.gz", "b.nii.gz", label=Path("a.nii.gz"))
 
 
 @pytest.mark.parametrize("name", ["out.mhd", "out.nhdr", "out.NII.GZ"])
-def test_formats_that_cannot_be_written_are_refused(place, name):
+def test_unsupported_output_format_raises_user_error(place, name):
     touch("ct.nii.gz")
     assert "has an unsupported suffix; use .seg.nrrd or .nii.gz." in refusal("ct.nii.gz", output=name)
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_the_ct_and_the_label_are_never_replaced(place, overwrite):
+def test_output_that_would_replace_an_input_raises_user_error(place, overwrite):
     touch("ct.nii.gz", "label.nii.gz")
     Path("link").symlink_to(place)
     for output in ("ct.nii.gz", "label.nii.gz", "link/ct.nii.gz"):
@@ -200,24 +200,24 @@ def test_existing_files_are_replaced_only_with_overwrite(place):
     assert len(plan_jobs([Path("ct.nii.gz")], Path("out"), options=OutputOptions(overwrite=True))) == 1
 
 
-def test_a_folder_is_never_replaced_by_a_file(place):
+def test_output_that_is_a_folder_raises_user_error(place):
     touch("ct.nii.gz", "out/ct_spleen.png/precious")
     assert "is a folder; give another name after -o." in refusal("ct.nii.gz", overwrite=True)
 
 
 @pytest.mark.parametrize("output", ["file", "file/deeper", "file/mine.nii.gz"])
-def test_file_in_place_of_the_output_folder_is_refused(place, output):
+def test_file_in_place_of_the_output_folder_raises_user_error(place, output):
     touch("ct.nii.gz", "file")
     assert '"file" is a file, not a folder' in refusal("ct.nii.gz", output=output)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is that of Linux")
-def test_name_too_long_for_the_disk_is_refused(place):
+def test_too_long_output_name_raises_user_error(place):
     touch("n" * 248 + ".nrrd")
     assert "cannot be written (file name too long)" in refusal("n" * 248 + ".nrrd")
 
 
-def test_read_only_disk_is_refused(place):
+def test_read_only_disk_raises_user_error(place):
     touch("ct.nii.gz")
     with small_disk(place / "disk", "ro"):
         for output in ("disk", "disk/deeper/still", "disk/mine.nii.gz"):
@@ -225,12 +225,12 @@ def test_read_only_disk_is_refused(place):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="has no /proc")
-def test_unwritable_folder_is_refused(place):
+def test_unwritable_folder_raises_user_error(place):
     touch("ct.nii.gz")
     assert '"/proc" cannot be written' in refusal("ct.nii.gz", output="/proc/spleen")
 
 
-def test_full_disk_is_refused_before_any_work(place):
+def test_full_disk_raises_user_error_before_any_work(place):
     touch("ct.nii.gz")
     with small_disk(place / "disk", "size=4k") as disk:
         (disk / "large").write_bytes(b"x" * 4096)

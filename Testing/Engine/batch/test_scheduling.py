@@ -1,4 +1,4 @@
-"""Jobs one after another, by processes on this computer and by a cluster; processes that die, people who stop."""
+"""Jobs run serially, by processes on this computer and by a cluster; dying processes and interruptions."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 import scheduling_jobs
-from scheduling_jobs import SOON, Job, count, go_on, meet, perish
+from scheduling_jobs import SOON, Job, count, kill_process, meet, report_until_canceled
 from segment_children import gone
 from SpleenSmoothSegLib.batch import cluster
 from SpleenSmoothSegLib.batch.scheduling import Outcome, check_scheduler, raise_failures, run_jobs
@@ -30,28 +30,28 @@ def worker_processes() -> list[psutil.Process]:
     return [child for child in psutil.Process().children(recursive=True) if "spawn_main" in " ".join(child.cmdline())]
 
 
-class Ear:
-    """Hears events."""
+class Recorder:
+    """Records events."""
 
     def __init__(self):
-        self.heard: list[tuple[str, dict]] = []
+        self.events: list[tuple[str, dict]] = []
 
     def __call__(self, job: Job, event: dict) -> None:
-        self.heard.append((job.title, event))
+        self.events.append((job.title, event))
 
     def of(self, title: str) -> list[dict]:
-        return [event for name, event in self.heard if name == title]
+        return [event for name, event in self.events if name == title]
 
 
-# ---- one after another
+# ---- serial
 
 
-def test_without_a_scheduler_jobs_are_done_in_this_process_one_after_another(tmp_path):
-    ear = Ear()
+def test_jobs_without_scheduler_run_serially_in_this_process(tmp_path):
+    recorder = Recorder()
     jobs = [Job("first", tmp_path / "1", epochs=2), Job("second", tmp_path / "2", epochs=1)]
-    assert list(run_jobs(count, jobs, on_event=ear)) == [Outcome(jobs[0], 2), Outcome(jobs[1], 1)]
+    assert list(run_jobs(count, jobs, on_event=recorder)) == [Outcome(jobs[0], 2), Outcome(jobs[1], 1)]
     here = {"pid": os.getpid()}
-    assert ear.heard == [
+    assert recorder.events == [
         ("first", here),
         ("first", {"epoch": 0}),
         ("first", {"epoch": 1}),
@@ -60,7 +60,7 @@ def test_without_a_scheduler_jobs_are_done_in_this_process_one_after_another(tmp
     ]
 
 
-def test_a_job_that_fails_does_not_stop_the_next(tmp_path):
+def test_failing_job_does_not_stop_the_next(tmp_path):
     jobs = [Job("unlucky", tmp_path / "1"), Job("fine", tmp_path / "2", partner=tmp_path / "2")]
     with pytest.MonkeyPatch.context() as patch:
         for name in cluster.THREADS:
@@ -89,17 +89,17 @@ def test_raise_failures_raises_one_error_unchanged_and_joins_several():
         raise_failures([Outcome(first, error=error), Outcome(second, 1), Outcome(third, error=MemoryError())])
 
 
-# ---- what may be asked for
+# ---- schedulers
 
 
 @pytest.mark.parametrize("scheduler", ["slurm", "local:0", "local:x", "localhost", "http://host", "tcp://"])
-def test_invalid_scheduler_is_refused_before_any_job(tmp_path, scheduler):
+def test_invalid_scheduler_raises_user_error_before_any_job(tmp_path, scheduler):
     with pytest.raises(UserError, match="is not a scheduler; give local, local:4"):
         run_jobs(count, [Job("first", tmp_path / "1")], scheduler)
     assert not list(tmp_path.iterdir())
 
 
-def test_missing_dask_names_what_to_install(monkeypatch):
+def test_missing_dask_raises_user_error_with_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     check_scheduler(None)
     with pytest.raises(UserError, match=r'is not installed; run pip install "dask\[distributed\]".$'):
@@ -127,29 +127,29 @@ def test_neither_dask_nor_torch_is_imported_without_a_scheduler():
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
-    """Two jobs that wait for each other and two that fail, by two processes."""
-    folder, ear, listening = tmp_path_factory.mktemp("together"), Ear(), []
+    """Two jobs that wait for each other and two that fail, run by two processes."""
+    folder, recorder, listening_addresses = tmp_path_factory.mktemp("together"), Recorder(), []
     one, two = folder / "one", folder / "two"
     jobs = [Job("unlucky", one), Job("one", one, partner=two), Job("broken", one), Job("two", two, partner=one)]
 
-    def hear(job, event):
-        ear(job, event)
+    def record(job, event):
+        recorder(job, event)
         for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
             connections = process.net_connections()
-            listening.extend(each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN)
+            listening_addresses.extend(each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN)
 
     with pytest.MonkeyPatch.context() as patch:
         for name in cluster.THREADS:
-            patch.setenv(name, "7")  # as a person may have it for one program at a time
+            patch.setenv(name, "7")  # as a user may have set it
         before = dict(os.environ)
-        outcomes = {outcome.job.title: outcome for outcome in run_jobs(meet, jobs, "local:2", hear)}
+        outcomes = {outcome.job.title: outcome for outcome in run_jobs(meet, jobs, "local:2", record)}
         after = dict(os.environ)
     left = worker_processes()
     return SimpleNamespace(**locals())
 
 
-def test_two_processes_do_jobs_at_the_same_time(together):
-    assert len({together.ear.of(title)[0]["pid"] for title in ("one", "two")} - {os.getpid()}) == 2
+def test_two_processes_run_jobs_at_the_same_time(together):
+    assert len({together.recorder.of(title)[0]["pid"] for title in ("one", "two")} - {os.getpid()}) == 2
     assert not together.outcomes["one"].error and not together.outcomes["two"].error
 
 
@@ -159,7 +159,7 @@ def test_processes_share_the_cores(together):
     assert together.outcomes["one"].result == dict.fromkeys(cluster.THREADS, str(max(1, CPU_COUNT // 2)))
 
 
-def test_a_failure_in_another_process_comes_back_as_it_is_and_stops_no_other_job(together):
+def test_exception_in_a_worker_is_returned_unchanged_and_other_jobs_continue(together):
     assert len(together.outcomes) == 4
     error = together.outcomes["unlucky"].error
     assert type(error) is UserError and str(error) == "The CT is empty; give another one."
@@ -168,22 +168,22 @@ def test_a_failure_in_another_process_comes_back_as_it_is_and_stops_no_other_job
 
 
 def test_local_cluster_listens_on_loopback_only(together):
-    assert set(together.listening) == {"127.0.0.1"}
+    assert set(together.listening_addresses) == {"127.0.0.1"}
 
 
-def test_nothing_stays_of_the_processes(together):
+def test_processes_and_environment_variables_are_cleaned_up(together):
     names = {"PYTHONHASHSEED", "DASK_LOGGING__DISTRIBUTED", *cluster.THREADS}
     assert not names & {name for name, _ in together.after.items() ^ together.before.items()}
     assert not together.left
 
 
-def test_a_job_whose_process_is_killed_is_taken_up_again_from_its_last_epoch(tmp_path, capfd):
-    ear, killed = Ear(), []
+def test_job_of_a_killed_process_resumes_from_its_last_epoch(tmp_path, capfd):
+    recorder, killed = Recorder(), []
 
     def kill(job, event):
-        ear(job, event)
+        recorder(job, event)
         if job.title == "long" and event.get("epoch") == 5:
-            killed.append(ear.of("long")[0]["pid"])
+            killed.append(recorder.of("long")[0]["pid"])
             os.kill(killed[0], signal.SIGKILL)
 
     jobs = [Job("long", tmp_path / "long", epochs=12), Job("short", tmp_path / "short", epochs=2)]
@@ -193,37 +193,37 @@ def test_a_job_whose_process_is_killed_is_taken_up_again_from_its_last_epoch(tmp
         "short": (2, None),
     }
     epochs, pids = zip(*(line.split(":") for line in (tmp_path / "long").read_text().split()), strict=True)
-    assert list(map(int, epochs)) == list(range(12)), "no epoch is left out or done twice"
+    assert list(map(int, epochs)) == list(range(12)), "no epoch is skipped or repeated"
     assert pids[0] == pids[5] == str(killed[0]) != pids[-1]
-    told = [event["epoch"] for event in ear.of("long") if "epoch" in event]
-    assert told == sorted(told) and told[-1] == 11
+    epochs_reported = [event["epoch"] for event in recorder.of("long") if "epoch" in event]
+    assert epochs_reported == sorted(epochs_reported) and epochs_reported[-1] == 11
     assert capfd.readouterr() == ("", "")
 
 
-def test_job_that_kills_every_worker_fails_and_the_others_are_done(tmp_path, capfd):
-    ear, workers = Ear(), []
+def test_job_that_kills_every_worker_fails_and_the_others_complete(tmp_path, capfd):
+    recorder, workers = Recorder(), []
 
-    def hear(job, event):
-        ear(job, event)
+    def record(job, event):
+        recorder(job, event)
         workers.append(len(worker_processes()))
 
     jobs = [Job(title, tmp_path / title, epochs=1) for title in ("deadly", "second", "third")]
-    # As on a busy computer, where a process takes longer to start than dask by default waits for it.
+    # As on a busy computer, where a process takes longer to start than dask waits by default.
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "10ms"}):
-        outcomes = {outcome.job.title: outcome for outcome in run_jobs(perish, jobs, "local:1", hear)}
+        outcomes = {outcome.job.title: outcome for outcome in run_jobs(kill_process, jobs, "local:1", record)}
     assert max(workers) == 1
     assert str(outcomes["deadly"].error).startswith("deadly failed because its process died 3 times")
-    assert len(ear.of("deadly")) == 3
+    assert len(recorder.of("deadly")) == 3
     assert outcomes["second"].result == outcomes["third"].result == 1
     assert capfd.readouterr() == ("", "")
 
 
-# ---- people who stop
+# ---- interruptions
 
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts a program with two jobs that write; gives it and what its jobs say. Ends what a failed test leaves."""
+    """Starts a program with two jobs that write; returns it and the events of its jobs. Kills leftover processes."""
     program = tmp_path / "program.py"
     program.write_text(
         textwrap.dedent(f"""
@@ -244,7 +244,7 @@ def start(tmp_path):
 
         if __name__ == "__main__":
             stop_on_signals()
-            exit_process(exit_code(work, PersonConsole(False)))
+            exit_process(exit_code(work, TerminalConsole(False)))
         """)
     )
     processes = []
@@ -257,7 +257,7 @@ def start(tmp_path):
         for _ in range(lines):
             assert process.stdout.readline()
         if lines == 1:
-            time.sleep(1.0)  # in the middle of the start
+            time.sleep(1.0)  # during the start
         processes.extend(processes[0].children(recursive=True))
         return process, processes
 
@@ -271,15 +271,15 @@ def start(tmp_path):
 @pytest.mark.parametrize("lines", [1, 3], ids=["at the start", "at work"])
 def test_ctrl_c_leaves_no_process_no_file_and_no_traceback(start, tmp_path, lines):
     process, processes = start(lines)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+    os.killpg(process.pid, signal.SIGINT)  # to all processes, as a terminal does
     _, err = process.communicate(timeout=SOON)
-    assert (process.returncode, err) == (130, "Cancelled; no partial files are left.\n")
+    assert (process.returncode, err) == (130, "Canceled; no partial files are left.\n")
     assert gone(processes, SOON)
     assert not list(tmp_path.glob("out/*"))
 
 
 @pytest.mark.parametrize("end", ["its stdin is closed", "it is killed"])
-def test_processes_end_with_their_program_and_leave_no_file(start, tmp_path, end):
+def test_processes_exit_with_their_parent_and_leave_no_file(start, tmp_path, end):
     process, processes = start(3, "--child")
     if end == "it is killed":
         process.kill()
@@ -292,21 +292,21 @@ def test_processes_end_with_their_program_and_leave_no_file(start, tmp_path, end
 # ---- a cluster
 
 
-def test_a_cluster_does_the_jobs_and_stays(address, tmp_path):
+def test_cluster_runs_the_jobs_and_stays_up(address, tmp_path):
     for run in ("first", "second"):
-        ear = Ear()
+        recorder = Recorder()
         jobs = [Job(str(number), tmp_path / f"{run}{number}", epochs=2) for number in range(4)]
-        outcomes = list(run_jobs(count, jobs, address, ear))
+        outcomes = list(run_jobs(count, jobs, address, recorder))
         assert Counter(outcomes) == Counter(Outcome(job, 2) for job in jobs)
         for job in jobs:
-            assert [event.get("epoch") for event in ear.of(job.title)] == [None, 0, 1]
-        pids = {event["pid"] for _, event in ear.heard if "pid" in event}
+            assert [event.get("epoch") for event in recorder.of(job.title)] == [None, 0, 1]
+        pids = {event["pid"] for _, event in recorder.events if "pid" in event}
         assert len(pids) == 2 and all(map(psutil.pid_exists, pids))
 
 
 def test_job_on_a_cluster_stops_when_the_iterator_is_closed(address, tmp_path):
     quick, endless = Job("quick", tmp_path / "quick"), Job("endless", tmp_path / "endless")
-    with closing(run_jobs(go_on, [endless, quick], address)) as outcomes:
+    with closing(run_jobs(report_until_canceled, [endless, quick], address)) as outcomes:
         assert next(outcomes).job == quick
         assert not endless.file.exists()
     end = time.monotonic() + SOON
@@ -316,7 +316,7 @@ def test_job_on_a_cluster_stops_when_the_iterator_is_closed(address, tmp_path):
 
 
 class Workers:
-    """Stands in for a dask client whose workers are not like this process."""
+    """A stand-in for a dask client whose workers differ from this process."""
 
     def __init__(self, python: str, error: Exception | None):
         self._python, self._error = python, error

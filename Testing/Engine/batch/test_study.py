@@ -1,4 +1,4 @@
-"""segment.py --scheduler: many CTs by several processes, bad files among them, processes that die, a second start."""
+"""segment.py --scheduler: CTs segmented in parallel, invalid files, dying processes, and resuming."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ BAD = {"empty": "is empty", "text": "cannot be read", "truncated": "is damaged o
 
 
 def folder_of_cts(folder: Path) -> Path:
-    """Five CTs, one of them as DICOM files, and three that are bad."""
+    """Five CTs, one of them as DICOM files, and three invalid files."""
     for name in GOOD[:-1]:
         write(small_ct(), folder / f"{name}.nii.gz")
     write_dicom(small_ct(), folder / "dicom")
@@ -64,7 +64,7 @@ def settings_of(model: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory, pristine_model_folder):
-    """A study by two processes, one of which is killed when it looks at a CT; then the same started again."""
+    """A study by two processes, one of which is killed while it reads a CT; then the same study again."""
     folder = tmp_path_factory.mktemp("study")
     cts, out = folder_of_cts(folder / "cts"), folder / "out"
     killed, loads, tables = [], Counter(), []
@@ -92,16 +92,16 @@ def first(tmp_path_factory, pristine_model_folder):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills as POSIX does")
-class TestAStudyWithAKilledWorkerAndBadFiles:
-    def test_every_good_ct_is_segmented_also_that_of_the_killed_worker(self, first):
+class TestStudyWithKilledWorkerAndInvalidFiles:
+    def test_every_valid_ct_is_segmented_including_that_of_the_killed_worker(self, first):
         assert first.killed
         assert everything_in(first.out) == sorted(["results.csv", *(f"{name}_spleen.seg.nrrd" for name in GOOD)])
         for name in GOOD[:-1]:
             mask = sitk.ReadImage(str(first.out / f"{name}_spleen.seg.nrrd"))
             assert same_grid(mask, sitk.ReadImage(str(first.cts / f"{name}.nii.gz")))
-        assert (first.counts.done, first.counts.before, first.counts.failed) == (5, 0, 3)
+        assert (first.counts.done, first.counts.already_done, first.counts.failed) == (5, 0, 3)
 
-    def test_the_table_has_one_line_a_ct_with_its_numbers_or_what_is_wrong(self, first):
+    def test_table_has_one_line_per_ct_with_measures_or_error(self, first):
         good = {name: "done" for name in ("a.nii.gz", "b.nii.gz", "c.nii.gz", "d.nii.gz", "dicom")}
         bad = {name: "failed" for name in ("empty.nii.gz", "text.nrrd", "truncated.nii.gz")}
         assert state_of(first.out / "results.csv") == good | bad
@@ -115,27 +115,27 @@ class TestAStudyWithAKilledWorkerAndBadFiles:
                 assert float(line["volume_ml"]) >= 0 and len(line["fold_volumes_ml"].split()) == 2
                 assert float(line["seconds"]) > 0 and len(line["ct_sha256"]) == 64
 
-    def test_what_comes_of_a_ct_is_in_the_table_at_once(self, first):
+    def test_each_result_is_in_the_table_when_it_is_reported(self, first):
         assert [len(rows) for rows in first.tables] == list(range(1, 9))
 
-    def test_networks_are_loaded_once_a_worker(self, first):
+    def test_networks_are_loaded_once_per_worker(self, first):
         workers = {line["worker"] for line in first.lines if line["worker"]}
         assert set(first.loads.values()) == {1}
         assert workers | set(first.killed) == set(first.loads)
 
-    def test_a_second_start_does_only_what_had_failed(self, first):
-        assert (first.second.done, first.second.before, first.second.failed) == (5, 5, 3)
+    def test_second_run_repeats_only_failed_cts(self, first):
+        assert (first.second.done, first.second.already_done, first.second.failed) == (5, 5, 3)
         kinds = Counter(event["event"] for _, event in first.again)
-        assert kinds["result"] == 0 and kinds["before"] == 5 and kinds["error"] == 3
+        assert kinds["result"] == 0 and kinds["already_done"] == 5 and kinds["error"] == 3
         assert lines_of(first.out / "results.csv") == first.lines
 
 
-# ---- what is done again
+# ---- repeated CTs
 
 
 @pytest.fixture
 def one(tmp_path, pristine_model_folder):
-    """Does a CT as a worker does it, as often as it is asked to; returns the result or None."""
+    """Segments a CT like a worker; returns the result or None."""
     ct = write(small_ct(), tmp_path / "ct.nii.gz")
     table = StudyTable(tmp_path / "out")
 
@@ -190,7 +190,7 @@ def digest(ct: Path) -> str:
     return digest_of(Job(ct, ct.name, ct / "spleen.nrrd" if ct.is_dir() else ct.with_name("spleen.nrrd")))
 
 
-def test_a_folder_of_dicom_files_is_another_when_one_of_its_files_is_but_not_when_it_receives_results(tmp_path):
+def test_digest_of_dicom_folder_depends_on_its_files_but_not_on_outputs(tmp_path):
     write_dicom(small_ct(), tmp_path / "dicom")
     before = digest(tmp_path / "dicom")
     assert digest(Path(shutil.copytree(tmp_path / "dicom", tmp_path / "copy"))) == before
@@ -201,7 +201,7 @@ def test_a_folder_of_dicom_files_is_another_when_one_of_its_files_is_but_not_whe
     assert digest(tmp_path / "dicom") not in (before, "")
 
 
-def test_a_header_is_another_when_its_voxels_are(tmp_path):
+def test_digest_of_header_file_depends_on_its_voxels(tmp_path):
     write(small_ct(), tmp_path / "ct.mhd")
     (voxels,) = tmp_path.glob("ct.*raw")
     before = digest(tmp_path / "ct.mhd")
@@ -209,7 +209,7 @@ def test_a_header_is_another_when_its_voxels_are(tmp_path):
     assert digest(tmp_path / "ct.mhd") != before
 
 
-def test_unreadable_ct_is_not_taken_as_done(one):
+def test_unreadable_ct_does_not_count_as_done(one):
     one.ct.unlink()
     with pytest.raises(UserError, match="does not exist"):
         one(plan=False)
@@ -241,7 +241,7 @@ def test_incomplete_line_is_ignored_and_the_next_one_is_complete(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"ct,volume\r\n", b"\xff\xfe\x00", b"mine\n"])
-def test_another_csv_file_is_refused_and_unchanged(tmp_path, content):
+def test_another_csv_file_raises_user_error_and_is_unchanged(tmp_path, content):
     (tmp_path / "results.csv").write_bytes(content)
     with pytest.raises(
         UserError, match="is not a table of this program, or was saved .* choose another folder after -o.$"
@@ -253,12 +253,12 @@ def test_another_csv_file_is_refused_and_unchanged(tmp_path, content):
 def test_full_disk_returns_the_problem_and_keeps_existing_lines(tmp_path):
     with small_disk(tmp_path / "disk", "size=16k") as disk:
         table = StudyTable(disk)
-        told = [table.add({"ct": f"{number}", "state": "failed", "message": "x" * 100}) for number in range(200)]
-        first = next(number for number, sentence in enumerate(told) if sentence)
-        assert first > 0 and not any(told[:first]) and "no space left on device" in told[first]
+        problems = [table.add({"ct": f"{number}", "state": "failed", "message": "x" * 100}) for number in range(200)]
+        first = next(number for number, sentence in enumerate(problems) if sentence)
+        assert first > 0 and not any(problems[:first]) and "no space left on device" in problems[first]
         rows = table.rows()
         assert len(rows) in (first, first - 1)
-        with pytest.raises(UserError, match="cannot be written .*; close it in other programs, or free space there"):
+        with pytest.raises(UserError, match="cannot be written .*; close it in other programs, or free up disk space"):
             table.tidy()
         assert len(table.rows()) >= len(rows)
 
@@ -266,17 +266,17 @@ def test_full_disk_returns_the_problem_and_keeps_existing_lines(tmp_path):
 def test_lines_that_could_not_be_written_are_written_later(tmp_path):
     table = StudyTable(tmp_path)
     assert table.add({"ct": "a", "state": "done"}) == ""
-    table.path.rename(tmp_path / "aside")
-    table.path.mkdir()  # as good as a program that holds the file
+    table.path.rename(tmp_path / "temporary")
+    table.path.mkdir()  # like a program that keeps the file open
     assert "cannot be written" in table.add({"ct": "b", "state": "done"})
     table.path.rmdir()
-    (tmp_path / "aside").rename(table.path)
+    (tmp_path / "temporary").rename(table.path)
     assert table.add({"ct": "c", "state": "done"}) == ""
     assert list(table.rows()) == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "cp1252"])
-def test_a_table_that_a_spreadsheet_has_saved_again_is_still_one(tmp_path, encoding):
+def test_table_saved_by_a_spreadsheet_is_accepted(tmp_path, encoding):
     table = StudyTable(tmp_path)
     for number in range(200):
         table.add({"ct": f"é{number}", "state": "done"})
@@ -289,7 +289,7 @@ def test_a_table_that_a_spreadsheet_has_saved_again_is_still_one(tmp_path, encod
 
 @pytest.fixture
 def run(tmp_path, pristine_model_folder, capfd, monkeypatch):
-    """Runs segment.py with a small model in a folder of its own; gives its exit code, stdout and stderr."""
+    """Runs segment.py with a small model in a separate folder; returns its exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def main(*arguments: object, model: Path = pristine_model_folder) -> tuple[int, str, str]:
@@ -314,7 +314,7 @@ def run(tmp_path, pristine_model_folder, capfd, monkeypatch):
         (["cts", "-o", "out", "--scheduler", "tcp://127.0.0.1:9"], "No dask scheduler answers"),
     ],
 )
-def test_invalid_arguments_are_refused_before_loading(run, tmp_path, monkeypatch, arguments, words):
+def test_invalid_arguments_are_reported_before_loading(run, tmp_path, monkeypatch, arguments, words):
     from SpleenSmoothSegLib.batch import cluster
 
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.5)
@@ -330,7 +330,7 @@ def test_invalid_arguments_are_refused_before_loading(run, tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-def test_two_folders_of_cts_with_the_same_names_do_not_share_their_results(run, tmp_path):
+def test_folders_with_cts_of_the_same_names_do_not_share_results(run, tmp_path):
     for folder in ("one", "two"):
         write(small_ct(), tmp_path / folder / "ct.nii.gz")
     assert run("one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1")[0] == 0
@@ -341,12 +341,12 @@ def test_two_folders_of_cts_with_the_same_names_do_not_share_their_results(run, 
     assert err == f'"{result}" is the segmentation of "{one}"; choose another folder after -o for "{two}".\n'
     assert (tmp_path / "out.v2" / "ct_spleen.seg.nrrd").read_bytes() == before
     code, out, _ = run("two/../one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1", "--json")
-    assert json.loads(out.splitlines()[-1])["before"] == 1, "the same folder by another path"
+    assert json.loads(out.splitlines()[-1])["already_done"] == 1, "the same folder by another path"
     code, out, _ = run("one", "-o", "out.v2", "--no-overlay", "--scheduler", "local:1", "--json", "--overwrite")
-    assert json.loads(out.splitlines()[-1])["before"] == 0
+    assert json.loads(out.splitlines()[-1])["already_done"] == 0
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_study_with_one_sentence(run, tmp_path, model_folder):
+def test_model_that_cannot_be_loaded_stops_the_study_with_one_sentence(run, tmp_path, model_folder):
     (model_folder / "fold_1.safetensors").unlink()
     for name in ("a", "b", "c"):
         write(small_ct(), tmp_path / "cts" / f"{name}.nii.gz")
@@ -374,7 +374,7 @@ def test_console_prints_each_ct_and_a_summary(run, tmp_path):
     assert events[-1] == {
         "event": "study",
         "done": 2,
-        "before": 1,
+        "already_done": 1,
         "failed": 0,
         "table": str(tmp_path / "out" / "results.csv"),
     }
@@ -382,7 +382,7 @@ def test_console_prints_each_ct_and_a_summary(run, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_cluster_whose_workers_started_elsewhere_does_the_study_too(run, tmp_path, address):
+def test_study_runs_on_workers_started_in_another_folder(run, tmp_path, address):
     write(small_ct(), tmp_path / "cts" / "a.nii.gz")
     code, out, err = run("cts", "-o", "out", "--no-overlay", "--scheduler", address)
     assert (code, err) == (0, "")
@@ -391,7 +391,7 @@ def test_a_cluster_whose_workers_started_elsewhere_does_the_study_too(run, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
-def test_ctrl_c_leaves_what_is_done_in_the_table_and_the_next_start_goes_on(run, tmp_path, pristine_model_folder):
+def test_ctrl_c_keeps_completed_results_and_the_next_run_resumes(run, tmp_path, pristine_model_folder):
     for number in range(12):
         write(small_ct(), tmp_path / "cts" / f"{number}.nii.gz")
     command = [sys.executable, str(SCRIPT), "cts", "-o", "out", "--no-overlay", "--json", "--scheduler", "local:1"]
@@ -403,10 +403,10 @@ def test_ctrl_c_leaves_what_is_done_in_the_table_and_the_next_start_goes_on(run,
                 os.killpg(process.pid, signal.SIGINT)
                 break
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "Cancelled; no partial files are left.\n")
+    assert (process.returncode, err) == (130, "Canceled; no partial files are left.\n")
     done = len(lines_of(tmp_path / "out" / "results.csv"))
     masks = [name for name in everything_in(tmp_path / "out") if name != "results.csv"]
     assert 0 < done < 12 and all(name.endswith("_spleen.seg.nrrd") for name in masks)
     code, out, err = run("cts", "-o", "out", "--no-overlay", "--json", "--scheduler", "local:1")
     assert (code, err) == (0, "")
-    assert json.loads(out.splitlines()[-1])["before"] == done
+    assert json.loads(out.splitlines()[-1])["already_done"] == done

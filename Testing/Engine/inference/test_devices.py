@@ -1,6 +1,6 @@
-"""Devices: what works here, what does not and why, and which errors are a device's own.
+"""Devices: usable ones, reasons for the others, and which errors are device failures.
 
-No test sees a GPU at work. The errors are those that PyTorch raises; with a CUDA build and no GPU one of them is real.
+No test needs a GPU. The errors are those that PyTorch raises; with a CUDA build and no GPU one of them is real.
 """
 
 import pytest
@@ -22,9 +22,9 @@ cuda_build_without_gpu = pytest.mark.skipif(
 
 @pytest.fixture
 def pretend(monkeypatch):
-    """Lets PyTorch say of "cuda" and "mps" whether it is built for them, whether they are there, and how they fail."""
+    """Sets whether PyTorch is built for "cuda" and "mps", whether they are available, and how they fail."""
 
-    def say(cuda=(False, False), mps=(False, False), error: Exception | None = None) -> None:
+    def set_up(cuda=(False, False), mps=(False, False), error: Exception | None = None) -> None:
         for name, (built, there) in {"cuda": cuda, "mps": mps}.items():
             monkeypatch.setattr(getattr(torch.backends, name), "is_built", lambda built=built: built)
             place = torch.cuda if name == "cuda" else torch.backends.mps
@@ -37,13 +37,13 @@ def pretend(monkeypatch):
 
         monkeypatch.setattr(torch, "ones", ones)
 
-    return say
+    return set_up
 
 
-# ---- what works here
+# ---- usable devices
 
 
-def test_the_devices_are_listed_with_a_reason_beside_those_that_do_not_work():
+def test_devices_gives_a_reason_for_each_unusable_device():
     listed = devices()
     assert [device.name for device in listed] == ["cuda", "mps", "cpu"]
     assert listed[-1] == Device("cpu", usable=True, reason="")
@@ -54,16 +54,16 @@ def test_the_devices_are_listed_with_a_reason_beside_those_that_do_not_work():
 @cuda_build_without_gpu
 def test_cuda_build_without_gpu_warns_and_auto_takes_the_cpu():
     assert devices()[0] == Device("cuda", usable=False, reason=NO_GPU)
-    told = []
-    assert choose_device("auto", told.append).type == "cpu"
-    assert told == [f'The device "cuda" cannot be used ({NO_GPU}); using the CPU instead, which is slower.']
+    warnings = []
+    assert choose_device("auto", warnings.append).type == "cpu"
+    assert warnings == [f'The device "cuda" cannot be used ({NO_GPU}); using the CPU instead, which is slower.']
 
 
 def test_build_without_cuda_gives_the_reason_and_auto_takes_the_cpu_silently(pretend):
     pretend()
     cuda, mps, _ = devices()
     assert (cuda.usable, cuda.reason) == (False, "this PyTorch is built without CUDA")
-    assert (mps.usable, mps.reason) == (False, "only Macs with Apple chips have it")
+    assert (mps.usable, mps.reason) == (False, "only Macs with Apple silicon have it")
     assert choose_device("auto", pytest.fail).type == "cpu"
 
 
@@ -87,7 +87,7 @@ def test_available_device_that_fails_a_sum_is_not_usable(pretend, error, reason)
     assert devices()[0] == Device("cuda", usable=False, reason=reason)
 
 
-def test_a_device_that_is_not_there_is_refused_with_the_reason_and_what_there_is(pretend):
+def test_unavailable_device_raises_user_error_with_reason_and_alternatives(pretend):
     pretend(mps=(True, True))
     with pytest.raises(UserError) as refused:
         choose_device("cuda")
@@ -97,7 +97,7 @@ def test_a_device_that_is_not_there_is_refused_with_the_reason_and_what_there_is
     )
 
 
-# ---- whose error it is
+# ---- device failures
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,12 @@ def test_accelerator_error_is_always_a_device_failure():
         "",
     ],
 )
-def test_a_mistake_of_ours_and_the_computers_own_memory_are_no_failure_of_a_device(words):
+def test_other_errors_and_full_main_memory_are_not_device_failures(words):
     assert device_failure(RuntimeError(words)) is None
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
-def test_memory_is_given_back_even_by_a_device_that_no_longer_answers(monkeypatch, name):
+def test_release_memory_ignores_errors_of_a_failed_device(monkeypatch, name):
     asked = []
 
     def fail():

@@ -1,6 +1,6 @@
-"""Ensemble prediction: the mask lies on the spleen whatever the grid, and says how far the folds agree.
+"""Ensemble prediction: position of the mask on any grid, fold agreement, progress, memory and devices.
 
-Most tests use hand-made networks that look at nothing but the brightness of a voxel, so that the right answer is known.
+Most tests use hand-made networks that threshold the brightness of a voxel, so that the result is known.
 """
 
 import copy
@@ -32,9 +32,9 @@ from SpleenSmoothSegLib.geometry.grid import same_grid
 from SpleenSmoothSegLib.geometry.slices import SliceFormat
 from SpleenSmoothSegLib.inference import ensemble
 from SpleenSmoothSegLib.inference import foldpredictor as folds
-from SpleenSmoothSegLib.inference.components import around_largest_part, keep_largest_component, parts_that_touch
+from SpleenSmoothSegLib.inference.components import crop_to_largest_part, keep_largest_component, parts_touching
 from SpleenSmoothSegLib.inference.devices import choose_device
-from SpleenSmoothSegLib.inference.ensemble import Cancelled, Options, mean_pairwise_dice, segment_image
+from SpleenSmoothSegLib.inference.ensemble import Canceled, Options, mean_pairwise_dice, segment_image
 from SpleenSmoothSegLib.metrics.shape import volume_ml
 from SpleenSmoothSegLib.model.folder import Model
 
@@ -100,12 +100,12 @@ def small_model(small_networks) -> Model:
     return model(*small_networks)
 
 
-# Where the mask lies.
+# Position of the mask.
 
 
 @some_directions
 @pytest.mark.parametrize("spacing", [(1.5, 1.5, 5.0), (3.0, 3.0, 2.0)], ids=str)
-def test_the_mask_lies_on_the_spleen_on_the_grid_of_the_ct(direction, spacing):
+def test_mask_is_at_the_spleen_on_the_grid_of_the_ct(direction, spacing):
     grid = {"spacing": spacing, "direction": direction, "extent": EXTENT}
     ct = trunk(**grid)
     found = segment_image(ct, model(SPLEEN_FINDER))
@@ -115,7 +115,7 @@ def test_the_mask_lies_on_the_spleen_on_the_grid_of_the_ct(direction, spacing):
 
 
 @some_orientations
-def test_a_ct_stored_in_another_orientation_gets_its_mask_at_the_same_place(ct, orientation):
+def test_mask_does_not_depend_on_stored_orientation(ct, orientation):
     two_folds = model(SPLEEN_FINDER, Between(80, 300))
     here = segment_image(ct, two_folds)
     there = segment_image(sitk.DICOMOrient(ct, orientation), two_folds)
@@ -126,7 +126,7 @@ def test_a_ct_stored_in_another_orientation_gets_its_mask_at_the_same_place(ct, 
 
 
 @some_orientations
-def test_real_networks_see_the_same_in_every_orientation(sample_ct, small_model, orientation):
+def test_mask_of_real_networks_does_not_depend_on_stored_orientation(sample_ct, small_model, orientation):
     ct = sample_ct[:, :, 60:80]
     here = segment_image(ct, small_model).probability
     there = segment_image(sitk.DICOMOrient(ct, orientation), small_model).probability
@@ -134,7 +134,7 @@ def test_real_networks_see_the_same_in_every_orientation(sample_ct, small_model,
 
 
 @pytest.mark.parametrize("pixel", ["Int32", "Float32", "Float64"])
-def test_the_pixel_type_of_the_ct_does_not_matter(ct, pixel):
+def test_mask_does_not_depend_on_pixel_type(ct, pixel):
     here, there = (
         segment_image(sitk.Cast(ct, getattr(sitk, f"sitk{name}")), model(SPLEEN_FINDER)) for name in ("Int16", pixel)
     )
@@ -150,17 +150,17 @@ def test_pixel_types_of_the_results(ct):
     assert 0 <= array(found.probability).min() <= array(found.probability).max() <= 1
 
 
-def test_the_ct_is_not_changed(ct):
+def test_segment_image_does_not_modify_the_ct(ct):
     before = sitk.Hash(ct)
     segment_image(ct, model(SPLEEN_FINDER))
     assert sitk.Hash(ct) == before
 
 
-def test_a_ct_of_two_slices_is_enough(ct):
+def test_ct_of_two_slices_is_segmented(ct):
     assert segment_image(ct[:, :, 12:14], model(SPLEEN_FINDER)).result.volume_ml > 0
 
 
-def test_beyond_what_the_networks_see_the_probability_is_0(ct):
+def test_probability_is_0_outside_of_the_network_grid(ct):
     found = segment_image(ct, model(Constant(0.9), slice_format=SliceFormat(20, 3.0)))
     probability = array(found.probability)
     assert probability.max() == pytest.approx(0.9)
@@ -170,8 +170,8 @@ def test_beyond_what_the_networks_see_the_probability_is_0(ct):
 # Neighboring slices as channels.
 
 
-class Looks(nn.Module):
-    """Says what one of its channels shows, brought from the window to a logit that tells it exactly."""
+class ShowChannel(nn.Module):
+    """Returns one of its channels, scaled from the window to a logit."""
 
     def __init__(self, channel: int):
         super().__init__()
@@ -188,14 +188,14 @@ def height_phantom(**grid) -> sitk.Image:
 
 @some_orientations
 @pytest.mark.parametrize(("thickness", "distance"), [(2.5, 5.0), (3.0, 5.0), (7.0, 5.0), (1.0, 3.3)])
-def test_a_channel_shows_what_lies_so_many_mm_below_or_above(thickness, distance, orientation):
+def test_channels_are_slices_at_the_channel_spacing(thickness, distance, orientation):
     ct = sitk.DICOMOrient(height_phantom(spacing=(3.0, 3.0, thickness)), orientation)
     seen = SliceFormat(size=20, spacing=3.0, window=(-60.0, 60.0), channels=3, channel_spacing=distance)
     shown = {
         channel: array(
             sitk.DICOMOrient(
                 segment_image(
-                    ct, model(Looks(channel), slice_format=seen), options=Options(exhaustive=True)
+                    ct, model(ShowChannel(channel), slice_format=seen), options=Options(exhaustive=True)
                 ).probability,
                 "LPS",
             )
@@ -210,7 +210,7 @@ def test_a_channel_shows_what_lies_so_many_mm_below_or_above(thickness, distance
         np.testing.assert_allclose(shown[channel], wanted, atol=0.2)
 
 
-def test_one_channel_sees_as_before_whatever_the_distance(ct):
+def test_single_channel_does_not_depend_on_channel_spacing(ct):
     one, other = (
         segment_image(ct, model(SPLEEN_FINDER, slice_format=SliceFormat(80, 3.0, channel_spacing=mm)))
         for mm in (5.0, 1.3)
@@ -218,25 +218,25 @@ def test_one_channel_sees_as_before_whatever_the_distance(ct):
     np.testing.assert_array_equal(array(one.probability), array(other.probability))
 
 
-def test_batches_of_slices_do_not_change_what_a_slice_sees(ct, monkeypatch):
+def test_batch_size_does_not_change_the_channels(ct, monkeypatch):
     seen = SliceFormat(80, 3.0, channels=5, channel_spacing=4.4)
-    alone = segment_image(ct, model(Looks(4), slice_format=seen)).probability
-    monkeypatch.setattr(folds, "MOST_SLICES", 7)
+    alone = segment_image(ct, model(ShowChannel(4), slice_format=seen)).probability
+    monkeypatch.setattr(folds, "MAX_BATCH_SLICES", 7)
     np.testing.assert_array_equal(
-        array(segment_image(ct, model(Looks(4), slice_format=seen)).probability), array(alone)
+        array(segment_image(ct, model(ShowChannel(4), slice_format=seen)).probability), array(alone)
     )
 
 
-# What the folds say together.
+# Folds and ensemble.
 
 
-def test_the_probability_is_the_mean_of_the_folds(ct):
+def test_probability_is_the_mean_over_folds(ct):
     found = segment_image(ct, model(Constant(0.2), Constant(0.9), Constant(0.7)))
     np.testing.assert_allclose(array(found.probability), 0.6, atol=1e-5)
     np.testing.assert_allclose(array(found.uncertainty_map), np.std([0.2, 0.9, 0.7]), atol=1e-5)
 
 
-def test_the_threshold_of_the_model_decides(ct):
+def test_mask_uses_the_threshold_of_the_model(ct):
     two = Constant(0.2), Constant(0.4)
     assert segment_image(ct, model(*two, threshold=0.31)).result.volume_ml == 0
     whole = segment_image(ct, model(*two, threshold=0.29))
@@ -244,20 +244,20 @@ def test_the_threshold_of_the_model_decides(ct):
     assert whole.result.fold_volumes_ml[0] == 0 < whole.result.fold_volumes_ml[1]
 
 
-def test_equal_folds_disagree_by_0(ct):
+def test_fold_agreement_of_equal_folds_is_1(ct):
     found = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER, SPLEEN_FINDER))
     assert found.result.fold_agreement == 1
     assert array(found.uncertainty_map).max() < 1e-6
 
 
-def test_folds_that_find_different_things_disagree_by_1(ct):
+def test_fold_agreement_of_disjoint_folds_is_0(ct):
     found = segment_image(ct, model(SPLEEN_FINDER, BONE_FINDER))
     assert found.result.fold_agreement == 0
     assert array(found.uncertainty_map).max() == pytest.approx(0.5, abs=0.01)
     assert array(found.uncertainty_map).min() == pytest.approx(0, abs=0.01)
 
 
-def test_a_single_fold_does_not_disagree(ct):
+def test_fold_agreement_of_a_single_fold_is_none(ct):
     assert segment_image(ct, model(SPLEEN_FINDER)).result.fold_agreement is None
 
 
@@ -279,7 +279,7 @@ def test_mean_pairwise_dice_of_one_fold_is_none():
     assert mean_pairwise_dice(np.array([[4.0]])) is None
 
 
-def test_volumes_are_those_of_the_phantom(ct, ct_spleen):
+def test_volumes_equal_those_of_the_phantom(ct, ct_spleen):
     truth = volume_ml(ct_spleen)
     found = segment_image(ct, model(SPLEEN_FINDER))
     assert found.result.fold_volumes_ml == pytest.approx([truth], rel=0.06)
@@ -287,22 +287,22 @@ def test_volumes_are_those_of_the_phantom(ct, ct_spleen):
     assert found.result.volume_ml == volume_ml(found.mask)
 
 
-def test_each_fold_has_its_own_volume(ct):
+def test_each_fold_has_a_volume(ct):
     found = segment_image(ct, model(SPLEEN_FINDER, Constant(0.001), SPLEEN_FINDER))
     assert found.result.fold_volumes_ml[0] == found.result.fold_volumes_ml[2] > 50
     assert found.result.fold_volumes_ml[1] == 0
 
 
 @pytest.mark.parametrize("size", [80, 77, 44])
-def test_the_volume_of_a_fold_does_not_depend_on_the_size_of_the_slices(ct, ct_spleen, size):
+def test_fold_volume_does_not_depend_on_the_size_of_the_slices(ct, ct_spleen, size):
     found = segment_image(ct, model(SPLEEN_FINDER, slice_format=SliceFormat(size, 4.0)))
     assert found.result.fold_volumes_ml == pytest.approx([volume_ml(ct_spleen)], rel=0.1)
 
 
-# What one fold finds elsewhere.
+# Distant foreground of single folds.
 
 
-def test_foreground_of_one_fold_elsewhere_changes_neither_its_volume_nor_the_fold_agreement(ct, ct_spleen):
+def test_distant_foreground_of_one_fold_does_not_change_volume_and_fold_agreement(ct, ct_spleen):
     with_bone = Between(100)
     found = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER, with_bone))
     alone = segment_image(ct, model(with_bone), options=Options(largest_component=False))
@@ -312,7 +312,7 @@ def test_foreground_of_one_fold_elsewhere_changes_neither_its_volume_nor_the_fol
     assert found.result.fold_agreement > 1 - 1e-3
 
 
-def test_where_all_parts_are_kept_they_all_count(ct):
+def test_all_components_option_counts_all_parts(ct):
     grid = {"spacing": (2.0, 2.0, 4.0)}
     bone_and_spleen = model(Between(100), Between(100), SPLEEN_FINDER)
     found = segment_image(ct, bone_and_spleen, options=Options(largest_component=False))
@@ -320,7 +320,7 @@ def test_where_all_parts_are_kept_they_all_count(ct):
     assert found.result.fold_agreement < 0.95
 
 
-def test_where_the_ensemble_finds_nothing_all_that_a_fold_finds_counts(ct, ct_spleen):
+def test_empty_mask_counts_all_foreground_of_each_fold(ct, ct_spleen):
     found = segment_image(ct, model(SPLEEN_FINDER, Constant(0.01), Constant(0.01)))
     assert found.result.volume_ml == 0
     assert found.result.fold_volumes_ml[0] > 0.9 * volume_ml(ct_spleen)
@@ -329,21 +329,21 @@ def test_where_the_ensemble_finds_nothing_all_that_a_fold_finds_counts(ct, ct_sp
     assert found.result.uncertain_places
 
 
-def test_the_parts_that_touch_are_kept_as_they_are_and_no_other():
+def test_parts_touching_returns_only_parts_that_share_a_voxel_with_the_seeds():
     mask = np.zeros((4, 6, 6), bool)
     mask[0, 0, :3], mask[1:3, 3:5, 3:5], mask[3, 5, 5] = True, True, True
     seeds = np.zeros_like(mask)
     seeds[2, 3, 3] = seeds[0, 5, 5] = True
     expected = np.zeros_like(mask)
     expected[1:3, 3:5, 3:5] = True
-    np.testing.assert_array_equal(parts_that_touch(mask, seeds), expected)
-    assert not parts_that_touch(mask, seeds & False).any()
-    assert not parts_that_touch(mask & False, seeds).any()
+    np.testing.assert_array_equal(parts_touching(mask, seeds), expected)
+    assert not parts_touching(mask, seeds & False).any()
+    assert not parts_touching(mask & False, seeds).any()
 
 
 @some_directions
-def test_the_uncertain_places_lie_where_the_folds_disagree_about_the_spleen(direction):
-    """One fold does not see the lower half, which is brighter; one takes bone for spleen, too."""
+def test_uncertain_places_are_where_the_folds_disagree_at_the_spleen(direction):
+    """One fold misses the lower half, which is brighter; one also finds bone."""
     x, y, middle = SPLEEN["center"]
 
     def hu(points):
@@ -365,7 +365,7 @@ def test_the_uncertain_places_lie_where_the_folds_disagree_about_the_spleen(dire
 # The largest component.
 
 
-def test_only_the_largest_component_is_kept_by_default(ct, ct_spleen):
+def test_default_keeps_only_the_largest_component(ct, ct_spleen):
     everything = Between(100)  # spleen and bone
     grid = {"spacing": (2.0, 2.0, 4.0)}
     largest = segment_image(ct, model(everything)).mask
@@ -375,7 +375,7 @@ def test_only_the_largest_component_is_kept_by_default(ct, ct_spleen):
     assert not array(largest & ellipsoid(**BONE, extent=EXTENT, **grid)).any()
 
 
-def test_parts_that_touch_at_a_corner_only_are_two():
+def test_parts_connected_only_at_a_corner_are_separate():
     voxels = np.zeros((4, 4, 4), np.uint8)
     voxels[:2, :2, :2], voxels[2:, 2:, 2:] = 1, 1
     voxels[3, 3, 3] = 0
@@ -384,20 +384,20 @@ def test_parts_that_touch_at_a_corner_only_are_two():
     assert kept.sum() == 8
 
 
-def test_the_largest_part_is_found_at_the_edges_of_the_image_and_keeps_its_grid():
+def test_keep_largest_component_at_image_edges_keeps_the_grid():
     label = ellipsoid(radii=(90, 15, 15), direction=SOME_DIRECTIONS["mixed"], extent=80.0)
     kept = keep_largest_component(label)
     assert same_grid(kept, label)
     np.testing.assert_array_equal(array(kept), array(label))
 
 
-def test_an_empty_mask_has_no_largest_part():
+def test_keep_largest_component_of_empty_mask_is_empty():
     assert not array(keep_largest_component(sitk.Image(3, 3, 3, sitk.sitkUInt8))).any()
     nothing = sitk.Image(3, 3, 3, sitk.sitkFloat32)
-    assert around_largest_part(nothing, 0.5, margin_mm=1.0) is nothing
+    assert crop_to_largest_part(nothing, 0.5, margin_mm=1.0) is nothing
 
 
-def test_around_the_largest_part_lies_a_margin_in_which_other_parts_are_gone():
+def test_crop_to_largest_part_has_a_margin_without_other_parts():
     voxels = np.full((8, 9, 12), 0.2, np.float32)
     voxels[2:5, 3:6, 4:7] = 0.9
     voxels[6, 7, 9] = 0.8  # two voxels away from its corner
@@ -405,7 +405,7 @@ def test_around_the_largest_part_lies_a_margin_in_which_other_parts_are_gone():
     voxels[0, 0, 0] = 0.7  # far away
     image = sitk.GetImageFromArray(voxels)
     image.SetSpacing((1.0, 2.0, 3.0))
-    around = around_largest_part(image, 0.5, margin_mm=2.0)
+    around = crop_to_largest_part(image, 0.5, margin_mm=2.0)
     assert around.TransformIndexToPhysicalPoint((0, 0, 0)) == image.TransformIndexToPhysicalPoint((2, 2, 1))
     expected = voxels[1:8, 2:9, 2:].copy()
     expected[2 - 1, 8 - 2, 11 - 2] = 0
@@ -413,7 +413,7 @@ def test_around_the_largest_part_lies_a_margin_in_which_other_parts_are_gone():
     assert (array(around) >= 0.5).sum() == 28
 
 
-def test_a_part_far_away_takes_no_memory_on_the_grid_of_the_ct(ct, ct_spleen, monkeypatch):
+def test_distant_part_uses_no_memory_on_the_grid_of_the_ct(ct, ct_spleen, monkeypatch):
     """The connected parts of a whole CT are as large as four CTs."""
     searched, search = [], sitk.ConnectedComponent
 
@@ -427,7 +427,7 @@ def test_a_part_far_away_takes_no_memory_on_the_grid_of_the_ct(ct, ct_spleen, mo
 
 
 @pytest.mark.parametrize("largest_component", [True, False])
-def test_a_ct_without_anything_found_gives_an_empty_mask_and_no_error(ct, largest_component):
+def test_ct_without_foreground_gives_an_empty_mask(ct, largest_component):
     found = segment_image(
         ct, model(Constant(0.01), Constant(0.02)), options=Options(largest_component=largest_component)
     )
@@ -435,7 +435,7 @@ def test_a_ct_without_anything_found_gives_an_empty_mask_and_no_error(ct, larges
     assert (found.result.volume_ml, found.result.fold_volumes_ml, found.result.fold_agreement) == (0, (0, 0), 1)
 
 
-def test_a_ct_of_air_gives_an_empty_mask():
+def test_ct_of_air_gives_an_empty_mask():
     air = phantom(lambda p: np.full(p.shape[:-1], -1000, np.int16))
     assert segment_image(air, model(SPLEEN_FINDER)).result.volume_ml == 0
 
@@ -443,20 +443,20 @@ def test_a_ct_of_air_gives_an_empty_mask():
 # Progress, cancellation, repetition, memory, device.
 
 
-def test_progress_goes_from_0_to_1_and_names_its_steps(ct):
-    told = []
+def test_progress_goes_from_0_to_1_with_step_names(ct):
+    reported = []
     segment_image(
-        ct, model(SPLEEN_FINDER), callbacks=Callbacks(progress=lambda fraction, step: told.append((fraction, step)))
+        ct, model(SPLEEN_FINDER), callbacks=Callbacks(progress=lambda fraction, step: reported.append((fraction, step)))
     )
-    fractions = [fraction for fraction, _ in told]
+    fractions = [fraction for fraction, _ in reported]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0, 1)
     assert len(set(fractions)) > 5
-    assert all(step for _, step in told)
+    assert all(step for _, step in reported)
 
 
 class Counting(Between):
-    """Counts the batches it sees."""
+    """Counts its batches."""
 
     batches = 0
 
@@ -466,14 +466,14 @@ class Counting(Between):
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
-def test_cancelling_ends_the_work_before_the_next_batch(ct, after):
+def test_canceling_stops_before_the_next_batch(ct, after):
     network = Counting(100)
-    with pytest.raises(Cancelled):
-        segment_image(ct, model(network), callbacks=Callbacks(cancelled=lambda: network.batches >= after))
+    with pytest.raises(Canceled):
+        segment_image(ct, model(network), callbacks=Callbacks(canceled=lambda: network.batches >= after))
     assert network.batches == after
 
 
-def test_the_same_ct_and_model_give_the_same_mask_twice(sample_ct, small_model):
+def test_same_ct_and_model_give_the_same_mask(sample_ct, small_model):
     ct = sample_ct[:, :, 60:75]
     first, second = (segment_image(ct, small_model, device="cpu") for _ in range(2))
     for image in ("mask", "probability", "uncertainty_map"):
@@ -482,8 +482,8 @@ def test_the_same_ct_and_model_give_the_same_mask_twice(sample_ct, small_model):
     assert first.result.fold_agreement == second.result.fold_agreement
 
 
-class Watched(Counting):
-    """Measures now and then how much memory all arrays and tensors hold."""
+class MemoryProbe(Counting):
+    """Measures the memory of all arrays and tensors at some batches."""
 
     most = 0
 
@@ -500,7 +500,7 @@ def test_memory_does_not_grow_with_the_number_of_folds():
     volume_bytes = ct.GetDepth() * SLICES.size**2 * 4
     held = {}
     for number in (1, 6):
-        watched = Watched(100)
+        watched = MemoryProbe(100)
         tracemalloc.start()
         segment_image(ct, model(*[SPLEEN_FINDER] * (number - 1), watched))
         tracemalloc.stop()
@@ -515,11 +515,11 @@ def test_unavailable_device_raises_user_error(ct):
         segment_image(ct, model(SPLEEN_FINDER), device=missing)
 
 
-# A device that fails. No GPU is needed: "meta" is a device of PyTorch that holds no numbers, so nothing can come of it.
+# A device that fails. No GPU is needed: PyTorch's device "meta" holds no data.
 
 
 class FailsElsewhere(Between):
-    """Works on the CPU; on any other device, after some batches of nothing, it raises an error as PyTorch would."""
+    """Works on the CPU; on any other device it raises an error like PyTorch's after some empty batches."""
 
     def __init__(self, error: type[Exception], words: str = "", works_for: int = 0):
         super().__init__(100, 200)
@@ -558,15 +558,15 @@ FAILURES = [
 
 @pytest.mark.parametrize(("kind", "words", "reason"), FAILURES, ids=[words for _, words, _ in FAILURES])
 def test_device_failure_falls_back_to_the_cpu_with_one_warning(ct, on_meta, kind, words, reason):
-    told, fractions = [], []
+    reported, fractions = [], []
     networks = model(SPLEEN_FINDER, FailsElsewhere(kind, words))
     found = segment_image(
-        ct, networks, callbacks=Callbacks(warn=told.append, progress=lambda fraction, _: fractions.append(fraction))
+        ct, networks, callbacks=Callbacks(warn=reported.append, progress=lambda fraction, _: fractions.append(fraction))
     )
     assert found.result.device == "cpu"
-    assert len(told) == 1
-    assert told[0].startswith('The device "meta" cannot be used (') and reason in told[0]
-    assert told[0].endswith("; using the CPU instead, which is slower.")
+    assert len(reported) == 1
+    assert reported[0].startswith('The device "meta" cannot be used (') and reason in reported[0]
+    assert reported[0].endswith("; using the CPU instead, which is slower.")
     assert fractions[-1] == 1
     with_cpu = segment_image(ct, model(SPLEEN_FINDER, SPLEEN_FINDER), device="cpu")
     assert sitk.Hash(found.mask) == sitk.Hash(with_cpu.mask)
@@ -574,27 +574,27 @@ def test_device_failure_falls_back_to_the_cpu_with_one_warning(ct, on_meta, kind
     assert found.result.fold_volumes_ml == with_cpu.result.fold_volumes_ml
 
 
-def test_a_cpu_that_takes_over_computes_in_what_it_is_fast_in(ct, small_networks, monkeypatch):
+def test_cpu_fallback_uses_the_dtype_that_is_faster_on_the_cpu(ct, small_networks, monkeypatch):
     network = copy.deepcopy(small_networks[0]).bfloat16()
     seen = []
     network.register_forward_hook(lambda network, inputs, output: seen.append(output.dtype))
     for is_fast, dtype in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(
-            "SpleenSmoothSegLib.inference.foldpredictor.computes_in_bfloat16", lambda device, fast=is_fast: fast
+            "SpleenSmoothSegLib.inference.foldpredictor.prefers_bfloat16", lambda device, fast=is_fast: fast
         )
         segment_image(ct[:, :, :3], model(network), "cpu")
         assert seen.pop() == dtype
 
 
 def test_device_failure_midway_restarts_on_the_cpu(ct, on_meta):
-    told = []
+    reported = []
     network = FailsElsewhere(torch.cuda.OutOfMemoryError, "CUDA out of memory.", works_for=1)
     found = segment_image(
-        ct, model(network), callbacks=Callbacks(progress=lambda fraction, step: told.append(fraction))
+        ct, model(network), callbacks=Callbacks(progress=lambda fraction, step: reported.append(fraction))
     )
     assert len(network.failed) == 1
-    assert told != sorted(told), "the fraction goes back"
-    assert told[3:] == sorted(told[3:])
+    assert reported != sorted(reported), "the fraction goes back"
+    assert reported[3:] == sorted(reported[3:])
     assert sitk.Hash(found.mask) == sitk.Hash(segment_image(ct, model(SPLEEN_FINDER), "cpu").mask)
 
 
@@ -611,13 +611,13 @@ def test_device_failure_midway_restarts_on_the_cpu(ct, on_meta):
         (KeyError, "CUDA error"),
     ],
 )
-def test_our_own_mistakes_and_the_computers_memory_are_not_blamed_on_the_device(ct, on_meta, error, words):
+def test_other_errors_and_full_main_memory_do_not_fall_back(ct, on_meta, error, words):
     with pytest.raises(error) as raised:
         segment_image(ct, model(FailsElsewhere(error, words)), callbacks=Callbacks(warn=pytest.fail))
     assert words in str(raised.value)
 
 
-def test_what_a_device_holds_that_gives_no_numbers_is_a_mistake_too(ct, on_meta):
+def test_error_of_the_meta_device_does_not_fall_back(ct, on_meta):
     with pytest.raises(NotImplementedError, match="meta"):
         segment_image(ct, model(SPLEEN_FINDER), callbacks=Callbacks(warn=pytest.fail))
 
@@ -625,7 +625,7 @@ def test_what_a_device_holds_that_gives_no_numbers_is_a_mistake_too(ct, on_meta)
 @pytest.mark.parametrize(
     "error", [MemoryError(), torch.cuda.OutOfMemoryError("out of memory"), RuntimeError("CUDA error")]
 )
-def test_what_fails_on_the_cpu_is_not_tried_again(ct, error):
+def test_failure_on_the_cpu_is_not_retried(ct, error):
     class Fails(Counting):
         def forward(self, slices):
             super().forward(slices)
@@ -637,7 +637,7 @@ def test_what_fails_on_the_cpu_is_not_tried_again(ct, error):
     assert network.batches == 1
 
 
-def test_the_networks_of_the_model_stay_on_the_cpu(ct, on_meta, small_model):
+def test_networks_of_the_model_stay_on_the_cpu(ct, on_meta, small_model):
     with pytest.raises(NotImplementedError, match="meta"):
         segment_image(ct, small_model, callbacks=Callbacks(warn=pytest.fail))
     assert {weight.device.type for network in small_model.networks for weight in network.parameters()} == {"cpu"}
@@ -648,11 +648,11 @@ def test_the_networks_of_the_model_stay_on_the_cpu(ct, on_meta, small_model):
 )
 def test_gpu_wrongly_reported_as_available_falls_back_to_the_cpu(ct, small_model, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    told = []
+    reported = []
     for device in ("cuda", "auto"):
-        found = segment_image(ct[:, :, :4], small_model, device, callbacks=Callbacks(warn=told.append))
+        found = segment_image(ct[:, :, :4], small_model, device, callbacks=Callbacks(warn=reported.append))
         assert found.result.device == "cpu"
-    assert told == 2 * [
+    assert reported == 2 * [
         'The device "cuda" cannot be used (no NVIDIA GPU with a working driver was found); '
         "using the CPU instead, which is slower."
     ]
@@ -663,7 +663,7 @@ def test_unknown_device_raises_user_error():
         choose_device("gpu")
 
 
-def test_the_cpu_can_be_forced_and_auto_finds_a_device():
+def test_device_option_cpu_and_auto_are_accepted():
     assert choose_device("cpu").type == "cpu"
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
 

@@ -1,4 +1,4 @@
-"""The folds look at the slices around the spleen only, and lose nothing by it."""
+"""Slice search: only slices around the spleen are predicted, and the mask is complete."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ FAT_HU, SPLEEN_HU = -100.0, 150.0
 
 
 class Finder(nn.Module):
-    """Takes all that is brighter than 75 HU for spleen, and counts the slices it looks at."""
+    """Segments everything above 75 HU, and counts its slices."""
 
     def __init__(self):
         super().__init__()
@@ -35,7 +35,7 @@ def segment(ct: sitk.Image, callbacks: Callbacks = NO_CALLBACKS, **options):
 
 
 def with_spleens(*heights: tuple[float, float, float], spacing: float = 2.5) -> sitk.Image:
-    """A body with ellipsoids of a spleen's brightness: the middle of each in mm, its height and its width."""
+    """A body with ellipsoids as bright as a spleen, each given by its center, height and width in mm."""
 
     def hu(points):
         body = np.where(in_ellipsoid(points, (0, 0, 0), (100, 80, 1000)), FAT_HU + 140, -1000.0)
@@ -52,7 +52,7 @@ def same(first: sitk.Image, second: sitk.Image) -> bool:
 
 @pytest.mark.parametrize("spacing", [1.0, 2.5, 5.0, 12.0])
 @pytest.mark.parametrize("middle", [-190.0, -33.0, 0.0, 101.0, 199.0], ids=lambda mm: f"{mm:.0f} mm")
-def test_a_spleen_is_whole_wherever_it_lies(middle, spacing):
+def test_spleen_at_any_height_is_complete(middle, spacing):
     ct = with_spleens((middle, 90.0, 70.0), spacing=spacing)
     found, looked = segment(ct)
     whole, every = segment(ct, exhaustive=True)
@@ -62,19 +62,19 @@ def test_a_spleen_is_whole_wherever_it_lies(middle, spacing):
 
 
 @pytest.mark.parametrize("direction", SOME_DIRECTIONS.values(), ids=SOME_DIRECTIONS)
-def test_a_spleen_is_whole_however_the_ct_lies(direction):
+def test_spleen_is_complete_in_any_orientation(direction):
     ct = trunk(spacing=(3.0, 3.0, 3.0), direction=direction)
     assert same(segment(ct)[0].mask, segment(ct, exhaustive=True)[0].mask)
 
 
-def test_the_larger_of_two_is_found_whichever_is_met_first():
+def test_larger_of_two_parts_is_kept_whichever_is_predicted_first():
     for heights in ((-120.0, 100.0), (100.0, -120.0)):
         ct = with_spleens((heights[0], 60.0, 60.0), (heights[1], 90.0, 80.0))
         assert same(segment(ct)[0].mask, segment(ct, exhaustive=True)[0].mask)
 
 
-def test_a_part_too_thin_to_be_met_is_found_where_there_is_nothing_else():
-    """Between two slices that are looked at first: they are 20 mm apart, and it is 12 mm high."""
+def test_thin_part_between_coarse_slices_is_found_if_nothing_else_is():
+    """Between two coarse slices: they are 20 mm apart, and the part is 12 mm high."""
     ct = with_spleens((-TALL[2] / 2 + 30.0, 12.0, 60.0))
     found, looked = segment(ct)
     assert found.result.volume_ml > 5 and looked == ct.GetDepth()
@@ -87,9 +87,9 @@ def test_empty_result_only_after_predicting_every_slice():
 
 
 def test_progress_does_not_decrease_when_more_slices_are_predicted_than_expected():
-    ct, told = with_spleens((-TALL[2] / 2 + 30.0, 12.0, 60.0), (TALL[2] / 2, 6.0, 20.0)), []
-    segment(ct, Callbacks(progress=lambda fraction, step: told.append(fraction)))
-    assert told == sorted(told) and len(set(told)) > 10
+    ct, fractions = with_spleens((-TALL[2] / 2 + 30.0, 12.0, 60.0), (TALL[2] / 2, 6.0, 20.0)), []
+    segment(ct, Callbacks(progress=lambda fraction, step: fractions.append(fraction)))
+    assert fractions == sorted(fractions) and len(set(fractions)) > 10
 
 
 def test_all_components_predicts_every_slice():
@@ -100,7 +100,7 @@ def test_all_components_predicts_every_slice():
 
 
 def test_maps_are_0_on_slices_not_predicted():
-    """Not striped by the slices that were looked at first."""
+    """No stripes from the coarse slices."""
     ct = with_spleens((0.0, 90.0, 70.0))
     probability = sitk.GetArrayFromImage(segment(ct)[0].probability)
     plain = sitk.GetArrayFromImage(segment(ct, exhaustive=True)[0].probability)

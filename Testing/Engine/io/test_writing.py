@@ -113,9 +113,9 @@ def test_unsupported_suffix_raises_user_error(tmp_path, end):
 
 def test_atomic_writes_appear_together(tmp_path):
     paths = [tmp_path / "new" / name for name in ("a.txt", "b.txt")]
-    with atomic_writes(paths) as aside:
+    with atomic_writes(paths) as temporary:
         for path in paths:
-            aside[path].write_text(path.name)
+            temporary[path].write_text(path.name)
             assert not path.exists()
     assert [path.read_text() for path in paths] == ["a.txt", "b.txt"]
     assert everything_in(tmp_path) == ["new", "new/a.txt", "new/b.txt"]
@@ -124,8 +124,8 @@ def test_atomic_writes_appear_together(tmp_path):
 @pytest.mark.parametrize("error", [ValueError, OSError, KeyboardInterrupt])
 def test_atomic_writes_remove_files_and_folders_on_error(tmp_path, error):
     paths = [tmp_path / "new" / "deep" / name for name in ("a.txt", "b.txt")]
-    with pytest.raises((error, UserError)), atomic_writes(paths) as aside:
-        aside[paths[0]].write_text("half")
+    with pytest.raises((error, UserError)), atomic_writes(paths) as temporary:
+        temporary[paths[0]].write_text("half")
         raise error
     assert not everything_in(tmp_path)
 
@@ -133,8 +133,8 @@ def test_atomic_writes_remove_files_and_folders_on_error(tmp_path, error):
 def test_atomic_writes_keep_existing_files_on_error(tmp_path):
     (tmp_path / "a.txt").write_text("old")
     paths = [tmp_path / "a.txt", tmp_path / "new" / "b.txt"]
-    with pytest.raises(ValueError), atomic_writes(paths) as aside:
-        aside[paths[0]].write_text("new")
+    with pytest.raises(ValueError), atomic_writes(paths) as temporary:
+        temporary[paths[0]].write_text("new")
         raise ValueError
     assert everything_in(tmp_path) == ["a.txt"]
     assert (tmp_path / "a.txt").read_text() == "old"
@@ -152,8 +152,8 @@ def test_write_image_on_full_disk_raises_in_every_format(tmp_path, capfd, suffix
         with pytest.raises(OSError, match="disk is full"):
             write_image(noise, disk / f"noise{suffix}")
         with pytest.raises(UserError, match=r"cannot be written \(the disk is full\)"):  # noqa: SIM117
-            with atomic_writes([disk / "new" / f"noise{suffix}"]) as aside:
-                write_image(noise, next(iter(aside.values())))
+            with atomic_writes([disk / "new" / f"noise{suffix}"]) as temporary:
+                write_image(noise, next(iter(temporary.values())))
         assert everything_in(disk) == [f"noise{suffix}"]
     assert capfd.readouterr() == ("", "")
 
@@ -162,8 +162,8 @@ def test_write_mask_on_full_disk_raises_user_error(tmp_path):
     speckled = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 2, (80, 80, 80), np.uint8))
     with small_disk(tmp_path / "disk") as disk:
         with pytest.raises(UserError, match=re.compile("no space left", re.I)):  # noqa: SIM117
-            with atomic_writes([disk / "spleen.seg.nrrd"]) as aside:
-                write_mask(speckled, aside[disk / "spleen.seg.nrrd"])
+            with atomic_writes([disk / "spleen.seg.nrrd"]) as temporary:
+                write_mask(speckled, temporary[disk / "spleen.seg.nrrd"])
         assert not everything_in(disk)
 
 

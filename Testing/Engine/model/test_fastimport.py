@@ -1,4 +1,4 @@
-"""PyTorch's compiler is not loaded with the networks, and is there as ever for whoever wants it."""
+"""PyTorch's compiler is not imported with the networks, and can still be imported afterwards."""
 
 import subprocess
 import sys
@@ -21,27 +21,27 @@ def run(code: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_ct_is_segmented_without_the_compiler():
-    told = run(
+def test_segmenting_does_not_import_the_compiler():
+    output = run(
         "import SimpleITK as sitk\nfrom SpleenSmoothSegLib.inference.ensemble import segment_image\n"
         "from SpleenSmoothSegLib.model.folder import load_model\n"
         f"model = load_model({str(MODULE / 'Resources' / 'Models' / 'Starter')!r})\n"
         f"segment_image(sitk.ReadImage({str(SAMPLE / 'ct.nii.gz')!r})[:, :, 90:94], model, 'cpu')\n"
         "print('torch._dynamo' in sys.modules)"
     )
-    assert told.split() == ["False"]
+    assert output.split() == ["False"]
 
 
 @pytest.mark.slow
-def test_the_compiler_can_be_loaded_afterwards_and_networks_learn():
-    told = run(
+def test_compiler_can_be_imported_afterwards_and_networks_train():
+    output = run(
         "import torch, SpleenSmoothSegLib.model.network as network\n"
         f"linknet = network.LinkNet({ENCODER!r})\n"
         "optimizer = torch.optim.Adam(linknet.parameters())\nlinknet(torch.rand(2, 1, 64, 64)).mean().backward()\n"
         "optimizer.step()\nimport torch._dynamo\n"
         "print(hasattr(torch._dynamo, 'optimize'), torch._dynamo is sys.modules['torch._dynamo'])"
     )
-    assert told.split() == ["True", "True"]
+    assert output.split() == ["True", "True"]
 
 
 LESS = """
@@ -64,23 +64,23 @@ network.without_compiler = whole
 
 
 @pytest.mark.slow
-def test_libraries_that_want_more_of_the_compiler_get_it():
-    """As another version of theirs might."""
-    told = run(LESS + f"print(type(network.LinkNet({ENCODER!r})).__name__, 'torch._dynamo' in sys.modules)")
-    assert told.split() == ["LinkNet", "True"]
+def test_libraries_that_need_more_of_the_compiler_import_it():
+    """As other versions of these libraries may."""
+    output = run(LESS + f"print(type(network.LinkNet({ENCODER!r})).__name__, 'torch._dynamo' in sys.modules)")
+    assert output.split() == ["LinkNet", "True"]
 
 
 @pytest.mark.slow
-def test_where_it_is_loaded_already_it_stays():
-    told = run(
+def test_imported_compiler_is_not_replaced():
+    output = run(
         "import torch._dynamo\nbefore = torch._dynamo\nimport SpleenSmoothSegLib.model.network\n"
         "print(torch._dynamo is before is sys.modules['torch._dynamo'])"
     )
-    assert told.split() == ["True"]
+    assert output.split() == ["True"]
 
 
 @pytest.mark.parametrize("encoder", [ENCODER, "resnet18", "mit_b0"])
-def test_weights_that_are_read_next_are_not_drawn_and_all_others_are(encoder):
+def test_skip_weight_init_affects_only_networks_built_inside(encoder):
     torch.manual_seed(0)
     usual = LinkNet(encoder).state_dict()
     torch.manual_seed(0)

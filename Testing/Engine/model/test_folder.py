@@ -1,4 +1,4 @@
-"""A model folder: whole or not at all, checked at load, safe to take from a stranger."""
+"""A model folder: written atomically, checked when loaded, safe even if untrusted."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ SLICE = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
 
 @pytest.fixture
 def change(model_folder):
-    """Write the card anew with `value` at a path such as "input.size", or without it if no value is given."""
+    """Rewrite the card with `value` at a path such as "input.size", or without that key if no value is given."""
 
     def write(path: str, *value) -> Path:
         card = json.loads((model_folder / "model.json").read_text())
@@ -50,7 +50,7 @@ def refused(folder: Path, match: str, folds=None) -> None:
 
 
 def put_fold(folder: Path, data: bytes, number: int = 0) -> None:
-    """Exchange a fold and its checksum, as a stranger would."""
+    """Replace a fold and its checksum, as an attacker would."""
     (folder / f"fold_{number}.safetensors").write_bytes(data)
     card = json.loads((folder / "model.json").read_text())
     card["folds"][number]["sha256"] = hashlib.sha256(data).hexdigest()
@@ -61,10 +61,10 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-# What is written can be read.
+# Round trip.
 
 
-def test_a_model_comes_back_as_it_was_to_the_precision_of_float16(model_folder, small_networks, small_card):
+def test_saved_model_loads_with_float16_precision(model_folder, small_networks, small_card):
     model = load_model(model_folder)
     assert model.slice_format == SliceFormat(size=64, spacing=6.0, window=(-150.0, 250.0))
     assert model.threshold == 0.5
@@ -88,20 +88,20 @@ def test_weights_are_stored_as_float16(model_folder):
     assert (model_folder / "fold_0.safetensors").stat().st_size < 2 * parameters + 50_000
 
 
-def test_whole_numbers_of_a_network_are_not_rounded_to_float16(small_card, tmp_path):
+def test_integer_buffers_are_not_stored_as_float16(small_card, tmp_path):
     network = LinkNet(SMALL_ENCODER)
     network.register_buffer("table", torch.tensor([70_001, 2049]))
     save_model(tmp_path / "model", small_card, [network])
     assert load_file(tmp_path / "model" / "fold_0.safetensors")["table"].tolist() == [70_001, 2049]
 
 
-def test_a_loaded_model_is_written_again_byte_by_byte(model_folder, tmp_path):
+def test_loaded_model_is_saved_with_equal_bytes(model_folder, tmp_path):
     model = load_model(model_folder)
     save_model(tmp_path / "again", model.card, model.networks)
     assert files(tmp_path / "again") == files(model_folder)
 
 
-def test_some_folds_can_be_loaded_alone(model_folder):
+def test_single_folds_can_be_loaded(model_folder):
     (alone,), both = load_model(model_folder, folds=[1]).networks, load_model(model_folder).networks
     with torch.inference_mode():
         torch.testing.assert_close(alone(SLICE), both[1](SLICE))
@@ -116,7 +116,7 @@ def test_card_has_format_folds_and_checksums_and_keeps_unicode(small_networks, s
     assert card["description"] == "Großmutters Milz – 脾臓"
 
 
-def test_a_model_may_lie_in_a_folder_with_spaces_and_accents(small_networks, small_card, tmp_path):
+def test_model_folder_with_spaces_and_accents_is_loaded(small_networks, small_card, tmp_path):
     folder = tmp_path / "mes modèles & $1" / "rate"
     save_model(str(folder), small_card, small_networks[:1])
     assert len(load_model(str(folder)).networks) == 1
@@ -127,7 +127,7 @@ def test_a_model_may_lie_in_a_folder_with_spaces_and_accents(small_networks, sma
 
 @pytest.fixture
 def three_channels(small_card, tmp_path) -> tuple[Path, LinkNet]:
-    """A model folder of one fold that sees three slices at once, and its network."""
+    """A model folder of one fold with three channels, and its network."""
     torch.manual_seed(0)
     network = LinkNet(SMALL_ENCODER, in_channels=3).eval()
     seen = {**small_card["input"], "channels": 3, "channel_spacing_mm": 4.5}
@@ -136,7 +136,7 @@ def three_channels(small_card, tmp_path) -> tuple[Path, LinkNet]:
     return tmp_path / "three", network
 
 
-def test_a_model_of_three_channels_comes_back_as_it_was(three_channels):
+def test_model_of_three_channels_is_saved_and_loaded(three_channels):
     folder, network = three_channels
     model = load_model(folder)
     assert model.slice_format == SliceFormat(64, 6.0, (-150.0, 250.0), channels=3, channel_spacing=4.5)
@@ -145,29 +145,29 @@ def test_a_model_of_three_channels_comes_back_as_it_was(three_channels):
         torch.testing.assert_close(model.networks[0](stack), network(stack), rtol=0.01, atol=0.01)
 
 
-def test_a_model_of_three_channels_segments(three_channels, sample_ct):
+def test_model_of_three_channels_segments(three_channels, sample_ct):
     ct = sample_ct[:, :, 60:66]
     assert segment_image(ct, load_model(three_channels[0]), "cpu").mask.GetSize() == ct.GetSize()
 
 
 @pytest.mark.parametrize("key", ["channels", "channel_spacing_mm"])
-def test_a_card_without_channels_is_refused(model_folder, key):
+def test_card_without_channels_raises_user_error(model_folder, key):
     card = json.loads((model_folder / "model.json").read_text())
     del card["input"][key]
     (model_folder / "model.json").write_text(json.dumps(card))
     refused(model_folder, "is incomplete or damaged")
 
 
-def test_an_older_format_is_refused(change):
+def test_older_format_raises_user_error(change):
     refused(change("format_version", 1), "has format 1, but this SpleenSmoothSeg reads format 2; train the model again")
 
 
-def test_the_shipped_models_load():
+def test_shipped_models_load():
     cards = list((REPOSITORY / "SpleenSmoothSeg" / "Resources" / "Models").glob("*/model.json"))
     assert cards and all(load_model(card.parent, folds=[0]).networks for card in cards)
 
 
-def test_weights_for_other_channels_do_not_fit(three_channels, change):
+def test_weights_for_other_channels_raise_user_error(three_channels, change):
     refused(change("input.channels", 3), "does not fit its model.json")
     card = json.loads((three_channels[0] / "model.json").read_text())
     card["input"]["channels"] = 1
@@ -175,15 +175,15 @@ def test_weights_for_other_channels_do_not_fit(three_channels, change):
     refused(three_channels[0], "does not fit its model.json")
 
 
-# What is not a model is refused.
+# Invalid models.
 
 
-def test_a_folder_without_a_card_is_no_model(tmp_path):
+def test_folder_without_card_raises_user_error(tmp_path):
     refused(tmp_path, "is not a model folder: it has no readable model.json; choose another")
     refused(tmp_path / "nowhere", "is not a model folder")
 
 
-def test_a_file_is_no_model(tmp_path):
+def test_file_in_place_of_model_folder_raises_user_error(tmp_path):
     (tmp_path / "file").write_text("text")
     refused(tmp_path / "file", "is not a model folder")
 
@@ -194,7 +194,7 @@ def test_a_file_is_no_model(tmp_path):
     + [b'{"format_version": "new"}', b'{"format_version": null}', b'{"format_version": Infinity}'],
     ids=lambda text: repr(text[:30]),
 )
-def test_a_garbled_card_is_refused(model_folder, text):
+def test_damaged_card_raises_user_error(model_folder, text):
     (model_folder / "model.json").write_bytes(text)
     refused(model_folder, r"model\.json\" is damaged and cannot be read; copy the whole model folder again")
 
@@ -212,12 +212,12 @@ def test_a_garbled_card_is_refused(model_folder, text):
         ("folds", "fold_0.safetensors"),
     ],
 )
-def test_a_card_of_something_else_is_refused(change, path, value):
+def test_card_of_another_architecture_raises_user_error(change, path, value):
     refused(change(path, value), "does not describe a LinkNet ensemble; choose another model folder")
 
 
 @pytest.mark.parametrize("path", ["architecture", "folds"])
-def test_a_card_without_network_or_folds_is_refused(change, path):
+def test_card_without_network_or_folds_raises_user_error(change, path):
     refused(change(path), "does not describe a LinkNet ensemble")
 
 
@@ -263,26 +263,26 @@ def test_incomplete_card_names_the_missing_key(change, path):
         ("folds.0", None),
     ],
 )
-def test_a_card_with_a_value_that_cannot_be_is_refused(change, path, value):
+def test_card_with_an_invalid_value_raises_user_error(change, path, value):
     refused(change(path, value), "is incomplete or damaged .*; copy the whole model folder again")
 
 
-def test_a_newer_format_asks_for_an_update(change):
+def test_newer_format_raises_user_error_with_the_remedy(change):
     newer = FORMAT_VERSION + 1
     words = f"has format {newer}, but this SpleenSmoothSeg reads format {FORMAT_VERSION}; update"
     refused(change("format_version", newer), words)
 
 
-def test_an_unknown_encoder_asks_for_an_update(change):
+def test_unknown_encoder_raises_user_error_with_the_remedy(change):
     refused(change("architecture.encoder", "resnet_of_2031"), 'needs the encoder "resnet_of_2031", which .* update')
 
 
 @pytest.mark.parametrize("value", [None, 18, ["resnet18"], ""])
-def test_an_encoder_that_is_no_name_is_refused(change, value):
+def test_encoder_that_is_not_a_name_raises_user_error(change, value):
     refused(change("architecture.encoder", value), "needs the encoder")
 
 
-def test_a_missing_fold_is_named(model_folder):
+def test_missing_fold_raises_user_error_with_its_name(model_folder):
     (model_folder / "fold_1.safetensors").unlink()
     refused(model_folder, 'lacks its fold "fold_1.safetensors"; copy the whole model folder again')
 
@@ -293,27 +293,27 @@ def test_missing_fold_that_is_not_loaded_is_ignored(model_folder):
 
 
 @pytest.mark.parametrize("at", [0, 5, 3000, -1])
-def test_a_single_altered_byte_is_found(model_folder, at):
+def test_altered_byte_raises_user_error(model_folder, at):
     data = bytearray((model_folder / "fold_1.safetensors").read_bytes())
     data[at] ^= 1
     (model_folder / "fold_1.safetensors").write_bytes(data)
     refused(model_folder, 'fold "fold_1.safetensors" .* differs from its checksum')
 
 
-def test_a_fold_cut_short_is_found(model_folder):
+def test_truncated_fold_raises_user_error(model_folder):
     data = (model_folder / "fold_0.safetensors").read_bytes()
     (model_folder / "fold_0.safetensors").write_bytes(data[:1000])
     refused(model_folder, "differs from its checksum")
 
 
-def test_weights_of_another_network_do_not_fit(model_folder, small_card, tmp_path):
+def test_weights_of_another_network_raise_user_error(model_folder, small_card, tmp_path):
     other = tmp_path / "other"
     save_model(other, {**small_card}, [LinkNet(SMALL_ENCODER, decoder_reduction=2)])
     put_fold(model_folder, (other / "fold_0.safetensors").read_bytes())
     refused(model_folder, 'fold "fold_0.safetensors" .* does not fit its model.json')
 
 
-def test_a_fold_that_lacks_a_weight_does_not_fit(model_folder, tmp_path):
+def test_fold_without_a_weight_raises_user_error(model_folder, tmp_path):
     weights = load_file(model_folder / "fold_0.safetensors")
     weights.pop("head.weight")
     save_file(weights, tmp_path / "less.safetensors")
@@ -321,7 +321,7 @@ def test_a_fold_that_lacks_a_weight_does_not_fit(model_folder, tmp_path):
     refused(model_folder, "does not fit")
 
 
-# A stranger's model does no harm.
+# Untrusted models.
 
 
 class Bomb:
@@ -333,7 +333,7 @@ class Bomb:
 
 
 @pytest.mark.parametrize("writer", ["pickle", "torch"])
-def test_a_pickle_that_calls_itself_safetensors_is_refused_unread(model_folder, tmp_path, writer):
+def test_pickle_named_safetensors_raises_user_error_without_unpickling(model_folder, tmp_path, writer):
     fuse = tmp_path / "exploded"
     if writer == "pickle":
         data = pickle.dumps(Bomb(fuse))
@@ -346,39 +346,39 @@ def test_a_pickle_that_calls_itself_safetensors_is_refused_unread(model_folder, 
 
 
 @pytest.mark.parametrize("data", [b"", b"\0" * 8, b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}"], ids=repr)
-def test_a_fold_of_rubbish_is_refused(model_folder, data):
+def test_fold_of_random_bytes_raises_user_error(model_folder, data):
     put_fold(model_folder, data)
     refused(model_folder, "does not fit")
 
 
 @pytest.mark.parametrize("name", ["../model/fold_0.safetensors", "/etc/hostname", "sub/fold_0.safetensors"])
-def test_a_fold_outside_the_folder_is_refused(change, name):
+def test_fold_outside_the_folder_raises_user_error(change, name):
     refused(change("folds.0.file", name), "names a fold outside its folder")
 
 
 @pytest.mark.parametrize("name", ["..", ".", "", "fold\0", "f" * 300])
-def test_a_fold_of_an_impossible_name_is_missed(change, name):
+def test_fold_with_an_invalid_file_name_raises_user_error(change, name):
     refused(change("folds.0.file", name), "outside its folder|lacks its fold")
 
 
-def test_a_card_cannot_ask_for_weights_from_elsewhere(change):
-    """The fixture `offline` fails this test if anything is asked for."""
+def test_card_cannot_request_a_download_of_weights(change):
+    """The fixture `offline` fails this test if anything connects to the network."""
     change("architecture.encoder_weights", "imagenet")
     assert len(load_model(change("architecture.encoder", SMALL_ENCODER)).networks) == 2
     refused(change("architecture.encoder", "tu-hf-hub:timm/resnet18.a1_in1k"), "needs the encoder")
 
 
-# Written whole or not at all.
+# Atomic writing.
 
 
-def test_an_existing_model_is_replaced_as_a_whole(model_folder, small_networks, small_card):
+def test_existing_model_is_replaced_completely(model_folder, small_networks, small_card):
     save_model(model_folder, {**small_card, "name": "New"}, small_networks[:1])
     assert sorted(files(model_folder)) == ["fold_0.safetensors", "model.json"]
     assert read_card(model_folder)["name"] == "New"
 
 
 @pytest.mark.parametrize("fold", [0, 1])
-def test_weights_that_are_not_numbers_are_refused_and_the_old_model_stays(model_folder, small_card, fold):
+def test_nan_weights_raise_user_error_and_keep_the_old_model(model_folder, small_card, fold):
     before = files(model_folder)
     networks = [LinkNet(SMALL_ENCODER) for _ in range(2)]
     networks[fold].head.weight.data[0, 0] = 1e30  # infinite as float16
@@ -390,9 +390,7 @@ def test_weights_that_are_not_numbers_are_refused_and_the_old_model_stays(model_
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file sizes")
 @pytest.mark.parametrize("existing", [True, False])
-def test_a_write_that_fails_midway_leaves_nothing_behind_and_the_old_model_whole(
-    small_networks, small_card, tmp_path, existing
-):
+def test_failed_write_leaves_no_files_and_keeps_the_old_model(small_networks, small_card, tmp_path, existing):
     import resource
 
     folder = tmp_path / "model"
@@ -400,7 +398,7 @@ def test_a_write_that_fails_midway_leaves_nothing_behind_and_the_old_model_whole
         save_model(folder, small_card, small_networks[:1])
     before = files(folder) if existing else None
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))  # a fold is larger: the system stops its writing
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))  # smaller than a fold: writing fails
     try:
         with pytest.raises(UserError, match="cannot be written .*; free up disk space or choose another location"):
             save_model(folder, small_card, small_networks)
@@ -410,13 +408,13 @@ def test_a_write_that_fails_midway_leaves_nothing_behind_and_the_old_model_whole
     assert not existing or files(folder) == before
 
 
-def test_a_card_that_cannot_be_written_as_json_leaves_nothing_behind(small_networks, small_card, tmp_path):
+def test_card_that_is_not_json_leaves_no_files(small_networks, small_card, tmp_path):
     with pytest.raises(TypeError):
         save_model(tmp_path / "model", {**small_card, "metrics": {1, 2}}, small_networks)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_other_files_is_never_replaced(small_networks, small_card, tmp_path):
+def test_folder_with_other_files_raises_user_error(small_networks, small_card, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     (home / "thesis.docx").write_text("ten years")
@@ -426,7 +424,7 @@ def test_a_folder_of_other_files_is_never_replaced(small_networks, small_card, t
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
 
 
-def test_an_empty_folder_becomes_the_model(small_networks, small_card, tmp_path):
+def test_empty_folder_is_replaced_by_the_model(small_networks, small_card, tmp_path):
     (tmp_path / "model").mkdir()
     save_model(tmp_path / "model", small_card, small_networks)
     assert len(load_model(tmp_path / "model").networks) == 2

@@ -1,4 +1,4 @@
-"""Networks made ready to predict: the same function by less work."""
+"""Fused networks: equal output with fewer operations."""
 
 import copy
 
@@ -11,7 +11,7 @@ from torch import nn
 from locations import SMALL_ENCODER
 from SpleenSmoothSegLib.geometry.slices import SliceFormat
 from SpleenSmoothSegLib.inference import devices
-from SpleenSmoothSegLib.inference.devices import to_predict_on
+from SpleenSmoothSegLib.inference.devices import prepare_for
 from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
 from SpleenSmoothSegLib.model import fused as predicting
 from SpleenSmoothSegLib.model.folder import Model, load_model
@@ -24,8 +24,8 @@ CPU = torch.device("cpu")
 pytestmark = pytest.mark.usefixtures("offline")
 
 
-def learned(network: nn.Module, *shape: int) -> nn.Module:
-    """With batch norms that hold numbers of their own."""
+def with_statistics(network: nn.Module, *shape: int) -> nn.Module:
+    """The network with nontrivial batch norm statistics."""
     torch.manual_seed(0)
     with torch.no_grad():
         for _ in range(2):
@@ -42,8 +42,8 @@ def norms(network: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_it_computes_what_the_network_did(encoder):
-    network = learned(LinkNet(encoder, in_channels=3), 4, 3, 64, 64)
+def test_fused_network_has_equal_output(encoder):
+    network = with_statistics(LinkNet(encoder, in_channels=3), 4, 3, 64, 64)
     x = torch.rand(2, 3, 90, 71)
     with torch.no_grad():
         before, had = network(x), norms(network)
@@ -53,15 +53,15 @@ def test_it_computes_what_the_network_did(encoder):
 
 
 @pytest.mark.parametrize(("inside", "outside", "height", "width"), [(64, 32, 8, 8), (16, 7, 1, 5), (60, 16, 9, 4)])
-def test_a_decoder_block_computes_what_was_published(inside, outside, height, width):
-    block = learned(DecoderBlock(inside, outside), 4, inside, height, width)
+def test_fused_decoder_block_equals_the_published_block(inside, outside, height, width):
+    block = with_statistics(DecoderBlock(inside, outside), 4, inside, height, width)
     x = torch.rand(2, inside, height, width)
     with torch.no_grad():
         torch.testing.assert_close(predicting._FusedBlock(block)(x), block(x), atol=1e-5, rtol=1e-4)
 
 
-class SeesTwice(nn.Module):
-    """What its convolution gives goes past the batch norm, too."""
+class UsesOutputTwice(nn.Module):
+    """The output of its convolution also bypasses the batch norm."""
 
     in_channels = 1
 
@@ -75,7 +75,7 @@ class SeesTwice(nn.Module):
 
 
 def test_convolution_with_other_users_is_not_fused():
-    network = learned(SeesTwice(), 4, 1, 16, 16)
+    network = with_statistics(UsesOutputTwice(), 4, 1, 16, 16)
     x = torch.rand(2, 1, 16, 16)
     with torch.no_grad():
         before = network(x)
@@ -84,22 +84,22 @@ def test_convolution_with_other_users_is_not_fused():
 
 
 def test_bfloat16_hardly_changes_the_mask(small_networks, monkeypatch, sample_ct):
-    """Whatever this CPU is faster in: it can do both."""
+    """On any CPU, because each can compute in both types."""
     ct, maps = sample_ct[:, :, 90:110], {}
     for mixed in (False, True):
-        monkeypatch.setattr(devices, "computes_in_bfloat16", lambda device, mixed=mixed: mixed)
-        networks = [to_predict_on(CPU)(copy.deepcopy(network)) for network in small_networks]
+        monkeypatch.setattr(devices, "prefers_bfloat16", lambda device, mixed=mixed: mixed)
+        networks = [prepare_for(CPU)(copy.deepcopy(network)) for network in small_networks]
         found = segment_image(ct, Model({}, SliceFormat(64, 6.0), 0.5, networks), "cpu", Options(exhaustive=True))
         maps[mixed] = sitk.GetArrayFromImage(found.probability)
     assert 0 < np.abs(maps[True] - maps[False]).max() < 0.05
 
 
-def test_no_memory_holds_a_network_twice(small_networks):
+def test_fusing_needs_no_second_copy_of_a_network(small_networks):
     network = copy.deepcopy(small_networks[0])
-    assert to_predict_on(CPU)(network) is network
+    assert prepare_for(CPU)(network) is network
 
 
-def test_each_network_is_made_ready_before_the_next_is_loaded(model_folder):
+def test_each_network_is_prepared_before_the_next_is_loaded(model_folder):
     done = []
     model = load_model(model_folder, prepare=lambda network: done.append(network) or network)
     assert done == model.networks and len(done) > 1

@@ -1,4 +1,4 @@
-"""The network: the published decoder block, any encoder, any size of slice, and nothing fetched."""
+"""The network: published decoder block, any encoder, any slice size, no downloads."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from locations import SMALL_ENCODER
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.model.network import PUBLISHED_ENCODER, DecoderBlock, LinkNet
 
-# Of smp: residual, squeeze and excite, transformer; of timm three. The transformer and ConvNeXt have no half size.
+# From smp: residual, squeeze and excite, transformer; three from timm. The transformer and ConvNeXt lack half size.
 ENCODERS = ("resnet18", PUBLISHED_ENCODER, "tu-regnetx_002", "mit_b0", SMALL_ENCODER, "tu-convnext_atto")
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -20,13 +20,13 @@ def small():
     return LinkNet(SMALL_ENCODER).eval()
 
 
-def test_the_decoder_block_is_the_published_one():
+def test_decoder_block_is_the_published_one():
     published = [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.Upsample, nn.BatchNorm2d, nn.ReLU]
     published += [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
     assert [type(layer) for layer in DecoderBlock(64, 32)] == published
 
 
-def test_every_decoder_step_of_the_network_is_that_block_and_nothing_is_a_transposed_convolution():
+def test_decoder_consists_of_published_blocks_without_transposed_convolutions():
     network = LinkNet("resnet18")
     assert [type(block) for block in network.blocks] == [DecoderBlock] * 5
     assert not any(isinstance(module, nn.ConvTranspose2d) for module in network.modules())
@@ -35,25 +35,25 @@ def test_every_decoder_step_of_the_network_is_that_block_and_nothing_is_a_transp
 @pytest.mark.parametrize(
     ("inside", "outside", "reduction", "middle"), [(64, 32, 4, 16), (60, 7, 6, 10), (16, 16, 4, 8)]
 )
-def test_a_decoder_block_narrows_by_its_reduction_and_doubles_the_size(inside, outside, reduction, middle):
+def test_decoder_block_reduces_channels_and_doubles_the_size(inside, outside, reduction, middle):
     block = DecoderBlock(inside, outside, reduction)
     assert block.reduce.out_channels == middle
     assert block(torch.rand(2, inside, 5, 3)).shape == (2, outside, 10, 6)
 
 
-def test_the_default_is_the_published_encoder_with_its_33_million_parameters():
+def test_default_encoder_is_the_published_one_with_33_million_parameters():
     parameters = sum(parameter.numel() for parameter in LinkNet().parameters())
     assert PUBLISHED_ENCODER == "se_resnext50_32x4d"
     assert parameters == pytest.approx(33.1e6, rel=5e-3)
 
 
 @pytest.mark.parametrize("size", [(64, 96), (192, 192), (65, 64), (31, 97), (50, 33), (1, 1), (2, 200)])
-def test_logits_have_the_size_of_the_slice_whether_or_not_it_is_a_multiple_of_32(small, size):
+def test_logits_have_the_size_of_the_slice(small, size):
     with torch.inference_mode():
         assert small(torch.rand(2, 1, *size)).shape == (2, 1, *size)
 
 
-def test_a_slice_that_must_be_padded_gives_the_logits_of_one_whose_edge_was_repeated(small):
+def test_slice_of_other_size_is_padded_with_its_edge(small):
     whole = torch.rand(1, 1, 64, 64)
     whole[..., 50:, :] = whole[..., 49:50, :]
     with torch.inference_mode():
@@ -73,7 +73,7 @@ def test_gradients_reach_every_parameter(encoder):
     assert next(gradient for name, gradient in gradients.items() if "encoder" in name).any()
 
 
-def test_the_encoder_feature_of_every_size_reaches_the_logits(small):
+def test_encoder_features_of_every_size_reach_the_logits(small):
     slices = torch.rand(1, 1, 64, 64)
     whole = small(slices)
     for lost in range(1, 6):
@@ -84,7 +84,7 @@ def test_the_encoder_feature_of_every_size_reaches_the_logits(small):
         hook.remove()
 
 
-def test_slices_of_several_channels_are_taken():
+def test_slices_of_several_channels_are_accepted():
     assert LinkNet(SMALL_ENCODER, in_channels=3).eval()(torch.rand(1, 3, 32, 32)).shape == (1, 1, 32, 32)
 
 

@@ -309,7 +309,7 @@ def test_save_button_writes_soft_label(preview, ct, sample_label, tmp_path, monk
     assert str(tmp_path / "soft.nii.gz") in preview.ui.fileMessage.text
 
 
-def test_cancelled_file_dialog_writes_nothing(preview, monkeypatch):
+def test_canceled_file_dialog_writes_nothing(preview, monkeypatch):
     answer(monkeypatch, "getSaveFileName", "")
     answer(monkeypatch, "getExistingDirectory", "")
     preview.ui.saveButton.click()
@@ -368,7 +368,7 @@ def test_folder_with_invalid_labels_lists_them_and_writes_the_others(panel, data
     assert sorted(path.name for path in out.iterdir()) == ["a.nii.gz", "d.nii.gz"]
 
 
-def test_cancelled_folder_keeps_complete_files_only(panel, dataset, out, wait, monkeypatch):
+def test_canceled_folder_keeps_complete_files_only(panel, dataset, out, wait, monkeypatch):
     answer(monkeypatch, "getExistingDirectory", str(dataset), str(out))
     panel.ui.folderButton.click()
     wait(lambda: len(panel.logic.folder.written) >= 1)

@@ -507,7 +507,7 @@ def test_save_to_unwritable_path_shows_message(opened, pair, tmp_path, monkeypat
     assert panel.table
 
 
-def test_cancelled_save_dialog_writes_nothing(opened, pair, monkeypatch):
+def test_canceled_save_dialog_writes_nothing(opened, pair, monkeypatch):
     import qt
 
     monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", lambda *arguments: "")

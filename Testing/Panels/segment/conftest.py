@@ -1,4 +1,4 @@
-"""Fixtures of the Segment section; imports are inside, for without Slicer's libraries the tests are skipped."""
+"""Fixtures of the Segment section; imports are inside functions, for systems without Slicer's libraries."""
 
 import pytest
 
@@ -65,7 +65,7 @@ def run(temporary, no_child_left, tmp_path):
 
 @pytest.fixture
 def waiting(run, ct):
-    """A run that never ends by itself."""
+    """A run that never ends."""
     from segment_children import WAITS
 
     return run(WAITS).start_and_wait_for_progress(ct)

@@ -162,7 +162,7 @@ def test_second_run_at_the_same_time_is_refused(waiting, ct):
 # Output of the child
 
 
-def test_output_that_is_no_event_goes_to_the_log(run, ct):
+def test_output_that_is_not_an_event_goes_to_the_log(run, ct):
     garbage = r"""
 out = sys.stdout.buffer
 out.write(b"\xff\xfe no text\n{\"event\": 3}\n[1, 2]\nnull\n{\"event\": \"progress\"}\n{\"event\": \"dances\"}\n")

@@ -251,7 +251,7 @@ def test_python_slicer_that_does_not_start_is_an_error(run, ct, unchanged, tmp_p
     unchanged()
 
 
-def test_volume_that_is_no_ct_is_named_in_the_error(run, temporary):
+def test_volume_that_is_not_a_ct_is_named_in_the_error(run, temporary):
     node = slicer.util.addVolumeFromArray(np.zeros((30, 30, 30), np.int16), name="Empty room")
 
     with pytest.raises(UserError, match='"Empty room"'):

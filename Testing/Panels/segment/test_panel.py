@@ -162,7 +162,7 @@ def test_labelmap_cannot_be_chosen_as_ct(open_panel, ct):
     assert opened.ui.inputSelector.currentNode() is not label
 
 
-def test_volume_that_is_no_ct_is_named_in_the_message(open_panel):
+def test_volume_that_is_not_a_ct_is_named_in_the_message(open_panel):
     node = slicer.util.addVolumeFromArray(np.zeros((30, 30, 30), np.int16), name="Empty room")
     opened = open_panel(SUCCEEDS)
     opened.ui.inputSelector.setCurrentNode(node)

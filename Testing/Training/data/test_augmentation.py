@@ -44,7 +44,7 @@ def values(name: str, number: int = 60, channels: int = 1):
     return [augmentation(ct_like(label, channels), label, seed) for seed in range(number)]
 
 
-# What is published.
+# Published transforms.
 
 
 def test_published_has_the_published_transforms():
@@ -128,7 +128,7 @@ def test_intensity_transforms_apply_to_some_samples(label, name):
     assert 0.3 < changed < 0.98
 
 
-# The organ's own brightness, and the distance of the channels.
+# Brightness of the organ, and the distance of the channels.
 
 
 @pytest.mark.parametrize("channels", [1, 3])

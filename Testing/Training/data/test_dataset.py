@@ -84,7 +84,7 @@ def test_open_dataset_accepts_missing_files(folder):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"labels": {"0": "background", "1": "liver"}}, 'no label "spleen" but background, liver'),
+        ({"labels": {"0": "background", "1": "liver"}}, 'no label "spleen", only background, liver'),
         ({"labels": ["background", "spleen"]}, "does not describe"),
         ({"labels": {"spleen": "one"}}, "does not describe"),
         ({"training": []}, "no training cases"),

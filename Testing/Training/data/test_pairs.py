@@ -324,7 +324,7 @@ def test_damaged_segmentation_raises_an_error(tmp_path, stack, part):
 
 @pytest.mark.slicer
 def test_segmentation_saved_by_slicer_is_read(tmp_path, stack):
-    """Cropped, and with an overlapping segment in a layer of its own."""
+    """Cropped, and with an overlapping segment in a separate layer."""
     slicer = pytest.importorskip("slicer", reason="needs slicer-core, Slicer's own MRML libraries")
     from SpleenSmoothSegLib.mrml import addSpleenSegment
 

@@ -230,20 +230,20 @@ def test_batches_of_two_processes_together_equal_those_of_one(size):
 def test_validation_is_neither_augmented_nor_smoothed(channels):
     seen = []
 
-    class Looks(torch.nn.Module):
+    class CopyInput(torch.nn.Module):
         def forward(self, slices):
             seen.append(slices.clone())
             return torch.where(torch.zeros(SIZE, SIZE) > 0, 1.0, -1.0).expand(len(slices), 1, SIZE, SIZE)
 
     recipe = PLAIN.with_changes(augmentation=EVERYTHING, channels=channels, border_probability=1.0)
     held_out = CASES[0]
-    assert dice_of_case(Looks(), (held_out, (1, 2, 3, 6, 7)), torch.device("cpu"), recipe, mixed=False) == 0
+    assert dice_of_case(CopyInput(), (held_out, (1, 2, 3, 6, 7)), torch.device("cpu"), recipe, mixed=False) == 0
     expected = with_neighbors(held_out.ct, (1, 2, 3, 6, 7), channels, 5.0 / 2.5)
     np.testing.assert_array_equal(torch.cat(seen).numpy(), expected)
 
 
 def test_validation_dice_uses_the_hard_label():
-    class Knows(torch.nn.Module):
+    class KnowsLabel(torch.nn.Module):
         """Predicts the label, which the noise of the slices does not reveal."""
 
         def forward(self, slices):
@@ -252,7 +252,7 @@ def test_validation_dice_uses_the_hard_label():
             return logits
 
     dice = [
-        dice_of_case(Knows(), (CASES[0], indices), torch.device("cpu"), PLAIN, mixed=False)
+        dice_of_case(KnowsLabel(), (CASES[0], indices), torch.device("cpu"), PLAIN, mixed=False)
         for indices in ((2, 3, 4, 5), (1, 2))
     ]
     assert dice == [1.0, pytest.approx(2 / 3)]

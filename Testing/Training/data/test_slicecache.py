@@ -30,7 +30,7 @@ def same(one, other) -> bool:
     return one.spacing == other.spacing and all(np.array_equal(first, second) for first, second in pairs)
 
 
-# What is cut.
+# Content.
 
 
 def test_slices_are_on_the_network_grid(case, cache):
@@ -79,7 +79,7 @@ def test_slices_are_memory_mapped(case, cache):
         slices.ct[0] = 0
 
 
-# What is kept.
+# Cached entries.
 
 
 def test_cached_slices_do_not_read_the_ct(case, cache, no_reading):

@@ -14,7 +14,7 @@ from locations import TRAINING_MODULE
 from phantoms import SPLEEN, ellipsoid, trunk
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.geometry.slices import SliceFormat, axial_grid
-from SpleenSmoothSegLib.inference.devices import to_predict_on
+from SpleenSmoothSegLib.inference.devices import prepare_for
 from SpleenSmoothSegLib.inference.ensemble import segment_image
 from SpleenSmoothSegLib.io.decathlon import Case, list_cases
 from SpleenSmoothSegLib.model.folder import load_model, read_card, save_model
@@ -88,12 +88,12 @@ def test_evaluate_equals_segment_image(cases, model_folder):
     metrics = evaluate(model_folder, cases, BY_VOLUME, ON_CPU, rows.append)
     assert list(metrics.volumes) == rows and len(rows) == 6
     ct, label = cases["d"].read()
-    together = segment_image(ct, load_model(model_folder, prepare=to_predict_on(CPU)), "cpu").mask
+    together = segment_image(ct, load_model(model_folder, prepare=prepare_for(CPU)), "cpu").mask
     expected, slices = measure_volume(RowKey("test", "ensemble", "d"), together, label == 1)
     assert expected in metrics.volumes and expected.predicted_ml > 0
     assert slices == [row for row in metrics.slices if (row.predicted_by, row.case) == ("ensemble", "d")]
     assert [row.case for row in metrics.one_per_case()] == ["a", "b", "c", "d"]
-    alone = segment_image(ct, load_model(model_folder, [1], to_predict_on(CPU)), "cpu").mask
+    alone = segment_image(ct, load_model(model_folder, [1], prepare_for(CPU)), "cpu").mask
     assert measure_volume(RowKey("test", "fold 1", "d"), alone, label == 1)[0] in metrics.volumes
 
 
@@ -166,7 +166,7 @@ def test_evaluate_of_a_split_by_slice_uses_only_held_out_slices(cases, model_fol
     }
     assert seen.keys() == allowed.keys() and all(seen[each] <= allowed[each] for each in seen)
     ct, label = cases["a"].read()
-    model = load_model(model_folder, prepare=to_predict_on(CPU))
+    model = load_model(model_folder, prepare=prepare_for(CPU))
     grid = axial_grid(ct, SliceFormat(64, 6.0))
     expected, _ = measure_slices(
         RowKey("test", "ensemble", "a"), segment_image(ct, model, "cpu").mask, label == 1, grid, [1, 4]
@@ -240,3 +240,14 @@ def test_evaluate_py_prints_an_error_without_traceback(model_folder, tmp_path):
         check=False,
     )
     assert done.returncode == 1 and "has no splits" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_evaluate_py_rejects_child(tmp_path):
+    done = subprocess.run(
+        [sys.executable, str(EVALUATE), str(tmp_path), str(tmp_path), "--child"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 1 and "unrecognized arguments: --child" in done.stderr

@@ -120,8 +120,8 @@ def test_verdict_is_what_the_cases_allow(after, expected):
 
 def test_verdict_accepts_measures_where_less_is_better():
     paired = compare_paired(BETTER, CONTROL)
-    assert verdict(paired) == "worse" and verdict(paired, more_is_better=False) == "better"
-    sentence = describe_change("Volume missed", paired, " mL", 2, more_is_better=False)
+    assert verdict(paired) == "worse" and verdict(paired, higher_is_better=False) == "better"
+    sentence = describe_change("Volume missed", paired, " mL", 2, higher_is_better=False)
     assert "Volume missed: -0.03 mL on average in 8 cases" in sentence and "better" in sentence
 
 

@@ -57,7 +57,7 @@ class Recorder:
 
 @pytest.fixture
 def choices(tmp_path, slicer_app):
-    """A dataset folder, which the short programs do not read, and a results folder that is not there yet."""
+    """A dataset folder, which the short programs do not read, and a results folder that does not exist yet."""
     from SpleenSmoothSegTrainingPanel.choices import TrainingChoices
 
     (tmp_path / "Task09_Spleen").mkdir()
@@ -66,7 +66,7 @@ def choices(tmp_path, slicer_app):
 
 @pytest.fixture
 def child(slicer_app, tmp_path):
-    """Makes a logic that runs a short program in place of train.py, or a script; in the end nothing may run."""
+    """Makes a logic that runs a short program in place of train.py, or a script; no process may be left at the end."""
     from SpleenSmoothSegTrainingPanel.logic import TrainingLogic
 
     made, before = [], processes()
@@ -377,7 +377,7 @@ def test_malformed_events_are_ignored(child, choices):
     assert recorder.progress == [(1.0, "", None)] and recorder.epochs == 0
 
 
-# Curves on the disk
+# Curves on disk
 
 
 def test_curves_are_read_for_all_variants(child, choices, model_folder):
@@ -431,7 +431,7 @@ def test_missing_folder_has_no_curves_and_no_training(slicer_app, path):
     assert not (folder.has_training() or folder.has_model() or folder.has_report() or folder.has_control())
 
 
-# What it needs
+# Packages
 
 
 def test_requirements_match_pyproject(slicer_app):
@@ -481,7 +481,7 @@ def test_panel_imports_only_standard_library_files_of_the_training(slicer_app):
 
 
 @pytest.mark.slow
-def test_the_real_train_py_is_started_stopped_and_goes_on(child, choices, tmp_path):
+def test_real_train_py_is_started_stopped_and_resumed(child, choices, tmp_path):
     import standin
     from SpleenSmoothSegTrainingPanel.logic import TRAIN_SCRIPT
     from training_data import write_dataset

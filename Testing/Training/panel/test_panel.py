@@ -280,7 +280,7 @@ def test_unavailable_devices_are_disabled(open_panel):
     assert [model.item(index).isEnabled() for index in range(4)] == [True, True, False, False]
 
 
-# Meanwhile
+# During the training
 
 
 def test_while_running_the_button_stops_and_choices_are_disabled(waiting):
@@ -419,7 +419,7 @@ def test_many_warnings_are_counted_and_listed_in_the_log(open_panel, dataset, ou
     assert opened.ui.logText.plainText.splitlines()[29] == "CT 29 is small."
 
 
-# What came out
+# Results
 
 
 def test_completed_training_opens_the_report_and_enables_the_model(trained, out, pages):
@@ -505,7 +505,7 @@ def test_missing_report_shows_a_message(trained, out, pages):
     assert "report.html" in trained.message and len(pages) == 1
 
 
-# What is remembered
+# Saved choices
 
 
 def test_new_panel_recognizes_an_existing_training(trained, open_panel, dataset, out):
@@ -513,7 +513,7 @@ def test_new_panel_recognizes_an_existing_training(trained, open_panel, dataset,
     opened.choose(dataset, out)
 
     assert opened.ui.trainButton.text == "Resume training"
-    assert opened.ui.compareCheckBox.checked  # its control goes on, too
+    assert opened.ui.compareCheckBox.checked  # its control is resumed, too
     assert opened.ui.reportButton.enabled and opened.ui.useButton.enabled
     opened.ui.diceButton.click()
     assert set(curves(charts()["Training: validation Dice"])) == {"Fold 0", "Fold 1", "Fold 0, control"}
@@ -557,7 +557,7 @@ def test_unchecked_control_stays_unchecked_in_a_saved_scene(trained, tmp_path):
     assert not trained.chosen.trainingCompare
 
 
-# How it is made
+# Controls
 
 
 def test_every_control_has_a_tooltip_and_tab_stop(slicer_app):

@@ -48,7 +48,7 @@ def refusal(make, *arguments, **options) -> str:
 # Every number of a training.
 
 
-def test_the_default_recipe_holds_every_published_number():
+def test_default_recipe_has_every_published_number():
     recipe = Recipe().as_dict()
     assert {name: recipe[name] for name in PUBLISHED} == PUBLISHED
     assert recipe["encoder"] == PUBLISHED_ENCODER
@@ -84,11 +84,11 @@ def test_with_changes_ignores_none():
 # The two phases.
 
 
-def test_the_phases_have_the_lengths_and_the_order_of_the_paper():
+def test_phases_have_the_published_lengths_and_order():
     assert [(phase.name, phase.epochs) for phase in phases(Recipe())] == [("adam", 100), ("sgd", 20)]
 
 
-def test_phase_1_is_adam_with_a_rate_that_falls_on_a_plateau_of_the_validation_dice():
+def test_phase_1_is_adam_with_a_learning_rate_reduced_on_plateau():
     phase = phases(Recipe(plateau_patience=1))[0]
     optimizer = phase.optimizer(nn.Linear(1, 1).parameters())
     scheduler = phase.scheduler(optimizer, 10)
@@ -100,7 +100,7 @@ def test_phase_1_is_adam_with_a_rate_that_falls_on_a_plateau_of_the_validation_d
     assert optimizer.param_groups[0]["lr"] == 5e-5
 
 
-def test_phase_2_is_sgd_whose_rate_cycles_between_the_published_bounds():
+def test_phase_2_is_sgd_with_a_cyclic_learning_rate_between_the_published_bounds():
     phase = phases(Recipe())[1]
     optimizer = phase.optimizer(nn.Linear(1, 1).parameters())
     scheduler = phase.scheduler(optimizer, 10)

@@ -1,4 +1,4 @@
-"""The command line of train.py: every option also in a TOML file, and the command line wins."""
+"""The command line of train.py: every option also in a TOML file, and the command line takes precedence."""
 
 import argparse
 import json
@@ -195,7 +195,7 @@ def test_resume_repeats_the_options_of_the_training(tmp_path):
 
 
 def test_resume_keeps_other_options(tmp_path):
-    """`claim` reports contradictions."""
+    """`reserve` reports contradictions."""
     write_recipe_file(tmp_path / "out" / "recipe.toml", Recipe(), {})
     run = read_run(make_parser(""), ["data", str(tmp_path / "out"), "--resume", "--seed", "3", "--test", "a"])
     assert (run.recipe.seed, run.test, run.splits) == (3, ("a",), None)
@@ -270,7 +270,7 @@ def test_splits_and_test_exclude_each_other(toml):
     assert run.splits == Path("s.json") and run.test is None
 
 
-# What is mistyped.
+# Invalid input.
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from SpleenSmoothSegTrainingLib.data.splits import split
 from SpleenSmoothSegTrainingLib.outfolder import OutFolder
 from SpleenSmoothSegTrainingLib.recipe.file import read_recipe
 from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
-from SpleenSmoothSegTrainingLib.run.claim import check_free, claim, read_claimed_splits, rollback_unless_started
+from SpleenSmoothSegTrainingLib.run.reserve import check_free, reserve, rollback_unless_started, splits_of_training
 
 RECIPE = Recipe(fold_count=2, border=Border("box", 3, "px"))
 SPLITS = split({name: [True, False, True] for name in "abcde"}, "volume", 2, 0.2, seed=0)
@@ -30,8 +30,8 @@ def refusal(make, *arguments) -> str:
 
 @pytest.fixture
 def out(tmp_path):
-    """A folder claimed with RECIPE and SPLITS."""
-    claim(tmp_path / "out", RECIPE, CARD, SPLITS)
+    """A folder reserved with RECIPE and SPLITS."""
+    reserve(tmp_path / "out", RECIPE, CARD, SPLITS)
     return tmp_path / "out"
 
 
@@ -42,18 +42,18 @@ def write_state(out, number: int = 0) -> None:
 
 
 @pytest.mark.parametrize("splits", [SPLITS, BY_SLICE], ids=["volume", "slice"])
-def test_claim_new_folder_writes_recipe_and_splits(tmp_path, splits):
+def test_reserve_new_folder_writes_recipe_and_splits(tmp_path, splits):
     out = tmp_path / "not" / "there yet"
     check_free(out, RECIPE, resume=False)
-    claim(out, RECIPE, CARD, splits)
+    reserve(out, RECIPE, CARD, splits)
     assert everything_in(out) == ["recipe.toml", "splits.json"]
     assert read_recipe(out / "recipe.toml") == (RECIPE, CARD)
-    assert read_claimed_splits(out) == splits
+    assert splits_of_training(out) == splits
 
 
-def test_claim_twice_changes_nothing(out):
+def test_reserve_twice_changes_nothing(out):
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(out.iterdir())]
-    claim(out, Recipe.from_dict(RECIPE.as_dict()), {}, SPLITS)
+    reserve(out, Recipe.from_dict(RECIPE.as_dict()), {}, SPLITS)
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in sorted(out.iterdir())] == before
 
 
@@ -94,50 +94,50 @@ def test_check_free_folds_without_recipe_raise_user_error_and_are_kept(tmp_path,
     ],
     ids=str,
 )
-def test_claim_other_recipe_raises_user_error_and_changes_nothing(out, changes, words):
+def test_reserve_other_recipe_raises_user_error_and_changes_nothing(out, changes, words):
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     other = RECIPE.with_changes(**changes)
-    for sentence in (refusal(claim, out, other, CARD, SPLITS), refusal(check_free, out, other, True)):
+    for sentence in (refusal(reserve, out, other, CARD, SPLITS), refusal(check_free, out, other, True)):
         assert f"has another recipe ({words})" in sentence and "remove that option" in sentence
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_claim_other_splits_raise_user_error_and_change_nothing(out):
+def test_reserve_other_splits_raise_user_error_and_change_nothing(out):
     before = (out / "splits.json").read_bytes()
     changed = split({**{name: [True, False, True] for name in "abcd"}, "e": [True] * 3}, "volume", 2, 0.2, seed=0)
     for splits in (changed, BY_SLICE, split({name: [True, False, True] for name in "abcdef"}, "volume", 2, 0.2, 0)):
-        assert "has other splits" in refusal(claim, out, RECIPE, CARD, splits)
+        assert "has other splits" in refusal(reserve, out, RECIPE, CARD, splits)
     assert (out / "splits.json").read_bytes() == before
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"split_by": "volume", "seed": 0, "test": 3, "folds": []}'])
 def test_damaged_splits_raise_user_error(out, text):
     (out / "splits.json").write_text(text)
-    assert "is damaged and cannot be read" in refusal(read_claimed_splits, out)
-    assert "is damaged" in refusal(claim, out, RECIPE, CARD, SPLITS)
+    assert "is damaged and cannot be read" in refusal(splits_of_training, out)
+    assert "is damaged" in refusal(reserve, out, RECIPE, CARD, SPLITS)
     assert "is damaged" in refusal(check_free, out, RECIPE, True)
 
 
 def test_missing_splits_raise_user_error(out):
     (out / "splits.json").unlink()
-    refusal(read_claimed_splits, out)
+    refusal(splits_of_training, out)
 
 
 @pytest.mark.parametrize("text", ["", "seed = 0\n[", "seed = '0'", "sede = 0"])
-def test_claim_damaged_recipe_raises_user_error(out, text):
+def test_reserve_damaged_recipe_raises_user_error(out, text):
     (out / "recipe.toml").write_text(text)
-    refusal(claim, out, RECIPE, CARD, SPLITS)
+    refusal(reserve, out, RECIPE, CARD, SPLITS)
 
 
-def test_claim_accepts_equal_splits_without_a_recipe(out):
+def test_reserve_accepts_equal_splits_without_a_recipe(out):
     """As after a power failure between writing the two; other splits may be foreign."""
     (out / "recipe.toml").unlink()
     before = (out / "splits.json").read_bytes()
     check_free(out, RECIPE, resume=True)
-    assert "would be overwritten" in refusal(claim, out, RECIPE, CARD, BY_SLICE)
+    assert "would be overwritten" in refusal(reserve, out, RECIPE, CARD, BY_SLICE)
     assert (out / "splits.json").read_bytes() == before
-    claim(out, RECIPE, CARD, SPLITS)
-    assert (out / "recipe.toml").is_file() and read_claimed_splits(out) == SPLITS
+    reserve(out, RECIPE, CARD, SPLITS)
+    assert (out / "recipe.toml").is_file() and splits_of_training(out) == SPLITS
 
 
 def test_check_free_foreign_splits_file_raises_user_error(tmp_path):
@@ -151,7 +151,7 @@ def test_rollback_before_the_first_epoch_frees_the_folder(tmp_path):
     folders = [tmp_path, tmp_path / "control", tmp_path / "sweep" / "box_3px"]
     with pytest.raises(KeyboardInterrupt), rollback_unless_started(folders, [0, 1]):
         for folder in folders:
-            claim(folder, RECIPE, CARD, SPLITS, [0, 1])
+            reserve(folder, RECIPE, CARD, SPLITS, [0, 1])
         assert (tmp_path / "fold_1").is_dir(), "so that --resume knows which folds were requested"
         raise KeyboardInterrupt
     assert everything_in(tmp_path) == ["thesis.docx"]
@@ -161,17 +161,17 @@ def test_rollback_keeps_a_training_with_a_started_fold(tmp_path):
     folders = [tmp_path, tmp_path / "control"]
     with pytest.raises(KeyboardInterrupt), rollback_unless_started(folders, [0, 1]):
         for folder in folders:
-            claim(folder, RECIPE, CARD, SPLITS, [0, 1])
+            reserve(folder, RECIPE, CARD, SPLITS, [0, 1])
         (OutFolder(tmp_path).fold(0) / "last.pt").touch()
         raise KeyboardInterrupt
     assert (tmp_path / "recipe.toml").is_file() and (tmp_path / "control" / "recipe.toml").is_file()
 
 
-def test_rollback_keeps_a_training_with_another_claimed_fold(tmp_path):
+def test_rollback_keeps_a_training_with_another_reserved_fold(tmp_path):
     """As on a cluster with one job per fold."""
-    claim(tmp_path, RECIPE, CARD, SPLITS, [0])
+    reserve(tmp_path, RECIPE, CARD, SPLITS, [0])
     with pytest.raises(KeyboardInterrupt), rollback_unless_started([tmp_path], [1]):
-        claim(tmp_path, RECIPE, CARD, SPLITS, [1])
+        reserve(tmp_path, RECIPE, CARD, SPLITS, [1])
         raise KeyboardInterrupt
     assert everything_in(tmp_path) == ["fold_0", "recipe.toml", "splits.json"]
 
@@ -180,7 +180,7 @@ def test_out_that_cannot_be_created_raises_user_error(tmp_path):
     (tmp_path / "file").touch()
     assert "is a file" in refusal(check_free, tmp_path / "file", RECIPE, False)
     assert "is a file" in refusal(check_free, tmp_path / "file" / "out", RECIPE, False)
-    assert "cannot be written" in refusal(claim, tmp_path / "file" / "out", RECIPE, CARD, SPLITS)
+    assert "cannot be written" in refusal(reserve, tmp_path / "file" / "out", RECIPE, CARD, SPLITS)
 
 
 def test_splits_file_is_plain_json(out):

@@ -25,7 +25,7 @@ def check_free(out: Path, recipe: Recipe, resume: bool) -> None:
                 f'"{out}" already contains a training; add --resume to continue it or choose another folder.'
             )
         _check_recipe(folder, recipe)
-        read_claimed_splits(out)
+        splits_of_training(out)
         return
     if any(is_started(folder.fold(number)) for number in folder.folds()):
         raise UserError(f'"{out}" contains trained folds but no {RECIPE_NAME}; choose another folder.')
@@ -33,12 +33,12 @@ def check_free(out: Path, recipe: Recipe, resume: bool) -> None:
         raise _foreign(results[0])
     if folder.splits.exists():  # after a power failure before the recipe was written, or foreign
         try:
-            read_claimed_splits(out)
+            splits_of_training(out)
         except UserError as error:
             raise _foreign(folder.splits) from error
 
 
-def claim(
+def reserve(
     out: Path, recipe: Recipe, card: dict, splits: Splits, folds: Sequence[int] = (), segment: str | None = None
 ) -> None:
     """Write the splits and the recipe with the labels' segment, or check that they equal those already in `out`.
@@ -51,13 +51,13 @@ def claim(
     folder = OutFolder(out)
     if folder.has_training():
         _check_recipe(folder, recipe)
-        if read_claimed_splits(out) != splits:
+        if splits_of_training(out) != splits:
             raise UserError(f'"{folder.splits}" has other splits; remove --splits and --test or choose another folder.')
     else:
-        if folder.splits.exists() and read_claimed_splits(out) != splits:
+        if folder.splits.exists() and splits_of_training(out) != splits:
             raise _foreign(folder.splits)
-        with atomic_write(folder.splits) as aside:
-            aside.write_text(json.dumps(splits.to_json(), indent=2) + "\n", encoding="utf-8")
+        with atomic_write(folder.splits) as temporary:
+            temporary.write_text(json.dumps(splits.to_json(), indent=2) + "\n", encoding="utf-8")
         write_recipe_file(folder.recipe, recipe, card, segment)
     for number in folds:
         check_writable(folder.fold(number))
@@ -65,7 +65,7 @@ def claim(
 
 @contextlib.contextmanager
 def rollback_unless_started(folders: Sequence[Path], folds: Sequence[int]) -> Iterator[None]:
-    """Remove what `claim` wrote if the block raises before any of `folds` has completed an epoch.
+    """Remove what `reserve` wrote if the block raises before any of `folds` has completed an epoch.
 
     The next start may then use other options. Folders with folds that another process is training are kept.
     """
@@ -87,7 +87,7 @@ def rollback_unless_started(folders: Sequence[Path], folds: Sequence[int]) -> It
         raise
 
 
-def read_claimed_splits(out: Path) -> Splits:
+def splits_of_training(out: Path) -> Splits:
     """The splits of the training in `out`; raises UserError if they cannot be read."""
     path = OutFolder(out).splits
     try:
