@@ -27,3 +27,8 @@ def explain(error: BaseException) -> str:
         return f"Not enough memory for this CT; close other programs {remedy}."
     description = f"{type(error).__name__}: {error}".splitlines()[0].strip(": ")
     return f"Unexpected error ({description}); please report it with the traceback (--debug, or Slicer's log)."
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refuses a file, as part of a sentence: "no space left on device"."""
+    return (error.strerror or str(error)).lower()

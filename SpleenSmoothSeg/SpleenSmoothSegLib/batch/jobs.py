@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, reason_of
 from ..io.atomic import check_writable, nearest_existing
 from ..io.dicom import ct_folders
 from ..io.images import IMAGE_SUFFIXES, check_readable, image_name
@@ -178,5 +178,4 @@ def _exists(path: Path) -> bool:
         (nearest_existing(path.parent) / path.name).exists()  # raises if the disk does not support such a name
         return path.exists()
     except OSError as error:  # or if the folder may not be read
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f'"{path}" cannot be written ({reason}); choose another place.') from error
+        raise UserError(f'"{path}" cannot be written ({reason_of(error)}); choose another place.') from error

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import UserError
+from ..errors import UserError, reason_of
 from ..inference.result import SegmentationResult
 from ..io.atomic import atomic_write
 from .jobs import Job
@@ -117,9 +117,8 @@ class StudyTable:
         self._pending = ""
 
     def _problem(self, error: OSError) -> str:
-        reason = (error.strerror or str(error)).lower()
         return (
-            f'"{self.path}" cannot be written ({reason}); close it in other programs, or free up disk space. '
+            f'"{self.path}" cannot be written ({reason_of(error)}); close it in other programs, or free up disk space. '
             "Missing lines are added as soon as possible."
         )
 

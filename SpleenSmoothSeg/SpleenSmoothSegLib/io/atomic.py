@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import UserError
+from ..errors import UserError, reason_of
 
 _unfinished: set[Path] = set()
 
@@ -59,8 +59,7 @@ def nearest_existing(folder: Path) -> Path:
 
 
 def _write_error(path: Path, error: OSError) -> UserError:
-    reason = (error.strerror or str(error)).lower()
-    return UserError(f'"{path}" cannot be written ({reason}); free up disk space or choose another location.')
+    return UserError(f'"{path}" cannot be written ({reason_of(error)}); free up disk space or choose another location.')
 
 
 def _temporary_name(path: Path) -> Path:

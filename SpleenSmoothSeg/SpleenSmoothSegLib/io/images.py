@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from ..callbacks import Warn
-from ..errors import UserError
+from ..errors import UserError, reason_of
 from ..geometry.slices import SOFT_TISSUE_HU
 from . import nifti
 from .dicom import read_ct_series
@@ -45,8 +45,9 @@ def check_readable(path: Path) -> None:
     except FileNotFoundError as error:
         raise UserError(f'"{path}" does not exist; check the path.') from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f'"{path}" cannot be opened ({reason}); check the path and its permissions.') from error
+        raise UserError(
+            f'"{path}" cannot be opened ({reason_of(error)}); check the path and its permissions.'
+        ) from error
 
 
 def check_ct(image: sitk.Image, name: object = "The input") -> None:

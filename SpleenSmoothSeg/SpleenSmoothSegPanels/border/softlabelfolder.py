@@ -8,7 +8,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.errors import UserError, reason_of
 
 from ..shared.childprocess import COMMAND_LINE, ChildProcess
 
@@ -75,7 +75,7 @@ class SoftLabelFolder:
             os.replace(finished, path)
             self.written.append(path)
         except OSError as error:
-            self.failures.append(_('"{path}" cannot be written ({reason}).').format(path=path, reason=error.strerror))
+            self.failures.append(_('"{path}" cannot be written ({reason}).').format(path=path, reason=reason_of(error)))
 
     def _onChildEnd(self) -> None:
         if len(self.written) + len(self.failures) < self.total and not self.failures:

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from SpleenSmoothSegLib.border.kernels import Border, soften
 from SpleenSmoothSegLib.callbacks import Warn
-from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.errors import UserError, reason_of
 from SpleenSmoothSegLib.geometry.slices import SliceFormat, axial_grid, ct_slices, label_slices
 from SpleenSmoothSegLib.io.atomic import atomic_write
 from SpleenSmoothSegLib.io.decathlon import Case
@@ -187,8 +187,9 @@ def _content_digest(path: Path) -> str:
     try:
         return sha256_of("".join(sorted(map(sha256_of, _files_of(path)))).encode())
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f'"{error.filename or path}" cannot be read ({reason}); check that it exists.') from error
+        raise UserError(
+            f'"{error.filename or path}" cannot be read ({reason_of(error)}); check that it exists.'
+        ) from error
 
 
 def _files_of(path: Path) -> list[Path]:
