@@ -18,7 +18,7 @@ MODULE = Path(__file__).resolve().parents[1]
 # The engine is in the other module; an installed extension has both modules in one folder.
 sys.path[:0] = [str(MODULE), str(MODULE.parent / "SpleenSmoothSeg")]
 
-from SpleenSmoothSegLib.batch.console import Parser, TerminalConsole, exit_process, run_program, stop_on_signals
+from SpleenSmoothSegLib.batch.console import Console, Parser, exit_process, run_program, stop_on_signals
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
@@ -41,11 +41,11 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 def main(arguments: list[str]) -> int:
     """Run the command line and return the exit code."""
 
-    def work(_: TerminalConsole) -> int:
+    def work(_: Console) -> int:
         run(parse_arguments(arguments))
         return 0
 
-    return run_program(work, arguments, (TerminalConsole, TerminalConsole))
+    return run_program(work, arguments)
 
 
 def run(options: argparse.Namespace) -> None:
