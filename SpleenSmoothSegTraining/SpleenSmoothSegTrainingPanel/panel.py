@@ -1,6 +1,5 @@
 """The panel of the training module: choices, start and stop, curves, and results."""
 
-import logging
 import time
 
 import qt
@@ -9,9 +8,8 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SpleenSmoothSegLib.errors import UserError, explain
 from SpleenSmoothSegPanels.shared.device import DeviceChoice
-from SpleenSmoothSegPanels.shared.widgets import Message, formatRemaining
+from SpleenSmoothSegPanels.shared.widgets import Message, formatRemaining, messageOf
 from SpleenSmoothSegTrainingLib.outfolder import OutFolder
 
 from . import charts
@@ -122,7 +120,7 @@ class TrainingPanel(VTKObservationMixin):
             if self.logic.curves:
                 self.onEpoch()
         except Exception as error:
-            self._showMessage(_explain(error), getattr(error, "log", ""))
+            self._showMessage(messageOf(error), getattr(error, "log", ""))
         finally:
             self._isStarting = False
             qt.QApplication.restoreOverrideCursor()
@@ -190,7 +188,7 @@ class TrainingPanel(VTKObservationMixin):
         try:
             name = self.logic.useModel(out)
         except Exception as error:
-            self._showMessage(_explain(error))
+            self._showMessage(messageOf(error))
             return
         text = _('Segment Spleen now uses the model "{name}". Keep its folder "{folder}".')
         self._showMessage(text.format(name=name, folder=OutFolder(out).model))
@@ -299,10 +297,3 @@ def _resultMessage(trained) -> str:
 def _open(report) -> bool:
     """Open a page in the user's browser; returns whether that worked."""
     return bool(qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(str(report))))
-
-
-def _explain(error: Exception) -> str:
-    """One sentence for the panel; Slicer's log gets the traceback of an unexpected error."""
-    if not isinstance(error, UserError):
-        logging.error("Training", exc_info=error)
-    return explain(error)

@@ -1,7 +1,6 @@
 """The Soft border preview section of the panel."""
 
 import contextlib
-import logging
 import re
 
 import qt
@@ -10,10 +9,8 @@ import vtk
 from slicer.i18n import tr as _
 from slicer.util import VTKObservationMixin
 
-from SpleenSmoothSegLib.errors import UserError, explain
-
 from ..shared.display import VIRIDIS
-from ..shared.widgets import LabelChoice, formatNumber
+from ..shared.widgets import LabelChoice, formatNumber, messageOf
 from .parameters import BorderParameters, Kernel, Unit
 from .scene import HARD_COLOR, SOFT_COLOR
 
@@ -232,9 +229,7 @@ def _errorsShown(label):
     try:
         yield
     except Exception as error:
-        if not isinstance(error, UserError):
-            logging.exception("Soft border preview failed")
-        _showMessage(label, explain(error))
+        _showMessage(label, messageOf(error))
 
 
 def _showMessage(label, message: str) -> None:

@@ -1,6 +1,5 @@
 """The Compare section of the panel."""
 
-import logging
 import re
 from typing import Union
 
@@ -12,9 +11,7 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.util import VTKObservationMixin
 
-from SpleenSmoothSegLib.errors import UserError, explain
-
-from ..shared.widgets import LabelChoice, formatNumber
+from ..shared.widgets import LabelChoice, formatNumber, messageOf
 from .result import Result, measures
 
 
@@ -186,7 +183,5 @@ def _problemOf(step, showsWaitCursor: bool = True) -> str:
         with slicer.util.WaitCursor(showsWaitCursor):
             step()
     except Exception as error:
-        if not isinstance(error, UserError):
-            logging.exception("Comparison failed")
-        return explain(error)
+        return messageOf(error)
     return ""

@@ -11,7 +11,7 @@ import slicer
 from slicer.i18n import tr as _
 
 from SpleenSmoothSegLib.callbacks import Progress, Warn
-from SpleenSmoothSegLib.errors import UserError, explain
+from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegLib.inference.result import SegmentationResult
 
 from ..shared import packages
@@ -19,6 +19,7 @@ from ..shared.childfiles import ChildFiles
 from ..shared.childprocess import COMMAND_LINE, PYTHON, ChildProcess
 from ..shared.device import DeviceQuery
 from ..shared.models import STARTER, Models
+from ..shared.widgets import messageOf
 from .placedresult import PlacedResult, lpsToIjk
 from .uncertaintymap import UncertaintyMap
 
@@ -233,11 +234,8 @@ class SegmentLogic:
         run, added, message = self._run, None, ""
         try:
             added = self._addToScene(run)
-        except UserError as error:
-            message = str(error)
         except Exception as error:
-            logging.exception("The result could not be added to the scene")
-            message = run.files.withoutPaths(explain(error))
+            message = run.files.withoutPaths(messageOf(error))
         self._endRun(added, message)
 
     def _endRun(self, added: AddedSegment | None, message: str) -> None:
@@ -273,9 +271,9 @@ class SegmentLogic:
     def _result(self, run: _Run) -> SegmentationResult:
         """The child's result; raises UserError if there is none, it is empty, or its nodes are gone."""
         if not self._child.wasStarted:
-            raise UserError(_("Slicer's own Python could not be started; restart or reinstall Slicer."))
+            raise UserError(_("Slicer's Python could not be started; restart or reinstall Slicer."))
         if run.event is None:
-            early = _("The segmentation ended early; close other programs if memory is low, and try again.")
+            early = _("The segmentation ended unexpectedly; close other programs if memory is low, and try again.")
             raise UserError(run.error or early)
         if missing := _missingNode(run.request):
             raise UserError(missing)

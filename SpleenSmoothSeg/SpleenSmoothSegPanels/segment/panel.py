@@ -1,6 +1,5 @@
 """The Segment section: segments the spleen with one click."""
 
-import logging
 import time
 from pathlib import Path
 
@@ -12,11 +11,11 @@ from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import parameterNodeWrapper
 from slicer.util import VTKObservationMixin
 
-from SpleenSmoothSegLib.errors import UserError, explain
+from SpleenSmoothSegLib.errors import UserError
 
 from ..shared.device import Device, DeviceChoice
 from ..shared.models import STARTER, describe
-from ..shared.widgets import Message, RemainingTime, formatRemaining
+from ..shared.widgets import Message, RemainingTime, formatRemaining, messageOf
 from .logic import Callbacks, SegmentRequest
 from .resultpanel import ResultPanel
 
@@ -116,11 +115,8 @@ class SegmentPanel(VTKObservationMixin):
             self.ui.progressBar.value = 0
             self._tick()
             self._clock.start()
-        except UserError as error:
-            self._message.show(str(error), getattr(error, "log", ""))
         except Exception as error:
-            logging.exception("The segmentation could not be started")
-            self._message.show(explain(error))
+            self._message.show(messageOf(error), getattr(error, "log", ""))
         finally:
             self._isStarting = False
             qt.QApplication.restoreOverrideCursor()

@@ -1,10 +1,11 @@
 """Parts that several panels share: the message line, the remaining time, numbers, the choice of a label."""
 
+import logging
 from typing import NamedTuple
 
 from slicer.i18n import tr as _
 
-from SpleenSmoothSegLib.errors import UserError
+from SpleenSmoothSegLib.errors import UserError, explain
 
 
 class Message:
@@ -27,6 +28,13 @@ class Message:
         self._button.checked = False
         self._button.setVisible(bool(log))
         self._log.setVisible(False)
+
+
+def messageOf(error: Exception) -> str:
+    """The sentence for the user; Slicer's log gets the traceback of an unexpected error."""
+    if not isinstance(error, UserError):
+        logging.error("Unexpected error", exc_info=error)
+    return explain(error)
 
 
 SMOOTHING = 0.25  # share of the difference to the newest estimate that the shown one moves each second
