@@ -1,10 +1,9 @@
-"""What each choice of the starter's recipe is worth: one changed at a time, on some folds, for some epochs.
+"""Ablation of the Starter's recipe: one change at a time, on some folds, for some epochs.
 
     python Testing/Benchmarks/ablation.py DATASET OUT [--folds 2,3] [--epochs 8,0]
 
-Goes on where it stopped. Prints a table: each recipe, as it is and with one change, by the Dice of single folds on CTs
-that they had not learned from, as they are and as other places would have made them, as robustness.py measures it. One
-seed and a short training: differences of 0.01 are noise.
+Resumes an interrupted run. Prints a table of the recipes with the Dice of single folds on held-out CTs, unchanged and
+modified as by robustness.py. With one seed and a short training, differences of 0.01 are noise.
 """
 
 import argparse
@@ -22,10 +21,7 @@ sys.path[:0] = [str(REPOSITORY / name) for name in ("SpleenSmoothSeg", "SpleenSm
 from robustness import CHANGES as ALTERED
 from robustness import EMPTY, measure_robustness
 
-from SpleenSmoothSegLib.inference.devices import (
-    choose_device,
-    to_predict_on,
-)
+from SpleenSmoothSegLib.inference.devices import choose_device, prepare_for
 from SpleenSmoothSegLib.model.folder import load_model, read_card
 from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
 from SpleenSmoothSegTrainingLib.measuring.evaluation import splits_of_model
@@ -46,13 +42,13 @@ CHANGES = {
     "all_empty": ("--empty-slices", "1000"),
     "no_averaging": ("--averaging", "0"),
     "no_border": ("--border", "none"),
-    FLIPPED: (),  # the full recipe's networks, that look at each slice and its mirror image
+    FLIPPED: (),  # the full recipe's networks, averaged over each slice and its mirror image
 }
 LEFT_OUT = {"spleen_7"}  # the lower half of its label is missing
 
 
 class Flipped(torch.nn.Module):
-    """The mean of what a network says of a slice and of its mirror image."""
+    """The mean of a network's outputs for a slice and its mirror image."""
 
     def __init__(self, network: torch.nn.Module):
         super().__init__()
@@ -63,7 +59,7 @@ class Flipped(torch.nn.Module):
 
 
 def train_with(change: str, dataset: str, out: Path, folds: str, epochs: str) -> Path:
-    """The model folder of the recipe with a change, trained if it is not yet."""
+    """The model folder of the recipe with a change; trains it if needed."""
     from SpleenSmoothSegTrainingLib.run.training import train
 
     folder = out / (FULL if change == FLIPPED else change)
@@ -77,12 +73,12 @@ def train_with(change: str, dataset: str, out: Path, folds: str, epochs: str) ->
 
 
 def measured(change: str, folder: Path, dataset: str) -> dict[str, float]:
-    """As robustness.py measures it; kept beside the model."""
+    """The measures of robustness.py, cached next to the model."""
     splits, numbers = splits_of_model(folder)
     weights = hashlib.sha256("".join(fold["sha256"] for fold in read_card(folder)["folds"]).encode()).hexdigest()
     kept = folder.parent / f"{change}_{weights[:16]}.json"
     if not kept.is_file():
-        model = load_model(folder, prepare=to_predict_on(choose_device("cpu")))
+        model = load_model(folder, prepare=prepare_for(choose_device("cpu")))
         if change == FLIPPED:
             model = replace(model, networks=[Flipped(network).eval() for network in model.networks])
         cases = {case.name: case for case in open_dataset(dataset).cases}

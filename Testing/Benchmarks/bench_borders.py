@@ -2,7 +2,7 @@
 
 Run with SpleenSmoothSeg on PYTHONPATH. ``soften`` is the array function; ``smooth_border``, the image
 function, spends most of its time on allocating a whole float32 image (105 MB). The ratio is soften's time
-over that of scipy.ndimage.gaussian_filter, sigma (0, s, s), on the whole array, run beside it.
+over that of scipy.ndimage.gaussian_filter, sigma (0, s, s), on the whole array.
 """
 
 import time
@@ -36,7 +36,7 @@ def spleen_like() -> np.ndarray:
 
 
 def best_ms(work: Callable[[], object], times: int = 5) -> float:
-    """Shortest of several runs, in ms: the least disturbed by whatever else the machine does."""
+    """Shortest of several runs in ms, which is least disturbed by other processes."""
 
     def run() -> float:
         start = time.perf_counter()

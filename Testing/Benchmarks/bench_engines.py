@@ -1,10 +1,9 @@
-"""OpenVINO, in bfloat16 and in int8, beside PyTorch, on the networks of the shipped starter and that of the paper.
+"""OpenVINO in bfloat16 and int8 compared with PyTorch, for the Starter and the network of the paper.
 
     python Testing/Benchmarks/bench_engines.py
 
-prints how long a slice takes and how long it takes to make the networks ready, both as a part of what PyTorch takes,
-and the Dice of the masks against the plain way. OpenVINO is not used: this says why. Needs the packages openvino and,
-for int8, nncf.
+prints the time per slice relative to PyTorch, the time to prepare a network, and the Dice of the masks against
+--exhaustive. The results are the reason why OpenVINO is not used. Needs the packages openvino and, for int8, nncf.
 """
 
 import dataclasses
@@ -23,21 +22,19 @@ sys.path[:0] = [str(TESTING), str(TESTING.parent / "SpleenSmoothSeg")]
 from Benchmarks.cts import every_ct
 from Benchmarks.ours import STARTER, random_model
 from SpleenSmoothSegLib.geometry.slices import axial_grid, ct_slices, with_neighbors
-from SpleenSmoothSegLib.inference.devices import (
-    keep_freed_memory,
-    to_predict_on,
-)
+from SpleenSmoothSegLib.inference.devices import keep_freed_memory, prepare_for
 from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
 from SpleenSmoothSegLib.io.images import read_image
 from SpleenSmoothSegLib.metrics.overlap import measure_overlap
 from SpleenSmoothSegLib.model.folder import Model, load_model
 from SpleenSmoothSegLib.model.fused import fused
 
-CALIBRATING_SLICES, TIMES = 40, 8  # of each of the first three CTs; of each measurement, of which the best counts
+CALIBRATING_SLICES = 40  # of each of the first three CTs
+TIMES = 8  # repetitions; the best counts
 
 
 class OpenVino(torch.nn.Module):
-    """A network whose work OpenVINO does; `quantize` changes OpenVINO's model before it is compiled."""
+    """A network computed by OpenVINO; `quantize` changes OpenVINO's model before it is compiled."""
 
     def __init__(self, network: torch.nn.Module, example: torch.Tensor, quantize: Callable = lambda model: model):
         import openvino
@@ -54,7 +51,7 @@ class OpenVino(torch.nn.Module):
 
 
 def calibrated(model: Model) -> Callable:
-    """Makes int8 of a network of the model, with the ranges that its values have on slices of three CTs."""
+    """A function that quantizes a network to int8, calibrated on slices of three CTs."""
     import nncf
 
     stacks = []
@@ -68,7 +65,7 @@ def calibrated(model: Model) -> Callable:
     return lambda network: nncf.quantize(network, nncf.Dataset(stacks), subset_size=len(stacks))
 
 
-def seconds_a_slice(network: torch.nn.Module, slices: torch.Tensor) -> float:
+def seconds_per_slice(network: torch.nn.Module, slices: torch.Tensor) -> float:
     taken = []
     with torch.inference_mode():
         for _ in range(TIMES + 1):
@@ -78,25 +75,25 @@ def seconds_a_slice(network: torch.nn.Module, slices: torch.Tensor) -> float:
     return min(taken[1:]) / len(slices)
 
 
-def lowest_dice(model: Model, plain: Model) -> float:
+def lowest_dice(model: Model, exhaustive: Model) -> float:
     cts = [read_image(path) for path in every_ct()]
     return min(
         measure_overlap(
-            segment_image(ct, model, "cpu").mask, segment_image(ct, plain, "cpu", Options(exhaustive=True)).mask
+            segment_image(ct, model, "cpu").mask, segment_image(ct, exhaustive, "cpu", Options(exhaustive=True)).mask
         ).dice
         for ct in cts
     )
 
 
-def ready(make: Callable, networks: list) -> tuple[list, float]:
-    """What `make` makes of each network, and the seconds that it takes."""
+def prepared(make: Callable, networks: list) -> tuple[list, float]:
+    """Each network prepared by `make`, and the total seconds."""
     start = time.perf_counter()
     return [make(network) for network in networks], time.perf_counter() - start
 
 
 def main() -> None:
     if importlib.util.find_spec("openvino") is None:
-        sys.exit("There is nothing to measure without OpenVINO; pip install openvino nncf gets it.")
+        sys.exit("OpenVINO is not installed; run pip install openvino nncf.")
     keep_freed_memory()
     with_int8 = importlib.util.find_spec("nncf") is not None
     starter, paper = load_model(STARTER, prepare=fused), random_model(1, 256, fused)
@@ -107,18 +104,18 @@ def main() -> None:
         if with_int8:
             quantize = calibrated(model)
             engines["OpenVINO int8"] = lambda network, slices=slices, q=quantize: OpenVino(network, slices, q)
-        made = {engine: ready(make, model.networks) for engine, make in engines.items()}
-        networks = load_model(STARTER, prepare=to_predict_on(torch.device("cpu"))).networks
-        ours = (networks if name == "starter" else random_model(1, 256, to_predict_on(torch.device("cpu"))).networks)[0]
+        made = {engine: prepared(make, model.networks) for engine, make in engines.items()}
+        networks = load_model(STARTER, prepare=prepare_for(torch.device("cpu"))).networks
+        ours = (networks if name == "starter" else random_model(1, 256, prepare_for(torch.device("cpu"))).networks)[0]
         ours, dtype = ours.to(memory_format=torch.channels_last), next(ours.parameters()).dtype
-        base = seconds_a_slice(ours, slices.to(dtype, memory_format=torch.channels_last))
-        print(f"{name}: PyTorch in {dtype} {1000 * base:.1f} ms a slice")
+        base = seconds_per_slice(ours, slices.to(dtype, memory_format=torch.channels_last))
+        print(f"{name}: PyTorch in {dtype} {1000 * base:.1f} ms per slice")
         for engine, (networks, seconds) in made.items():
-            took = seconds_a_slice(networks[0], slices)
-            print(f"  {engine}: {took / base:.2f} of that; {seconds / len(networks):.1f} s to make a network ready")
+            took = seconds_per_slice(networks[0], slices)
+            print(f"  {engine}: {took / base:.2f} of that time; {seconds / len(networks):.1f} s to prepare a network")
             if name == "starter":
                 fast = dataclasses.replace(model, networks=[network.eval() for network in networks])
-                print(f"    lowest Dice against the plain way: {lowest_dice(fast, load_model(STARTER)):.4f}")
+                print(f"    lowest Dice against --exhaustive: {lowest_dice(fast, load_model(STARTER)):.4f}")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Time of the soft border preview, and of a comparison, on a 512 x 512 x 100 label with a real spleen.
 
-Run with SpleenSmoothSeg on PYTHONPATH, with the path of a label (nonzero voxels) or without, for the spleen-like
-ellipsoid of bench_borders.py. Columns are the soft label, its effect in numbers, and its profile: what a user waits for
-when she moves the slider (the first alone), and when she lets go of it. The first two lines are spent once a label.
+Run with SpleenSmoothSeg on PYTHONPATH and optionally the path of a label (nonzero voxels); default: the spleen-like
+ellipsoid of bench_borders.py. Columns are the soft label, computed while the slider is dragged, and its effect and
+profile, computed when the slider is released. The first two lines are one-time costs of a label.
 """
 
 import sys

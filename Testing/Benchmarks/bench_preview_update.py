@@ -1,8 +1,8 @@
 """Time of one update of the soft border preview while its slider is dragged, on the label of bench_borders.py.
 
-Run with SpleenSmoothSeg, Testing and Testing/Helpers on PYTHONPATH; needs slicer-core and PyQt5. An update is all that
-happens before the views draw again: soft label, volume node, 0.5 contour, slice views. The ratio is its time over
-that of the same on the whole 512 x 512 x 100 grid, run beside it. "Numbers" are what follows once the slider rests.
+Run with SpleenSmoothSeg, Testing and Testing/Helpers on PYTHONPATH; needs slicer-core and PyQt5. An update is
+everything before the views render: soft label, volume node, 0.5 contour, slice views. The ratio is its time over that
+of the same on the whole 512 x 512 x 100 grid. "Numbers" are computed when the slider rests.
 """
 
 import standin
@@ -22,7 +22,7 @@ from SpleenSmoothSegPanels.shared.widgets import Label
 
 KERNELS = ("gaussian", "box", "svls", "boundary_uncertainty", "signed_distance")
 WIDTHS = (1.5, 4.0, 10.0)  # mm
-SMALLEST_STEP = 1e-6  # mm: another border, and the same work
+SMALLEST_STEP = 1e-6  # mm: a different border with the same work
 
 
 def main() -> None:

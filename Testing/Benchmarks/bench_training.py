@@ -1,12 +1,12 @@
-"""How fast the training loop is, as a fraction of bare forward and backward passes on batches already in memory.
+"""Speed of the training loop relative to bare forward and backward passes on batches in memory.
 
     python Testing/Benchmarks/bench_training.py [--recipes published,starter] [--rounds 3]
 
-The loop is the real one: slices from the cache, augmentation, soft labels, loss, optimizer. Both run in turns in one
-process, so that what else the machine does falls on both; the ratio is the median over the rounds. Then where the rest
-goes, what a whole epoch costs (with validation and saving the state), and what a full-length training would: 41 volumes
-with 3650 slices, as in the paper. Below that, two choices of ours beside the plain way: freed memory kept, depthwise
-convolutions in full precision. Uses a GPU where there is one, and the shipped sample CT as data.
+The loop is the real one: slices from the cache, augmentation, soft labels, loss, optimizer. Both are interleaved in
+one process, so that other load affects both; the ratio is the median over the rounds. Also prints the time of making
+samples and of the optimizer, and the time of an epoch and a training extrapolated to the paper's 3650 slices. On a CPU
+it then compares two choices with the baseline: keeping freed memory, and depthwise convolutions in float32. Uses a GPU
+if available, and the shipped sample CT as data.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from SpleenSmoothSegLib.inference.devices import choose_device, keep_freed_memor
 from SpleenSmoothSegLib.io.decathlon import Case
 from SpleenSmoothSegTrainingLib.data.prepare import slice_format
 from SpleenSmoothSegTrainingLib.data.slicecache import SliceCache
-from SpleenSmoothSegTrainingLib.learning.fold import ComputeConfig, FoldData, FoldTraining
+from SpleenSmoothSegTrainingLib.learning.fold import ComputeConfig, FoldData, FoldTraining, _RunningPhase
 from SpleenSmoothSegTrainingLib.learning.loss import dice_and_cross_entropy
 from SpleenSmoothSegTrainingLib.learning.phases import phases
 from SpleenSmoothSegTrainingLib.learning.precision import autocast
@@ -42,7 +42,7 @@ STEP = "--step"
 
 
 def training_on_sample(recipe: Recipe, folder: Path, workers: int = 0) -> FoldTraining:
-    """A fold that learns from the sample CT's slices with spleen and as many without, and validates on some."""
+    """A fold that trains on the slices of the sample CT and validates on 16 of them."""
     case = Case("sample", SAMPLE / "ct.nii.gz", SAMPLE / "spleen.nii.gz")
     slices = SliceCache(folder / "cache").slices(case, slice_format(recipe), recipe.border)
     part = [(slices, range(len(slices.ct)))]
@@ -75,14 +75,16 @@ def measure_recipe(name: str, recipe: Recipe, rounds: int, workers: int) -> None
     with tempfile.TemporaryDirectory() as folder:
         training = training_on_sample(recipe, Path(folder), workers)
         device = training.device
-        optimizer = phases(recipe)[0].optimizer(training.network.parameters())
+        phase = phases(recipe)[0]
+        optimizer = phase.optimizer(training.network.parameters())
+        running = _RunningPhase(0, phase, optimizer, scheduler=None)  # Adam's scheduler steps after each epoch only
         batches = [
             (ct.to(device, memory_format=torch.channels_last), label.to(device))
             for ct, label in training.batches.epoch(0)
         ]
         images = len(batches) * len(batches[0][0])
         training.network.train()
-        bare_pass(training, *batches[0])  # what is made once is made now
+        bare_pass(training, *batches[0])  # warm-up
 
         def bare() -> None:
             for batch in batches:
@@ -91,7 +93,7 @@ def measure_recipe(name: str, recipe: Recipe, rounds: int, workers: int) -> None
         bares, loops = [], []
         for number in range(rounds):
             bares.append(seconds(bare, device))
-            loops.append(seconds(lambda number=number: training._train_epoch(0, number, optimizer, None), device))
+            loops.append(seconds(lambda number=number: training._train_epoch(running, number), device))
         samples = seconds(lambda: [training.samples[draw] for draw in training.samples.draw(1)[:images]], device)
         steps = seconds(lambda: [training._step(*batch, optimizer) for batch in batches], device)
         validation = seconds(training._validate, device) / 16
@@ -102,30 +104,30 @@ def measure_recipe(name: str, recipe: Recipe, rounds: int, workers: int) -> None
         print(f"  whole loop                {1 / loop_s:8.1f} images/s = {ratio:.2f} of it")
         print(f"  of the loop: making samples {samples / images / loop_s:.1%}, ", end="")
         print(f"optimizer and averaging {max(0.0, steps / images - bare_s) / loop_s:.1%}")
-        learned = PAPER_SLICES * 0.9 * 0.8  # of a fold
-        epoch = learned * loop_s + PAPER_SLICES * 0.9 * 0.2 * validation
+        training_slices = PAPER_SLICES * 0.9 * 0.8  # of a fold
+        epoch = training_slices * loop_s + PAPER_SLICES * 0.9 * 0.2 * validation
         print(
-            f"  extrapolated to the paper's 3650 slices, all of them in each epoch: {epoch / 60:.1f} min an epoch, "
+            f"  extrapolated to the paper's 3650 slices, all of them in each epoch: {epoch / 60:.1f} min per epoch, "
             f"{epoch * sum(Recipe().epochs) * PAPER_FOLDS / 3600:.0f} h for 5 folds of 120 epochs"
         )
 
 
-def steps_in_own_process(how: str) -> float:
-    """Seconds of some steps of the starter in a process that does it `how`: C libraries keep their settings."""
-    command = [sys.executable, __file__, STEP, how]
+def step_seconds_in_new_process(variant: str) -> float:
+    """Seconds per step of the Starter's recipe in a new process, because C libraries keep their settings."""
+    command = [sys.executable, __file__, STEP, variant]
     done = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, env=os.environ)
     return float(done.stdout.splitlines()[-1])
 
 
-def time_steps(how: str) -> None:
-    if how != "memory given back":
+def time_steps(variant: str) -> None:
+    if variant != "memory returned":
         keep_freed_memory()
-    recipe = RECIPES["starter"].with_changes(precision="mixed" if "mixed" in how else "auto")
+    recipe = RECIPES["starter"].with_changes(precision="mixed" if "mixed" in variant else "auto")
     with tempfile.TemporaryDirectory() as folder:
         training = training_on_sample(recipe, Path(folder))
-        if "everywhere" in how:
+        if "everywhere" in variant:
             for module in training.network.modules():
-                if type(module).__name__.startswith("Full"):
+                if type(module).__name__.startswith("Float32"):
                     module.__class__ = type(module).__mro__[2]
         ct, label = next(training.batches.epoch(0))
         ct = ct.contiguous(memory_format=torch.channels_last)
@@ -136,12 +138,14 @@ def time_steps(how: str) -> None:
 
 def compare_choices(rounds: int) -> None:
     pairs = {
-        "freed memory kept": ("memory kept", "memory given back"),
-        "depthwise convolutions in float32 while all else is bfloat16": ("mixed", "mixed everywhere"),
+        "freed memory kept": ("memory kept", "memory returned"),
+        "depthwise convolutions in float32, all others in bfloat16": ("mixed", "mixed everywhere"),
     }
-    print("\nsteps of the starter's network on the CPU, time beside the plain way (less than 1 is faster)")
-    for name, (ours, plain) in pairs.items():
-        ratio = statistics.median(steps_in_own_process(ours) / steps_in_own_process(plain) for _ in range(rounds))
+    print("\nsteps of the starter's network on the CPU, time relative to the baseline (below 1 is faster)")
+    for name, (ours, baseline) in pairs.items():
+        ratio = statistics.median(
+            step_seconds_in_new_process(ours) / step_seconds_in_new_process(baseline) for _ in range(rounds)
+        )
         print(f"  {name}: {ratio:.2f}")
 
 

@@ -1,8 +1,8 @@
-"""One measurement in a process of its own, so that none warms, slows or inflates another.
+"""One measurement in a separate process, so that measurements do not affect each other.
 
     python child.py peers.monai '{"ct": "standard.mha", "precision": "fp32"}'
 
-prints one line of JSON: what the function returned and the process's peak memory, or why there is nothing to return.
+prints one line of JSON: the function's result and the process's peak memory, or the reason for a missing result.
 """
 
 import importlib

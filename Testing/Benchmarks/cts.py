@@ -1,6 +1,6 @@
-"""The CTs that every side is measured on, made once a run and written where each measurement reads them.
+"""The CTs of the benchmark, created once per run in a folder that all measurements read.
 
-standard, 512 x 512 x 78 with slices of 2.5 mm: nnU-Net sees it in 60 patches, MONAI in 32 windows; large, 512 x 512 x
+standard, 512 x 512 x 78 with slices of 2.5 mm: 60 patches for nnU-Net, 32 windows for MONAI; large, 512 x 512 x
 125; tall, 512 x 512 x 600.
 """
 
@@ -21,7 +21,7 @@ AIR_HU = -1024
 def prepare(folder: str) -> dict:
     """Write standard.mha, its label standard_label.mha, large.mha and tall.mha into `folder`.
 
-    Returns a sentence on each CT ("sentences"), and the paths of all CTs at hand ("all_cts").
+    Returns a sentence on each CT ("sentences"), and the paths of all available CTs ("all_cts").
     """
     (standard, label), standard_made = _pair(STANDARD_CASE, STANDARD_SLICES, slice_spacing=2.5)
     (large, _), large_made = _pair(LARGE_CASE, LARGE_SLICES, slice_spacing=1.25)
@@ -29,9 +29,9 @@ def prepare(folder: str) -> dict:
     held = np.count_nonzero(sitk.GetArrayFromImage(label).any(axis=(1, 2)))
     sitk.WriteImage(sitk.Cast(label, sitk.sitkUInt8), str(Path(folder) / "standard_label.mha"))
     sentences = {
-        "standard": f"{standard_made}; {held} slices hold spleen",
+        "standard": f"{standard_made}; {held} slices with spleen",
         "large": large_made,
-        "tall": f"the large CT and mirrored slices until there are {TALL_SLICES}",
+        "tall": f"the large CT, padded to {TALL_SLICES} slices by mirroring",
     }
     for name, ct in {"standard": standard, "large": large, "tall": tall}.items():
         sitk.WriteImage(sitk.Cast(ct, sitk.sitkInt16), str(Path(folder) / f"{name}.mha"))
@@ -41,13 +41,13 @@ def prepare(folder: str) -> dict:
 
 
 def every_ct() -> list[Path]:
-    """All CTs at hand: the ten of the shared data, or else the sample CT."""
+    """All available CTs: the ten of the shared data, or else the sample CT."""
     shared = sorted((SHARED / "imagesTr").glob("*.nii.gz"), key=lambda path: (len(path.name), path.name))
     return shared or [SAMPLE_CT]
 
 
 def with_slices(image: sitk.Image, count: int, mirror: bool = True) -> sitk.Image:
-    """The image with `count` slices: its middle ones, or all and beyond its ends mirrored ones (else empty ones)."""
+    """The image with `count` slices: its middle ones, or all of them padded with mirrored (else empty) ones."""
     missing = count - image.GetDepth()
     if missing <= 0:
         first = -missing // 2

@@ -1,4 +1,4 @@
-"""Measuring in a process of its own: the clock and the memory inside it (see child.py), and the call from outside."""
+"""Measurements in separate processes: clock and memory inside (see child.py), and the call from outside."""
 
 import json
 import os
@@ -23,7 +23,7 @@ class Clock:
         self._stage, self._since = None, 0.0
 
     def stage(self, name: str | None) -> None:
-        """From now on time belongs to the stage `name`; to none if None."""
+        """Start the stage `name`; None ends the current one."""
         now = time.perf_counter()
         if self._stage is not None:
             self.stages[self._stage] = self.stages.get(self._stage, 0.0) + now - self._since
@@ -35,9 +35,9 @@ class Clock:
 
 
 def peak_gb() -> float | None:
-    """Most memory this process has held, in GB; None where the system does not report it.
+    """Peak memory of this process in GB; None where the system does not report it.
 
-    Linux hands a parent's peak down to its children in getrusage, hence /proc.
+    Uses /proc on Linux, where getrusage of a child includes the peak of its parent.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -51,19 +51,19 @@ def peak_gb() -> float | None:
 
 
 def all_threads() -> int:
-    """The processors that this process may use."""
+    """Number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def measured(work: str, threads: int, **settings) -> dict:
-    """What `work` ("peers.monai") returns with these settings in a new process of so many threads.
+    """What `work` ("peers.monai") returns with these settings in a new process with this number of threads.
 
-    At least "seconds", "stages" and "peak_gb" where it measured a wait; or "skipped" or "failed" with a reason.
+    At least "seconds", "stages" and "peak_gb" if it succeeded; or "skipped" or "failed" with a reason.
     """
     environment = os.environ | dict.fromkeys(THREADS, str(threads))
     command = [sys.executable, str(CHILD), work, json.dumps(settings)]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
     if run.returncode == 0:
         return json.loads(run.stdout.splitlines()[-1])
-    said = run.stderr.strip().splitlines()
-    return {"failed": said[-1] if said else f"the process ended with {run.returncode}"}
+    errors = run.stderr.strip().splitlines()
+    return {"failed": errors[-1] if errors else f"the process ended with {run.returncode}"}

@@ -1,4 +1,4 @@
-"""What our side needs, called as anyone calls it: `segment_image`, segment.py, the border preview, the module file."""
+"""Measurements of SpleenSmoothSeg: `segment_image`, segment.py, the border preview, the module file."""
 
 import copy
 import importlib.util
@@ -23,8 +23,8 @@ SEGMENT = MODULE / "CommandLine" / "segment.py"
 STARTER = MODULE / "Resources" / "Models" / "Starter"
 FIELD_MM = 384.0  # across a slice of the published recipe: 256 pixels of 1.5 mm
 SPLEEN_SHARE = 0.02  # of a slice
-# As the module's panel runs it, see SpleenSmoothSegPanels/segmentlogic.py.
-AS_THE_PANEL = (
+# As the panel runs it, see SpleenSmoothSegPanels/segment/logic.py.
+PANEL_OPTIONS = (
     "--child",
     "--stay",
     "--device",
@@ -39,7 +39,7 @@ AS_THE_PANEL = (
 def ensemble(
     ct: str,
     label: str | None = None,
-    way: str = "usual",
+    mode: str = "default",
     folds: int = 5,
     size: int = 256,
     slices: int | None = None,
@@ -49,10 +49,10 @@ def ensemble(
     """The paper's ensemble with random weights on slices of `size` x `size` pixels.
 
     Args:
-        label: of the spleen, for `way` "told".
-        way: "usual", as `segment_image` does; "plain", every fold on every slice in fp32; "told" where the spleen is.
-        slices: the CT is cut or extended to so many (default: as it is).
-        calls: after so many the networks answer at once, which takes no less memory (default: they always work).
+        label: of the spleen, for mode "spleen_slices".
+        mode: "default"; "exhaustive", every fold on every slice in fp32; "spleen_slices", only slices with spleen.
+        slices: the CT is cropped or extended to this number of slices (default: unchanged).
+        calls: number of calls after which the networks return a constant; memory is the same (default: no limit).
     """
     from SpleenSmoothSegLib.inference.devices import trim_freed_memory
 
@@ -61,41 +61,45 @@ def ensemble(
     if slices is not None:
         image = with_slices(image, slices)
         spleen = with_slices(spleen, slices, mirror=False) if spleen is not None else None
-    model = random_model(folds, size, _prepare(way, device))
+    model = random_model(folds, size, _prepare(mode, device))
     trim_freed_memory()
     if calls is None:
-        return _segment(image, spleen, model, way, build_published, device)
+        return _segment(image, spleen, model, mode, build_published, device)
     for network in model.networks:
-        _answer_at_once(network, calls)
-    return _segment(image, spleen, model, way, build_published, device) | {"gflop": None}
+        _stop_computing_after(network, calls)
+    return _segment(image, spleen, model, mode, build_published, device) | {"gflop": None}
 
 
-def starter(ct: str, way: str = "usual", device: str = "cpu") -> dict:
-    """The shipped ensemble; for `way` see `ensemble`."""
+def starter(ct: str, mode: str = "default", device: str = "cpu") -> dict:
+    """The shipped ensemble; for `mode` see `ensemble`."""
     from SpleenSmoothSegLib.model.folder import load_model
     from SpleenSmoothSegLib.model.network import LinkNet
 
-    model = load_model(STARTER, prepare=_prepare(way, device))
+    model = load_model(STARTER, prepare=_prepare(mode, device))
     architecture, channels = model.card["architecture"], model.slice_format.channels
 
     def build():
         return LinkNet(architecture["encoder"], channels, architecture["decoder_reduction"])
 
-    return _segment(sitk.ReadImage(ct), None, model, way, build, device)
+    return _segment(sitk.ReadImage(ct), None, model, mode, build, device)
 
 
 def dice(ct: str) -> dict:
-    """Dice between the mask of the usual path and that of the plain one, by the shipped ensemble."""
+    """Dice between the masks of the default and the exhaustive mode, with the shipped ensemble."""
     from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
     from SpleenSmoothSegLib.io.images import read_image
     from SpleenSmoothSegLib.metrics.overlap import measure_overlap
     from SpleenSmoothSegLib.model.folder import load_model
 
-    image, ready = read_image(ct), load_model(STARTER, prepare=_prepare("usual", "cpu"))
-    usual = segment_image(image, ready, "cpu")
-    plain = segment_image(image, load_model(STARTER), "cpu", Options(exhaustive=True))
-    overlap = measure_overlap(usual.mask, plain.mask)
-    return {"dice": overlap.dice, "volume_ml": usual.result.volume_ml, "plain_volume_ml": plain.result.volume_ml}
+    image, ready = read_image(ct), load_model(STARTER, prepare=_prepare("default", "cpu"))
+    default = segment_image(image, ready, "cpu")
+    exhaustive = segment_image(image, load_model(STARTER), "cpu", Options(exhaustive=True))
+    overlap = measure_overlap(default.mask, exhaustive.mask)
+    return {
+        "dice": overlap.dice,
+        "volume_ml": default.result.volume_ml,
+        "exhaustive_volume_ml": exhaustive.result.volume_ml,
+    }
 
 
 def build_published():
@@ -107,7 +111,7 @@ def build_published():
 def random_model(folds: int, size: int, prepare=lambda network: network):
     """The paper's network, `folds` of it with random weights, on slices of `size` x `size` pixels.
 
-    Every fold takes a spleen's share of a slice for spleen, so that what follows the folds has its usual work.
+    Every fold segments about as many voxels as a spleen has, so that later steps have their usual work.
     """
     import torch
 
@@ -117,7 +121,7 @@ def random_model(folds: int, size: int, prepare=lambda network: network):
     torch.manual_seed(0)
     first, networks = build_published().train(), []
     with torch.no_grad():
-        first(torch.rand(4, 1, 64, 64))  # batch norm holds numbers of its own from here on
+        first(torch.rand(4, 1, 64, 64))  # for nontrivial batch norm statistics
         for _ in range(folds):
             network = copy.deepcopy(first.eval())
             network.head.weight.normal_()
@@ -126,12 +130,12 @@ def random_model(folds: int, size: int, prepare=lambda network: network):
     return Model({}, SliceFormat(size=size, spacing=FIELD_MM / size), 0.5, networks)
 
 
-def whole_wait(ct: str, folder: str, again: bool = False) -> dict:
-    """From the start of segment.py's process, run as the panel does, until its files are written.
+def process_time(ct: str, folder: str, again: bool = False) -> dict:
+    """Time from the start of segment.py, run as by the panel, until its files are written.
 
-    `again`: from when the process that has done so is asked for the next CT.
+    `again`: time of the next CT in the same process.
     """
-    arguments = [*AS_THE_PANEL, ct, "-o", str(Path(folder) / "wait.nrrd"), "--overwrite"]
+    arguments = [*PANEL_OPTIONS, ct, "-o", str(Path(folder) / "wait.nrrd"), "--overwrite"]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "encoding": "utf-8"}
     clock = Clock()
     clock.stage("Starting Python")
@@ -147,7 +151,7 @@ def whole_wait(ct: str, folder: str, again: bool = False) -> dict:
 
 
 def _wait(child: subprocess.Popen, clock: Clock) -> dict:
-    """The result of the child, whose steps the clock is told, which has stopped at the result."""
+    """The result of the child; its steps are stages of the clock, which stops at the result."""
     for event in map(json.loads, child.stdout):
         if event["event"] == "progress":
             clock.stage(event.get("step", "Segmenting"))
@@ -160,7 +164,7 @@ def _wait(child: subprocess.Popen, clock: Clock) -> dict:
 
 
 def study(cts: list[str], workers: int) -> dict:
-    """``segment.py --scheduler`` on these CTs, from its start to its end, by so many processes of this computer."""
+    """``segment.py --scheduler`` on these CTs, with this number of worker processes on this computer."""
     clock, ended = Clock(), []
     clock.stage("Until the first CT is done")
     with tempfile.TemporaryDirectory() as folder:
@@ -189,7 +193,7 @@ def study(cts: list[str], workers: int) -> dict:
 
 
 def importing(package: str) -> dict:
-    """A process that only imports a package, from its start to its end."""
+    """A process that only imports a package."""
     clock = Clock()
     clock.stage("Importing")
     subprocess.run([sys.executable, "-c", f"import {package}"], check=True)
@@ -225,7 +229,7 @@ def preview(border: str, updates: int = 5) -> dict:
     return {"seconds": float(np.median(seconds)), "stages": {"Softening": float(np.median(seconds))}}
 
 
-def _segment(ct, label, model, way: str, build, device: str) -> dict:
+def _segment(ct, label, model, mode: str, build, device: str) -> dict:
     from SpleenSmoothSegLib.callbacks import Callbacks
     from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
 
@@ -235,37 +239,41 @@ def _segment(ct, label, model, way: str, build, device: str) -> dict:
         callbacks = Callbacks(progress=lambda fraction, step: clock.stage(step))
         return segment_image(image, model, device, Options(exhaustive=exhaustive), callbacks).mask
 
-    mask = _told_where(segment, ct, label, clock) if way == "told" else segment(ct, exhaustive=way == "plain")
+    mask = (
+        _segment_spleen_slices(segment, ct, label, clock)
+        if mode == "spleen_slices"
+        else segment(ct, exhaustive=mode == "exhaustive")
+    )
     assert mask.GetSize() == ct.GetSize()
-    found = clock.stop() | {"peak_gb": peak_gb(), "units": _seen(shapes)}
-    return found | {"gflop": gflop(build, shapes)}  # counting takes memory of its own
+    found = clock.stop() | {"peak_gb": peak_gb(), "units": _describe_inputs(shapes)}
+    return found | {"gflop": gflop(build, shapes)}  # after measuring memory, because counting needs some
 
 
-def _prepare(way: str, device: str):
-    """What makes a network ready, as segment.py does; nothing for the plain way."""
-    from SpleenSmoothSegLib.inference.devices import choose_device, keep_freed_memory, to_predict_on
+def _prepare(mode: str, device: str):
+    """The function that prepares a network, as in segment.py; does nothing in the exhaustive mode."""
+    from SpleenSmoothSegLib.inference.devices import choose_device, keep_freed_memory, prepare_for
 
     keep_freed_memory()
-    return (lambda network: network) if way == "plain" else to_predict_on(choose_device(device))
+    return (lambda network: network) if mode == "exhaustive" else prepare_for(choose_device(device))
 
 
-def _seen(shapes) -> str:
-    """In words, the slices that went into the networks."""
+def _describe_inputs(shapes) -> str:
+    """The number and size of the slices that the networks computed, as text."""
     counts = Counter()
     for (batch, _, rows, columns), times in shapes.items():
         counts[rows, columns] += batch * times
     return ", ".join(f"{number} slices of {rows} x {columns}" for (rows, columns), number in counts.items())
 
 
-def _answer_at_once(network, calls: int) -> None:
-    """Let the network work for so many calls and say "no spleen" without any work from then on."""
+def _stop_computing_after(network, calls: int) -> None:
+    """Make the network return "no spleen" without computing after this number of calls."""
     import torch
 
     work, left = network.forward, count(calls, -1)
     network.forward = lambda slices: work(slices) if next(left) > 0 else torch.full_like(slices, -10.0)
 
 
-def _told_where(segment, ct, label, clock):
+def _segment_spleen_slices(segment, ct, label, clock):
     """The mask of the whole CT by a localizer that knows the spleen's slices."""
     held = np.flatnonzero(sitk.GetArrayViewFromImage(label).any(axis=(1, 2)))
     first, last = int(held[0]), int(held[-1])

@@ -1,7 +1,7 @@
-"""What others need for the same CT, with their published settings and random weights: the work is the same.
+"""Measurements of MONAI and nnU-Net on the same CT, with their published settings and random weights.
 
 Measured from the CT in memory to the mask on the CT's grid, one network each. Reading, importing and building the
-network are left out, here as for our side.
+network are excluded, as for SpleenSmoothSeg.
 """
 
 import math
@@ -16,7 +16,7 @@ from Benchmarks.roofline import dtype, gflop, watch
 # MONAI's model zoo, spleen_ct_segmentation, configs/inference.json
 MONAI_SPACING, MONAI_WINDOW, MONAI_ROI, MONAI_BATCH, MONAI_OVERLAP = (1.5, 1.5, 2.0), (-57, 164), (96, 96, 96), 4, 0.5
 
-# nnU-Net v2's own plan of Task09_Spleen, 3d_fullres (slice, row, column); HU: percentiles 0.5 and 99.5, mean, deviation
+# nnU-Net v2's plan of Task09_Spleen, 3d_fullres (slice, row, column); HU: percentiles 0.5 and 99.5, mean, deviation
 NNUNET_SPACING, NNUNET_PATCH, NNUNET_STEP = (1.60001, 0.792969, 0.792969), (64, 192, 160), 0.5
 NNUNET_HU = (-42.0, 176.0, 93.1926, 40.7837)
 
@@ -109,9 +109,9 @@ def nnunet_network():
 
 
 def nnunet(ct: str, patches: int | None = None, precision: str = "fp32", device: str = "cpu") -> dict:
-    """One fold of nnU-Net 3d_fullres, without mirroring; of the `patches` it is asked for, scaled to all of them.
+    """One fold of nnU-Net 3d_fullres without mirroring; computes `patches` patches and scales the time to all.
 
-    Its resampling is done by SimpleITK, linearly and of one channel only, which is quicker than its own.
+    Resampling is by SimpleITK, linear and of one channel, which is faster than nnU-Net's.
     """
     import torch
     from scipy.ndimage import gaussian_filter
@@ -131,8 +131,8 @@ def nnunet(ct: str, patches: int | None = None, precision: str = "fp32", device:
         resampled = sitk.Resample(image, grid, sitk.Transform(), sitk.sitkLinear, low, sitk.sitkFloat32)
         voxels = torch.from_numpy((sitk.GetArrayFromImage(resampled).clip(low, high) - mean) / deviation)
         shape = voxels.shape
-        lacking = [max(0, side - length) for side, length in zip(NNUNET_PATCH, shape, strict=True)]
-        voxels = torch.nn.functional.pad(voxels, [0, lacking[2], 0, lacking[1], 0, lacking[0]]).to(device)
+        padding = [max(0, side - length) for side, length in zip(NNUNET_PATCH, shape, strict=True)]
+        voxels = torch.nn.functional.pad(voxels, [0, padding[2], 0, padding[1], 0, padding[0]]).to(device)
         logits, weights = torch.zeros_like(voxels), torch.zeros_like(voxels)
         corners = list(product(*patch_corners(voxels.shape)))
         clock.stage("Network")
@@ -146,9 +146,9 @@ def nnunet(ct: str, patches: int | None = None, precision: str = "fp32", device:
             torch.cuda.synchronize()
         clock.stage("Resampling to the CT's grid")
         logits /= weights.clamp(min=1e-4)
-        answer = sitk.GetImageFromArray(logits[: shape[0], : shape[1], : shape[2]].cpu().numpy())
-        answer.CopyInformation(grid)
-        mask = sitk.Resample(answer, image, sitk.Transform(), sitk.sitkLinear, -1.0) > 0
+        prediction = sitk.GetImageFromArray(logits[: shape[0], : shape[1], : shape[2]].cpu().numpy())
+        prediction.CopyInformation(grid)
+        mask = sitk.Resample(prediction, image, sitk.Transform(), sitk.sitkLinear, -1.0) > 0
     assert mask.GetSize() == image.GetSize()
     done = sum(shapes.values())
     measured = clock.stop() | {"gflop": gflop(nnunet_network, shapes), "units": f"{len(corners)} patches"}
@@ -156,7 +156,7 @@ def nnunet(ct: str, patches: int | None = None, precision: str = "fp32", device:
 
 
 def scaled(measured: dict, stage: str, done: int, whole: int, units: str) -> dict:
-    """What the measurement would be had `stage` done the `whole` of its work and not only `done` of it; says so."""
+    """The measurement extrapolated from `done` to `whole` units of work in `stage`, with a remark."""
     if done == whole:
         return measured
     stages = measured["stages"] | {stage: measured["stages"][stage] * whole / done}
@@ -169,7 +169,7 @@ def scaled(measured: dict, stage: str, done: int, whole: int, units: str) -> dic
 
 
 def patch_corners(shape: tuple[int, ...]) -> list[list[int]]:
-    """Where nnU-Net's patches begin along each axis: evenly spread, at most half a patch apart."""
+    """Start of nnU-Net's patches along each axis: evenly spaced, at most half a patch apart."""
     corners = []
     for length, side in zip(shape, NNUNET_PATCH, strict=True):
         steps = math.ceil((length - side) / (side * NNUNET_STEP))
@@ -178,7 +178,7 @@ def patch_corners(shape: tuple[int, ...]) -> list[list[int]]:
 
 
 def _grid_of(image: sitk.Image, spacing: tuple[float, float, float]) -> sitk.Image:
-    """An empty image over the same box with voxels of `spacing`."""
+    """An empty image of the same extent with voxels of `spacing`."""
     size = [round(n * old / new) for n, old, new in zip(image.GetSize(), image.GetSpacing(), spacing, strict=True)]
     grid = sitk.Image(size, sitk.sitkUInt8)
     grid.SetSpacing(spacing)

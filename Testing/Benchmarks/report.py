@@ -1,4 +1,4 @@
-"""The report of the measurements: a table, a CSV, a plot, and the figure of every aim as one line of JSON."""
+"""The report of the measurements: a table, a CSV, a plot, and the value of every target as one line of JSON."""
 
 import csv
 import json
@@ -10,12 +10,12 @@ from Benchmarks import rows
 from Benchmarks.plot import number, plot
 
 AT_MOST, AT_LEAST = "at most", "at least"
-AIMS = {
+TARGETS = {
     "ratio_to_monai_fp32": (AT_MOST, 1.0, "five SE-ResNeXt-50 folds : MONAI bundle's UNet in fp32"),
     "ratio_to_nnunet_fold": (AT_MOST, 0.01, "five SE-ResNeXt-50 folds : one fold of nnU-Net 3d_fullres"),
     "sample_seconds": (AT_MOST, 3.0, "s from process start to files written, beyond importing torch, sample CT"),
     "large_seconds": (AT_MOST, 8.0, "s, the same on the 512 x 512 x 125 CT"),
-    "dice_fast_vs_plain_min": (AT_LEAST, 0.995, "lowest Dice of the usual path and the plain one"),
+    "dice_vs_exhaustive_min": (AT_LEAST, 0.995, "lowest Dice of the default against --exhaustive"),
     "peak_gb_600": (AT_MOST, 2.5, "GB, five SE-ResNeXt-50 folds, 512 x 512 x 600 CT"),
     "preview_ms": (AT_MOST, 50.0, "ms an update of the slowest border, 512 x 512 x 100 label"),
     "import_ms": (AT_MOST, 50.0, "ms to import the Slicer module file"),
@@ -26,11 +26,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def in_a_word(outcome: dict) -> str:
-    """One measurement, for whoever waits for the next."""
-    for trouble in ("skipped", "failed"):
-        if trouble in outcome:
-            return f"{trouble}: {outcome[trouble]}"
+def summary_of(outcome: dict) -> str:
+    """One measurement on one line."""
+    for problem in ("skipped", "failed"):
+        if problem in outcome:
+            return f"{problem}: {outcome[problem]}"
     if "dice" in outcome:
         return f"Dice {outcome['dice']:.4f}"
     peak = f", {outcome['peak_gb']:.2f} GB" if outcome["peak_gb"] else ""
@@ -38,16 +38,16 @@ def in_a_word(outcome: dict) -> str:
 
 
 def record(row, outcomes: list[dict], machine: dict) -> dict:
-    """All that is known of a row, by the names of COLUMNS; None where it was not measured."""
+    """The record of a row, by the names of COLUMNS; None where not measured."""
     entry = dict.fromkeys(COLUMNS) | {"what": row.name, "part": row.part, "runs": 0}
     good = [outcome for outcome in outcomes if "skipped" not in outcome and "failed" not in outcome]
     if not good:
-        return entry | {"remark": in_a_word(outcomes[-1]) if outcomes else "not measured"}
+        return entry | {"remark": summary_of(outcomes[-1]) if outcomes else "not measured"}
     entry["runs"] = len(good)
-    if row.part == "growth" or row.name == rows.TOLD:
-        entry |= {name: row.settings.get(name, usual) for name, usual in rows.USUAL.items()}
+    if row.part == "growth" or row.name == rows.LOCALIZED:
+        entry |= {name: row.settings.get(name, usual) for name, usual in rows.DEFAULTS.items()}
     if "dice" in good[0]:
-        volumes = f"{good[0]['volume_ml']:.1f} mL, every slice: {good[0]['plain_volume_ml']:.1f} mL"
+        volumes = f"{good[0]['volume_ml']:.1f} mL, every slice: {good[0]['exhaustive_volume_ml']:.1f} mL"
         return entry | {"dice": good[0]["dice"], "remark": volumes}
     seconds = [outcome["seconds"] for outcome in good]
     peaks = [outcome["peak_gb"] for outcome in good if outcome["peak_gb"]]
@@ -61,8 +61,8 @@ def record(row, outcomes: list[dict], machine: dict) -> dict:
 
 
 def precision(row, machine: dict) -> str:
-    """What a row computes in: our usual way in bf16 where the CPU is faster in it."""
-    usual = row.work.startswith("ours.") and row.settings.get("way") != "plain" and rows.has_bf16(machine)
+    """The precision of a row: by default ours is bf16 where the CPU is faster with it."""
+    usual = row.work.startswith("ours.") and row.settings.get("mode") != "exhaustive" and rows.has_bf16(machine)
     on_gpu = row.settings.get("device", "cpu") != "cpu"
     return row.settings.get("precision") or ("bf16" if usual and not on_gpu else "fp32")
 
@@ -76,7 +76,7 @@ def shares(outcomes: list[dict]) -> dict[str, float]:
 
 
 def add_ratios(records: dict[str, dict]) -> None:
-    """How long whatever runs networks on a CT in memory takes in terms of each peer on the CPU."""
+    """Add the time of each row that runs networks, relative to each peer on the CPU."""
     for column, peer in (("ratio_to_monai_fp32", rows.MONAI), ("ratio_to_nnunet_fold", rows.NNUNET)):
         base = records.get(peer, {}).get("seconds")
         for entry in records.values():
@@ -84,8 +84,8 @@ def add_ratios(records: dict[str, dict]) -> None:
                 entry[column] = entry["seconds"] / base
 
 
-def figures(records: dict[str, dict]) -> dict[str, float | None]:
-    """The figure of every aim, by the names of AIMS; None where it was not measured."""
+def target_values(records: dict[str, dict]) -> dict[str, float | None]:
+    """The value of every target, by the names of TARGETS; None where not measured."""
 
     def of(name: str, column: str) -> float | None:
         return records.get(name, {}).get(column)
@@ -99,11 +99,11 @@ def figures(records: dict[str, dict]) -> dict[str, float | None]:
 
     previews, importing = every("preview", "seconds"), of(rows.IMPORT, "seconds")
     return {
-        "ratio_to_monai_fp32": of(rows.TOLD, "ratio_to_monai_fp32"),
-        "ratio_to_nnunet_fold": of(rows.TOLD, "ratio_to_nnunet_fold"),
+        "ratio_to_monai_fp32": of(rows.LOCALIZED, "ratio_to_monai_fp32"),
+        "ratio_to_nnunet_fold": of(rows.LOCALIZED, "ratio_to_nnunet_fold"),
         "sample_seconds": beyond_torch(rows.SAMPLE),
         "large_seconds": beyond_torch(rows.LARGE),
-        "dice_fast_vs_plain_min": min(every("agreement", "dice"), default=None),
+        "dice_vs_exhaustive_min": min(every("agreement", "dice"), default=None),
         "peak_gb_600": of(rows.TALL, "peak_gb"),
         "preview_ms": 1000 * max(previews) if previews else None,
         "import_ms": 1000 * importing if importing else None,
@@ -111,7 +111,7 @@ def figures(records: dict[str, dict]) -> dict[str, float | None]:
 
 
 def table(header: Iterable[str], lines: list[Iterable[str]]) -> str:
-    """Columns as wide as they need, the first and the last to the left; nothing where there are no lines."""
+    """A text table, the first and last column aligned left; empty without lines."""
     if not lines:
         return ""
     cells = [list(header), *map(list, lines)]
@@ -123,7 +123,7 @@ def table(header: Iterable[str], lines: list[Iterable[str]]) -> str:
     )
 
 
-def waits(entries: list[dict]) -> str:
+def times(entries: list[dict]) -> str:
     lines = [
         [e["what"], number(e["seconds"]), f"{number(e['lowest'])} to {number(e['highest'])}", str(e["runs"]),
          number(e["ratio_to_monai_fp32"]), number(e["ratio_to_nnunet_fold"]), number(e["peak_gb"])]
@@ -159,55 +159,55 @@ def remarks(entries: list[dict]) -> str:
     return "\n".join(f"{e['what']}: {e['remark']}" for e in entries if e["remark"])
 
 
-def aims(found: dict[str, float | None]) -> str:
+def targets(found: dict[str, float | None]) -> str:
     lines = []
-    for name, (direction, bound, what) in AIMS.items():
+    for name, (direction, bound, what) in TARGETS.items():
         value = found[name]
         met = value is not None and (value <= bound if direction == AT_MOST else value >= bound)
         verdict = "not measured" if value is None else "met" if met else "NOT MET"
         lines.append([name, number(value, 4), f"{direction} {bound:g}", verdict, what])
-    return table(("aim", "figure", "", "", ""), lines)
+    return table(("target", "value", "", "", ""), lines)
 
 
 def sentences(made: dict, machine: dict) -> str:
-    """What everything was measured on."""
+    """The machine and the CTs, as text."""
     rates = ", ".join(
         f"{rate:.0f} GFLOP/s in {precision} ({device})"
         for device, by_precision in machine["gflop_per_second"].items()
         for precision, rate in by_precision.items()
     )
     memory = f", {machine['memory_gb']:.0f} GB" if machine["memory_gb"] else ""
-    bf16 = "" if rows.has_bf16(machine) else " This CPU only emulates bf16, so nothing is measured in it."
+    bf16 = "" if rows.has_bf16(machine) else " This CPU only emulates bf16, so there are no bf16 measurements."
     return "\n".join(
         [
             f"Machine: {machine['processor']}, {machine['cores']} cores{memory}; torch {machine['torch']}.",
             f"Threads: {machine['threads']} for every side. A matrix product reaches {rates}.{bf16}",
-            f"GPU: {machine['gpu'] or 'none here, so nothing is measured on one'}.",
+            f"GPU: {machine['gpu'] or 'none, so there are no GPU measurements'}.",
             *(f"CT, {name}: {sentence}." for name, sentence in made.items()),
         ]
     )
 
 
 def write(folder: Path, made: dict, machine: dict, planned: list, outcomes: dict[str, list[dict]]) -> None:
-    """Print all of it, and write bench.csv and bench.png into the folder."""
+    """Print the report, and write bench.csv and bench.png into the folder."""
     records = {row.name: record(row, outcomes[row.name], machine) for row in planned}
     add_ratios(records)
-    parts: dict[str, list[dict]] = {"wait": [], "growth": [], "memory": [], "preview": [], "agreement": [], "study": []}
+    parts: dict[str, list[dict]] = {"time": [], "growth": [], "memory": [], "preview": [], "agreement": [], "study": []}
     for entry in records.values():
         parts[entry["part"]].append(entry)
-    found = figures(records)
+    found = target_values(records)
     for title, text in (
-        ("On what", sentences(made, machine)),
-        ("Waits", waits(parts["wait"])),
-        ("How it grows", waits(parts["growth"])),
-        ("Memory; the networks answer at once after two batches", waits(parts["memory"])),
-        ("Border preview", waits(parts["preview"])),
-        ("Many CTs; a second worker shares the same cores", waits(parts["study"])),
-        ("Share of each stage", stages(parts["wait"] + parts["study"])),
-        ("How far from the limit of a matrix product", roofline(parts["wait"] + parts["growth"])),
-        ("Dice of the usual path and the plain one", agreement(parts["agreement"])),
+        ("Machine and CTs", sentences(made, machine)),
+        ("Times", times(parts["time"])),
+        ("Growth", times(parts["growth"])),
+        ("Memory; the networks stop computing after two batches", times(parts["memory"])),
+        ("Border preview", times(parts["preview"])),
+        ("Many CTs; a second worker shares the same cores", times(parts["study"])),
+        ("Share of each stage", stages(parts["time"] + parts["study"])),
+        ("Time relative to the limit of a matrix product", roofline(parts["time"] + parts["growth"])),
+        ("Dice of the default against --exhaustive", agreement(parts["agreement"])),
         ("Remarks", remarks([entry for entry in records.values() if entry["part"] != "agreement"])),
-        ("Aims", aims(found)),
+        ("Targets", targets(found)),
     ):
         if text:
             print(f"{title}\n{'-' * len(title)}\n{text}\n")

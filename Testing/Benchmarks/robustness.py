@@ -1,10 +1,10 @@
-"""How well a trained model gets on with CTs unlike those it learned from.
+"""Robustness of a trained model to CTs unlike its training data.
 
     python Testing/Benchmarks/robustness.py MODEL DATASET
 
-Every CT is measured by the folds that did not learn from it, as it is and changed: as a louder scanner, another
-contrast phase, thick slices or a patient lying askew would have shown it; and the parts above and below the spleen,
-where nothing is to be found. The changes are arithmetic: they stand in for other hospitals, of which no CTs are here.
+Every CT is measured by the folds that were not trained on it, unchanged and modified: noise, no contrast agent, thick
+slices, a rotated patient; and the parts above and below the spleen, where any foreground is a false positive. The
+modifications are synthetic, because no CTs of other hospitals are available.
 """
 
 import argparse
@@ -20,10 +20,7 @@ import SimpleITK as sitk
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(REPOSITORY / name) for name in ("SpleenSmoothSeg", "SpleenSmoothSegTraining")]
 
-from SpleenSmoothSegLib.inference.devices import (
-    choose_device,
-    to_predict_on,
-)
+from SpleenSmoothSegLib.inference.devices import choose_device, prepare_for
 from SpleenSmoothSegLib.inference.ensemble import segment_image
 from SpleenSmoothSegLib.metrics.overlap import measure_overlap
 from SpleenSmoothSegLib.metrics.shape import volume_ml
@@ -31,13 +28,13 @@ from SpleenSmoothSegLib.model.folder import Model, load_model
 from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
 from SpleenSmoothSegTrainingLib.measuring.evaluation import splits_of_model
 
-NOISE_HU, THICK_MM, ASKEW_DEGREES = 40.0, 10.0, 20.0
-FAR_MM = 30.0  # from the spleen's tips, where no part of it is to be expected
-EMPTY = "mL where there is none"
+NOISE_HU, THICK_MM, ROTATION_DEGREES = 40.0, 10.0, 20.0
+FAR_MM = 30.0  # from the spleen's tips
+EMPTY = "false positive mL without spleen"
 
 
-def louder(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """With noise of NOISE_HU standard deviation, smooth over a voxel in each slice, as reconstruction makes it."""
+def noisy(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """With Gaussian noise of NOISE_HU standard deviation, smoothed over a voxel in each slice as by reconstruction."""
     noise = sitk.GetImageFromArray(np.random.default_rng(0).standard_normal(ct.GetSize()[::-1]).astype(np.float32))
     noise = sitk.DiscreteGaussian(noise, variance=(1.0, 1.0, 0.0), useImageSpacing=False)
     noise *= float(NOISE_HU / sitk.GetArrayViewFromImage(noise).std())
@@ -46,23 +43,23 @@ def louder(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
 
 
 def without_contrast(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """What shines above 50 HU, organs and vessels, hardly does; bone stays bone."""
+    """Contrast above 50 HU is compressed in organs and vessels, and unchanged in bone."""
     hu = np.interp(sitk.GetArrayViewFromImage(ct), (-2000, 50, 200, 400, 4000), (-2000, 50, 72, 400, 4000))
     native = sitk.GetImageFromArray(hu.astype(np.float32))
     native.CopyInformation(ct)
     return native, label
 
 
-def thicker(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """Slices of about THICK_MM, each the mean of those it is made of."""
+def thick(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """Slices of about THICK_MM, each the mean of several."""
     factor = max(1, round(THICK_MM / ct.GetSpacing()[2]))
     ct, part = (sitk.BinShrink(sitk.Cast(image, sitk.sitkFloat32), [1, 1, factor]) for image in (ct, label))
     return ct, part >= 0.5
 
 
-def askew(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
-    """The patient turned by ASKEW_DEGREES about the long axis."""
-    cosine, sine = np.cos(np.radians(ASKEW_DEGREES)), np.sin(np.radians(ASKEW_DEGREES))
+def rotated(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
+    """The patient rotated by ROTATION_DEGREES about the long axis."""
+    cosine, sine = np.cos(np.radians(ROTATION_DEGREES)), np.sin(np.radians(ROTATION_DEGREES))
     turn = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
     turned = []
     for image in (ct, label):
@@ -74,11 +71,11 @@ def askew(ct: sitk.Image, label: sitk.Image) -> tuple[sitk.Image, sitk.Image]:
 
 
 CHANGES: dict[str, Callable] = {
-    "as it is": lambda ct, label: (ct, label),
-    "noise": louder,
+    "unchanged": lambda ct, label: (ct, label),
+    "noise": noisy,
     "no contrast": without_contrast,
-    "thick": thicker,
-    "askew": askew,
+    "thick": thick,
+    "rotated": rotated,
 }
 
 
@@ -95,13 +92,13 @@ def without_spleen(ct: sitk.Image, label: sitk.Image) -> Iterator[sitk.Image]:
 
 
 def measure_robustness(model: Model, splits, numbers: list[int], cases: dict, left_out: set[str]) -> dict[str, float]:
-    """Mean Dice of each change, and the volume found where there is no spleen, in mL over all CTs together.
+    """Mean Dice of each change, and the total false positive volume in parts without spleen, in mL.
 
     Args:
         model: whose networks are the folds `numbers`, in that order.
-        splits: what each fold held out, and the test cases, which every fold is measured on alone.
+        splits: the cases that each fold held out, and the test cases, which are measured with every fold.
         cases: the dataset's, by name.
-        left_out: names of cases whose labels are wrong.
+        left_out: names of cases with wrong labels.
     """
     dice, found_ml = {name: [] for name in CHANGES}, 0.0
     for network, number in enumerate(numbers):
@@ -123,9 +120,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("dataset", type=Path)
-    parser.add_argument("--leave-out", default="", help="cases whose labels are wrong, with commas between")
+    parser.add_argument("--leave-out", default="", help="cases with wrong labels, separated by commas")
     options = parser.parse_args()
-    model = load_model(options.model, prepare=to_predict_on(choose_device("cpu")))
+    model = load_model(options.model, prepare=prepare_for(choose_device("cpu")))
     splits, numbers = splits_of_model(options.model)
     cases = {case.name: case for case in open_dataset(options.dataset).cases}
     left_out = set(options.leave_out.split(","))

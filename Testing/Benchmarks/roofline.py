@@ -1,4 +1,4 @@
-"""How far a measurement is from this machine's limit: the FLOPs it needs over those that a matrix product reaches."""
+"""The roofline: the FLOPs of a measurement relative to those that a matrix product reaches on this machine."""
 
 import os
 import platform
@@ -16,7 +16,7 @@ def machine() -> dict:
 
     gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
     rates = {"cpu": {"fp32": reached("fp32", "cpu"), "bf16": reached("bf16", "cpu", SMALL)}}
-    if rates["cpu"]["bf16"] > rates["cpu"]["fp32"] / 2:  # else the CPU only emulates it, a hundred times slower
+    if rates["cpu"]["bf16"] > rates["cpu"]["fp32"] / 2:  # otherwise bf16 is emulated, a hundred times slower
         rates["cpu"]["bf16"] = reached("bf16", "cpu")
     if gpu:
         rates["cuda"] = {name: reached(name, "cuda") for name in ("fp32", "fp16")}
@@ -53,7 +53,7 @@ def reached(precision: str, device: str, size: int = MATRIX, times: int = 5) -> 
 
 
 def watch(networks: list) -> Counter:
-    """Counts from now on the shapes that go into the networks."""
+    """Count the shapes of the networks' inputs from now on."""
     shapes = Counter()
     for network in networks:
         network.register_forward_pre_hook(lambda network, inputs: shapes.update([tuple(inputs[0].shape)]))

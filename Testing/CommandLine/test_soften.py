@@ -60,7 +60,8 @@ def test_invalid_label_does_not_stop_the_others(dataset, out, capsys):
     assert soften(dataset, out, "--json") == 1
     assert everything_in(out) == ["a.nii.gz", "d.nii.gz"]
     emitted = events(capsys.readouterr().out)
-    assert [event["event"] for event in emitted if event["event"] != "progress"] == ["result", "error", "error", "result"]
+    kinds = [event["event"] for event in emitted if event["event"] != "progress"]
+    assert kinds == ["result", "error", "error", "result"]
     errors = [event["message"] for event in emitted if event["event"] == "error"]
     assert "b.nii.gz" in errors[0] and "c.nii.gz" in errors[1]
     assert not any("\n" in message for message in errors)

@@ -1,4 +1,4 @@
-"""The benchmark measures what it says: the peers are the published ones, and scaling, ratios and figures are right."""
+"""The benchmark: published peers, and correct scaling, ratios and target values."""
 
 import json
 import sys
@@ -32,12 +32,12 @@ def outcome(seconds: float, **more) -> dict:
 
 
 def every_outcome(planned: list[rows.Row]) -> dict[str, list[dict]]:
-    """As if everything had been measured: MONAI in 4 s, nnU-Net in 400 s, every Dice 0.999, most of the rest in 2 s."""
+    """Synthetic outcomes: MONAI in 4 s, nnU-Net in 400 s, every Dice 0.999, most of the rest in 2 s."""
     seconds = {rows.MONAI: 4.0, rows.NNUNET: 400.0, rows.TORCH: 1.5, rows.LARGE: 5.0, rows.IMPORT: 0.02}
     found = {row.name: [outcome(seconds.get(row.name, 2.0))] * row.times for row in planned}
     for row in planned:
         if row.part == "agreement":
-            found[row.name] = [{"dice": 0.999, "volume_ml": 200.0, "plain_volume_ml": 201.0, "peak_gb": 1.0}]
+            found[row.name] = [{"dice": 0.999, "volume_ml": 200.0, "exhaustive_volume_ml": 201.0, "peak_gb": 1.0}]
         if row.part == "preview":
             found[row.name] = [outcome(0.03)]
     return found
@@ -53,14 +53,14 @@ def on_meta(build):
         return build().eval()
 
 
-def test_monais_network_has_the_parameters_of_the_published_bundle():
+def test_monai_network_has_the_parameters_of_the_published_bundle():
     pytest.importorskip("monai", reason="needs monai, a peer of the benchmark")
     from Benchmarks.peers import monai_network
 
     assert parameters(on_meta(monai_network)) == 4_808_917
 
 
-def test_nnunets_network_has_the_parameters_of_its_own_plan():
+def test_nnunet_network_has_the_parameters_of_its_plan():
     pytest.importorskip("dynamic_network_architectures", reason="needs nnU-Net's networks, a peer of the benchmark")
     from Benchmarks.peers import nnunet_network
 
@@ -73,7 +73,7 @@ def test_nnunets_network_has_the_parameters_of_its_own_plan():
 @pytest.mark.parametrize(
     ("shape", "windows"), [((122, 426, 426), 60), ((64, 192, 160), 1), ((65, 192, 160), 2), ((96, 288, 240), 8)]
 )
-def test_nnunets_patches_are_as_many_as_its_rule_gives(shape, windows):
+def test_nnunet_patch_count_follows_its_rule(shape, windows):
     from Benchmarks.peers import NNUNET_PATCH, patch_corners
 
     corners = patch_corners(shape)
@@ -86,7 +86,7 @@ def test_nnunets_patches_are_as_many_as_its_rule_gives(shape, windows):
     assert count == windows
 
 
-def test_the_flops_of_a_convolution_are_those_of_the_textbook():
+def test_flops_of_a_convolution_equal_the_formula():
     torch = pytest.importorskip("torch")
     from Benchmarks.roofline import gflop
 
@@ -97,7 +97,7 @@ def test_the_flops_of_a_convolution_are_those_of_the_textbook():
     assert gflop(build, Counter({(2, 3, 16, 16): 7})) == pytest.approx(2 * multiplications * 2 * 7 / 1e9)
 
 
-def test_what_goes_into_a_network_is_counted_and_its_answer_is_not_changed():
+def test_watch_counts_input_shapes_and_keeps_outputs():
     torch = pytest.importorskip("torch")
     from Benchmarks.roofline import watch
 
@@ -112,7 +112,7 @@ def test_what_goes_into_a_network_is_counted_and_its_answer_is_not_changed():
     assert shapes == {(2, 1, 4, 4): 2, (1, 1, 4, 4): 1}
 
 
-def test_one_patch_of_sixty_is_scaled_in_the_networks_stage_only_and_says_so():
+def test_one_patch_of_sixty_scales_only_the_network_stage_with_a_remark():
     from Benchmarks.peers import scaled
 
     whole = scaled(
@@ -125,33 +125,33 @@ def test_one_patch_of_sixty_is_scaled_in_the_networks_stage_only_and_says_so():
     assert whole["scaled"] == "measured on 1 of 60 patches"
 
 
-def test_what_was_measured_whole_is_not_scaled():
+def test_complete_measurement_is_not_scaled():
     from Benchmarks.peers import scaled
 
     measured = outcome(3.0)
     assert scaled(measured, "Network", 60, 60, "patches") == measured
 
 
-def test_the_networks_that_answer_at_once_have_worked_before():
+def test_networks_that_stop_computing_have_computed_before():
     torch = pytest.importorskip("torch")
-    from Benchmarks.ours import _answer_at_once
+    from Benchmarks.ours import _stop_computing_after
 
     network = torch.nn.Conv2d(1, 1, kernel_size=1)
     slices = torch.rand(1, 1, 4, 4)
     real = network(slices)
-    _answer_at_once(network, 2)
+    _stop_computing_after(network, 2)
 
-    answers = [network(slices) for _ in range(4)]
+    outputs = [network(slices) for _ in range(4)]
 
-    assert torch.equal(answers[0], real) and torch.equal(answers[1], real)
-    assert (torch.sigmoid(answers[2]) < 0.01).all() and (torch.sigmoid(answers[3]) < 0.01).all()
+    assert torch.equal(outputs[0], real) and torch.equal(outputs[1], real)
+    assert (torch.sigmoid(outputs[2]) < 0.01).all() and (torch.sigmoid(outputs[3]) < 0.01).all()
 
 
 EXHAUSTIVE_OFF = ensemble.Options(exhaustive=False)
 
 
 def bright(ct, model, device, options=EXHAUSTIVE_OFF, callbacks=NO_CALLBACKS):
-    """Stands for a `segment_image` with a fast path, which loses the lower half."""
+    """Replaces `segment_image`: the default loses the lower half."""
     callbacks.progress(0.0, "Preparing slices")
     mask = ct > 100
     if not options.exhaustive:
@@ -159,17 +159,17 @@ def bright(ct, model, device, options=EXHAUSTIVE_OFF, callbacks=NO_CALLBACKS):
     return SimpleNamespace(mask=mask, result=SimpleNamespace(volume_ml=volume_ml(mask)))
 
 
-def test_dice_is_that_of_the_fast_path_and_the_plain_one(tmp_path, monkeypatch):
+def test_dice_compares_the_default_with_the_exhaustive_path(tmp_path, monkeypatch):
     pytest.importorskip("torch")
     sitk.WriteImage(sitk.Image(10, 10, 4, sitk.sitkInt16) + 150, str(tmp_path / "ct.mha"))
     monkeypatch.setattr(ensemble, "segment_image", bright)
 
     found = ours.dice(str(tmp_path / "ct.mha"))
 
-    assert found == {"dice": pytest.approx(2 / 3), "volume_ml": 0.2, "plain_volume_ml": 0.4}
+    assert found == {"dice": pytest.approx(2 / 3), "volume_ml": 0.2, "exhaustive_volume_ml": 0.4}
 
 
-def test_who_is_told_where_the_spleen_is_gets_its_slices_and_the_mask_comes_back_on_the_whole_ct(monkeypatch):
+def test_localized_segmentation_predicts_only_spleen_slices_and_returns_a_full_mask(monkeypatch):
     ct = sitk.Image(6, 6, 10, sitk.sitkInt16)
     ct.SetOrigin((3.0, 4.0, 5.0))
     label = sitk.Image(6, 6, 10, sitk.sitkUInt8)
@@ -181,14 +181,14 @@ def test_who_is_told_where_the_spleen_is_gets_its_slices_and_the_mask_comes_back
         depths.append(image.GetDepth())
         return sitk.Cast(image * 0 + 1, sitk.sitkUInt8)
 
-    mask = ours._told_where(segment, ct, label, measure.Clock())
+    mask = ours._segment_spleen_slices(segment, ct, label, measure.Clock())
 
     assert depths == [4]
     assert same_grid(mask, ct)
     assert sitk.GetArrayFromImage(mask).any(axis=(1, 2)).nonzero()[0].tolist() == [3, 4, 5, 6]
 
 
-def test_a_longer_ct_keeps_its_own_slices_in_their_place():
+def test_extended_ct_keeps_its_slices():
     ct = trunk(extent=(60, 60, 60), spacing=(6.0, 6.0, 6.0))
     longer = with_slices(ct, 25)
 
@@ -198,12 +198,12 @@ def test_a_longer_ct_keeps_its_own_slices_in_their_place():
         assert longer[longer.TransformPhysicalPointToIndex(point)] == ct[index]
 
 
-def test_a_longer_label_has_no_second_spleen():
+def test_extended_label_has_no_second_spleen():
     label = sitk.Image(4, 4, 10, sitk.sitkUInt8) + 1
     assert sitk.GetArrayFromImage(with_slices(label, 600, mirror=False)).sum() == 160
 
 
-def test_a_shorter_ct_is_the_middle_of_it():
+def test_shortened_ct_keeps_the_middle_slices():
     ct = trunk(extent=(60, 60, 60), spacing=(6.0, 6.0, 6.0))
     shorter = with_slices(ct, 4)
 
@@ -211,7 +211,7 @@ def test_a_shorter_ct_is_the_middle_of_it():
     assert shorter.GetOrigin() == ct.TransformIndexToPhysicalPoint((0, 0, 3))
 
 
-def test_the_clock_gives_each_stage_its_time(monkeypatch):
+def test_clock_measures_each_stage(monkeypatch):
     ticks = iter([0.0, 1.0, 3.0, 7.0])
     monkeypatch.setattr(measure.time, "perf_counter", lambda: next(ticks))
     clock = measure.Clock()
@@ -222,7 +222,7 @@ def test_the_clock_gives_each_stage_its_time(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_measurement_runs_in_a_process_of_its_own_with_the_threads_asked_for():
+def test_measurement_runs_in_a_separate_process_with_the_requested_threads():
     pytest.importorskip("torch")
     found = measure.measured("roofline.machine", 1)
 
@@ -231,13 +231,13 @@ def test_a_measurement_runs_in_a_process_of_its_own_with_the_threads_asked_for()
     assert 0.05 < found["peak_gb"] < 4
 
 
-def test_what_is_not_installed_is_skipped_with_its_name():
+def test_missing_package_skips_the_measurement_with_its_name():
     found = measure.measured("ours.importing_nothing", 1)
     assert "importing_nothing" in found["failed"]
     assert measure.measured("nothing.at_all", 1) == {"skipped": "Benchmarks.nothing is not installed"}
 
 
-def test_rounds_go_on_until_the_time_is_over_but_the_first_is_done(monkeypatch, capsys):
+def test_rounds_stop_after_the_time_limit_but_the_first_is_complete(monkeypatch, capsys):
     asked = []
     monkeypatch.setattr(bench, "measured", lambda work, threads, **settings: asked.append(work) or outcome(1.0))
     planned = [rows.Row("a", "x.a", times=3), rows.Row("b", "x.b", times=1), rows.Row("c", "x.c", times=2)]
@@ -249,7 +249,7 @@ def test_rounds_go_on_until_the_time_is_over_but_the_first_is_done(monkeypatch, 
 
 @pytest.mark.parametrize("quick", [True, False])
 @pytest.mark.parametrize("machine", [MACHINE, WITH_GPU], ids=["CPU", "GPU"])
-def test_every_aim_has_its_figure(quick, machine, tmp_path, capsys):
+def test_every_target_has_a_value(quick, machine, tmp_path, capsys):
     planned = rows.planned(tmp_path, ["a.nii.gz", "b.nii.gz"], machine, quick)
     assert len({row.name for row in planned}) == len(planned)
 
@@ -261,7 +261,7 @@ def test_every_aim_has_its_figure(quick, machine, tmp_path, capsys):
         "ratio_to_nnunet_fold": 0.005,
         "sample_seconds": 0.5,
         "large_seconds": 3.5,
-        "dice_fast_vs_plain_min": 0.999,
+        "dice_vs_exhaustive_min": 0.999,
         "peak_gb_600": 1.0,
         "preview_ms": 30.0,
         "import_ms": 20.0,
@@ -271,27 +271,27 @@ def test_every_aim_has_its_figure(quick, machine, tmp_path, capsys):
     assert (tmp_path / "bench.png").stat().st_size > 10_000
 
 
-def test_what_was_not_measured_is_no_figure_and_says_why(tmp_path, capsys):
+def test_missing_measurement_has_no_value_and_a_reason(tmp_path, capsys):
     planned = rows.planned(tmp_path, [], MACHINE, quick=True)
     reason = {row.name: [{"skipped": "monai is not installed"}] for row in planned}
 
     report.write(tmp_path, {}, MACHINE, planned, reason)
 
-    said = capsys.readouterr().out
-    assert set(json.loads(said.splitlines()[-1]).values()) == {None}
-    assert f"{rows.MONAI}: skipped: monai is not installed" in said
-    assert said.count("not measured") >= len(report.AIMS)
+    output = capsys.readouterr().out
+    assert set(json.loads(output.splitlines()[-1]).values()) == {None}
+    assert f"{rows.MONAI}: skipped: monai is not installed" in output
+    assert output.count("not measured") >= len(report.TARGETS)
 
 
-def test_an_aim_that_is_missed_is_called_so():
-    found = dict.fromkeys(report.AIMS, None) | {"preview_ms": 51.0, "dice_fast_vs_plain_min": 0.9951}
-    lines = {line.split()[0]: line for line in report.aims(found).splitlines()}
+def test_missed_target_is_marked():
+    found = dict.fromkeys(report.TARGETS, None) | {"preview_ms": 51.0, "dice_vs_exhaustive_min": 0.9951}
+    lines = {line.split()[0]: line for line in report.targets(found).splitlines()}
 
     assert "NOT MET" in lines["preview_ms"]
-    assert "  met" in lines["dice_fast_vs_plain_min"]
+    assert "  met" in lines["dice_vs_exhaustive_min"]
 
 
-def test_the_limit_is_the_work_over_what_a_matrix_product_reaches():
+def test_roofline_is_the_flops_over_those_of_a_matrix_product():
     row = rows.Row(rows.MONAI, "peers.monai", {"precision": "bf16"})
     fp32 = report.record(rows.Row("x", "y.z"), [outcome(4.0)], MACHINE)
     bf16 = report.record(row, [outcome(4.0)], MACHINE)
@@ -300,7 +300,7 @@ def test_the_limit_is_the_work_over_what_a_matrix_product_reaches():
     assert bf16["limit_seconds"] == pytest.approx(200.0)
 
 
-def test_only_a_gpu_that_is_there_is_measured(tmp_path):
+def test_gpu_is_measured_only_if_available(tmp_path):
     without, with_one = (rows.planned(tmp_path, [], machine, quick=True) for machine in (MACHINE, WITH_GPU))
     on_gpu = {row.name for row in with_one} - {row.name for row in without}
 
@@ -309,7 +309,7 @@ def test_only_a_gpu_that_is_there_is_measured(tmp_path):
 
 
 @pytest.mark.slow
-def test_without_the_shared_data_everything_is_measured_on_the_sample_ct(tmp_path, monkeypatch):
+def test_sample_ct_is_used_without_the_shared_data(tmp_path, monkeypatch):
     monkeypatch.setattr(cts, "SHARED", tmp_path / "not there")
     monkeypatch.setattr(cts, "TALL_SLICES", 127)  # 600 take seconds
     made = cts.prepare(str(tmp_path))
@@ -323,11 +323,11 @@ def test_without_the_shared_data_everything_is_measured_on_the_sample_ct(tmp_pat
     assert spleen_hu.size > 50_000 and 0 < spleen_hu.mean() < 250
 
 
-def test_growth_begins_at_the_standard_ct():
-    assert rows.USUAL["slices"] == cts.STANDARD_SLICES
+def test_growth_starts_at_the_standard_ct():
+    assert rows.DEFAULTS["slices"] == cts.STANDARD_SLICES
 
 
-def test_the_command_line_needs_no_torch_to_say_what_it_does():
+def test_help_of_the_benchmark_does_not_import_torch():
     import subprocess
 
     run = subprocess.run([sys.executable, bench.__file__, "--help"], capture_output=True, encoding="utf-8", check=True)
