@@ -14,7 +14,7 @@ from ..geometry.slices import SliceFormat
 from ..io.atomic import atomic_write
 from ..io.digest import sha256_of
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 1
 CARD_NAME = "model.json"
 
 
@@ -97,10 +97,9 @@ def read_card(folder: Path | str) -> dict:
             f'"{path}" is damaged and cannot be read; copy the whole model folder again from its source.'
         ) from error
     if version != FORMAT_VERSION:
-        remedy = "update the extension" if version > FORMAT_VERSION else "train the model again"
         raise UserError(
             f'The model in "{folder}" has format {version}, but this SpleenSmoothSeg reads format {FORMAT_VERSION}; '
-            f"{remedy}."
+            "update the extension."
         )
     match card:
         case {"architecture": {"name": "linknet"}, "folds": [_, *_]}:

@@ -111,7 +111,7 @@ def test_card_has_format_folds_and_checksums_and_keeps_unicode(small_networks, s
     save_model(tmp_path / "model", {**small_card, "description": "Großmutters Milz – 脾臓"}, small_networks[:1])
     card = read_card(tmp_path / "model")
     data = (tmp_path / "model" / "fold_0.safetensors").read_bytes()
-    assert card["format_version"] == FORMAT_VERSION == 2
+    assert card["format_version"] == FORMAT_VERSION == 1
     assert card["folds"] == [{"file": "fold_0.safetensors", "sha256": hashlib.sha256(data).hexdigest()}]
     assert card["description"] == "Großmutters Milz – 脾臓"
 
@@ -156,10 +156,6 @@ def test_card_without_channels_raises_user_error(model_folder, key):
     del card["input"][key]
     (model_folder / "model.json").write_text(json.dumps(card))
     refused(model_folder, "is incomplete or damaged")
-
-
-def test_older_format_raises_user_error(change):
-    refused(change("format_version", 1), "has format 1, but this SpleenSmoothSeg reads format 2; train the model again")
 
 
 def test_shipped_models_load():
