@@ -6,7 +6,7 @@
 Each case is segmented by the fold that was not trained on it, test cases by the ensemble, according to the model card,
 and compared with its label on the CT's grid. The result is printed as a Markdown table. With --out, every fold also
 segments the test cases, and FOLDER receives metrics.csv, metrics_by_slice.csv and the masks in predictions, which the
-next call reuses. Research software, not a medical device.
+next call reuses. A research tool, not a medical device.
 """
 
 import argparse
@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> None:
     from SpleenSmoothSegTrainingLib.data.dataset import open_dataset
     from SpleenSmoothSegTrainingLib.measuring.evaluation import EvaluationOptions, evaluate, splits_of_model
     from SpleenSmoothSegTrainingLib.measuring.metricsfile import write_metrics
+    from SpleenSmoothSegTrainingLib.outfolder import OutFolder
 
     splits, folds = splits_of_model(options.model)
     cases = {case.name: case for case in open_dataset(options.dataset, options.segment).cases}
@@ -64,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
         splits,
         EvaluationOptions(
             options.device,
-            predictions=options.out and options.out / "predictions",
+            predictions=options.out and OutFolder(options.out).predictions,
             folds=folds,
             test_by_fold=options.out is not None,
         ),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 SMOOTHED, CONTROL = "smoothed", "control"  # variants; the points of a sweep are named after their border
 RECIPE_NAME, SPLITS_NAME = "recipe.toml", "splits.json"
-HISTORY_NAME, STATE_NAME = "history.csv", "last.pt"
+HISTORY_NAME, CURVE_NAME, STATE_NAME = "history.csv", "curve.png", "last.pt"
 METRICS_NAME, METRICS_BY_SLICE_NAME = "metrics.csv", "metrics_by_slice.csv"
 
 

@@ -88,7 +88,7 @@ def updateChart(name: str, title: str, xTitle: str, yTitle: str, x, series: dict
     chart.SetTitle(title)
     chart.SetXAxisTitle(xTitle)
     chart.SetYAxisTitle(yTitle)
-    curves = [_curve(table, xTitle, column, number) for number, column in enumerate(series)]
+    curves = [_curve(table, xTitle, column) for column in series]
     shown = [chart.GetNthPlotSeriesNodeID(index) for index in range(chart.GetNumberOfPlotSeriesNodes())]
     if shown != [curve.GetID() for curve in curves]:
         chart.RemoveAllPlotSeriesNodeIDs()
@@ -103,7 +103,7 @@ def showChart(chartNode) -> None:
     slicer.modules.plots.logic().ShowChartInLayout(chartNode)
 
 
-def _curve(table, xTitle: str, column: str, number: int):
+def _curve(table, xTitle: str, column: str):
     curve = _node("vtkMRMLPlotSeriesNode", f"{table.GetName()}: {column}")
     if curve.GetTableNodeID() != table.GetID():
         curve.SetAndObserveTableNodeID(table.GetID())

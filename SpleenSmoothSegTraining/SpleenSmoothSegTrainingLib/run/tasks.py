@@ -24,7 +24,7 @@ from ..learning.fold import ComputeConfig, FoldData, FoldTraining, build_network
 from ..learning.state import is_finished, load_state
 from ..measuring.evaluation import EvaluationOptions, evaluate
 from ..measuring.metricsfile import write_metrics
-from ..outfolder import OutFolder
+from ..outfolder import CURVE_NAME, OutFolder
 from ..recipe.file import read_recipe
 from ..recipe.recipe import Recipe
 from ..reporting.figures import draw_curve
@@ -103,7 +103,7 @@ def train_fold(task: FoldTask, on_event: OnEvent, processes: Processes = ALONE) 
     config = ComputeConfig(device, options.workers, processes)
     FoldTraining(recipe, data, folder, config, on_epoch).run(resume=True)
     if processes.is_first:
-        draw_curve(load_state(folder).history, folder / "curve.png")
+        draw_curve(load_state(folder).history, folder / CURVE_NAME)
 
 
 def measure(task: MeasureTask, on_event: OnEvent) -> None:
