@@ -243,11 +243,8 @@ def test_evaluate_py_prints_an_error_without_traceback(model_folder, tmp_path):
 
 
 def test_evaluate_py_rejects_child(tmp_path):
-    done = subprocess.run(
-        [sys.executable, str(EVALUATE), str(tmp_path), str(tmp_path), "--child"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == 1 and "unrecognized arguments: --child" in done.stderr
+    command = [sys.executable, str(EVALUATE), str(tmp_path), str(tmp_path), "--child"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, encoding="utf-8") as child:  # its stdin stays open
+        assert child.wait(timeout=60) == 1
+        assert "unrecognized arguments: --child" in child.stderr.read()
