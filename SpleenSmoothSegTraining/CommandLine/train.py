@@ -24,7 +24,7 @@ The whole dataset is checked before the training starts. OUT receives
 
 The defaults are the published recipe: LinkNet with se_resnext50_32x4d, five folds, 100 epochs of Adam and 20 of SGD.
 An interrupted training continues with DATASET OUT --resume, with its own options, and gives the same result on the
-same device. Research software, not a medical device.
+same device. A research tool, not a medical device.
 """
 
 import json
@@ -57,9 +57,8 @@ class TrainingConsole(TerminalConsole):
                     f"validation Dice {event['validation_dice']:.4f}  {event['seconds']:.0f} s"
                 )
             case {"event": "measured"}:
-                dice = "–" if event["dice"] is None else f"{event['dice']:.4f}"
                 self._line(
-                    f"  {event['variant']} {event['case']} by {event['predicted_by']}: Dice {dice}, "
+                    f"  {event['variant']} {event['case']} by {event['predicted_by']}: Dice {event['dice']:.4f}, "
                     f"{event['predicted_ml']:.0f} mL (label {event['label_ml']:.0f} mL)"
                 )
             case {"event": "progress"}:

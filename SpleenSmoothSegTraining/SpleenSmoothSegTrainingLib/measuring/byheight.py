@@ -63,7 +63,7 @@ def _patient_profile(rows: Sequence[SliceRow], parts: int) -> tuple[np.ndarray, 
     shares = _shares(np.array([row.relative_height for row in rows]), parts)
     missed, extra = (shares.T @ [getattr(row, f"false_{kind}_ml") for row in rows] for kind in ("negative", "positive"))
     weights = shares.T * [row.label_ml > 0 for row in rows]
-    return missed, extra, _ratio(weights @ [row.dice or 0.0 for row in rows], weights.sum(axis=1))
+    return missed, extra, _ratio(weights @ [row.dice for row in rows], weights.sum(axis=1))
 
 
 def _shares(heights: np.ndarray, parts: int) -> np.ndarray:

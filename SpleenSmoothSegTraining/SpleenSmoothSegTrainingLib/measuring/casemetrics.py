@@ -33,7 +33,7 @@ class VolumeRow:
     set: str
     predicted_by: str
     case: str
-    dice: float | None
+    dice: float
     precision: float | None
     recall: float | None
     hd95_mm: float | None
@@ -55,7 +55,7 @@ class SliceRow:
     case: str
     slice: int
     relative_height: float | None
-    dice: float | None
+    dice: float
     precision: float | None
     recall: float | None
     label_ml: float

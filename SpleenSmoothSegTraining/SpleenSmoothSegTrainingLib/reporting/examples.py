@@ -23,8 +23,7 @@ def choose_slices(rows: Sequence[SliceRow]) -> dict[str, SliceRow]:
 
     Returns the best and the worst only for two slices, and the best for one.
     """
-    with_label = [row for row in rows if row.label_ml and row.dice is not None]
-    ranked = sorted(with_label, key=lambda row: (-(row.dice or 0.0), row.label_ml))
+    ranked = sorted((row for row in rows if row.label_ml), key=lambda row: (-row.dice, row.label_ml))
     if len(ranked) < 3:
         return dict(zip(("best", "worst"), ranked, strict=False))
     return {"best": ranked[0], "median": ranked[len(ranked) // 2], "worst": ranked[-1]}
@@ -75,7 +74,7 @@ def _dice_of(row: SliceRow, variants: Mapping[str, Training]) -> str:
         for other in training.metrics.slices
         if (other.set, other.predicted_by, other.case, other.slice) == (row.set, row.predicted_by, row.case, row.slice)
     }
-    return "Dice " + ", ".join(f"{dice:.3f} {variant}" for variant, dice in found.items() if dice is not None)
+    return "Dice " + ", ".join(f"{dice:.3f} {variant}" for variant, dice in found.items())
 
 
 def _shortened(name: str) -> str:
