@@ -1,9 +1,9 @@
-"""Draws the README's pictures: what a user sees after each step of the tutorial, through the stand-in for Slicer.
+"""Creates the README's pictures, which show each step of the tutorial, with the stand-in for Slicer.
 
-    python Testing/screenshots.py [NAME ...]      all pictures, or those of these names, into Resources/Screenshots
-    python Testing/screenshots.py --dark --out FOLDER     the same in Slicer's dark style, to look at
+    python Testing/screenshots.py [NAME ...]      all pictures, or the named ones, in Resources/Screenshots
+    python Testing/screenshots.py --dark --out FOLDER     the same in Slicer's dark style
 
-The buttons are really clicked, and Segment really runs; views and charts are drawn by Slicer's own libraries.
+Buttons are clicked and the ensemble runs; views and charts are rendered by Slicer's libraries.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ SAMPLE = MODULE.parent / "Resources" / "SampleData"
 SCREENSHOTS = REPOSITORY / "Resources" / "Screenshots"
 THUMBNAIL = MODULE.parent / "Resources" / "Icons" / "SpleenSampleCT.png"  # in Slicer's Sample Data
 WINDOW = (1500, 860)
-PATIENCE = 600  # seconds for the ensemble on a slow machine
+TIMEOUT_SECONDS = 600  # for the ensemble on a slow machine
 SOFT_TISSUE = (350, 40)  # window and level, HU
-# A training of a minute, for its panel's sake.
+# A training of about a minute for the training panel.
 SHORT = "--encoder tu-mobilenetv3_small_100 --image-size 64 --spacing 6 --batch-size 4 --fold-count 2 --test-part 0"
 
 
@@ -87,7 +87,7 @@ class Tutorial:
             devices = self.segmentPanel.deviceComboBox
             devices.setCurrentIndex(devices.findText("CPU"))  # the same picture on every machine
             self.segmentPanel.segmentButton.click()
-            standin.waitUntil(lambda: self.segmentPanel.resultFrame.visible, PATIENCE)
+            standin.waitUntil(lambda: self.segmentPanel.resultFrame.visible, TIMEOUT_SECONDS)
             zoom(240, 1.6)
         self._open("segmentSection")
 
@@ -97,7 +97,7 @@ class Tutorial:
         if self._isNew("preview"):
             self.borderPanel.widthSlider.setValue(4)
             self.borderPanel.previewButton.click()
-            standin.waitUntil(lambda: self.borderPanel.profileButton.enabled, PATIENCE)
+            standin.waitUntil(lambda: self.borderPanel.profileButton.enabled, TIMEOUT_SECONDS)
             self.borderPanel.profileButton.click()
             self._settle()
             zoom(160)
@@ -114,15 +114,15 @@ class Tutorial:
             self.comparePanel.referenceNodeSelector.setCurrentNode(truth)
             self._settle()
             self.comparePanel.compareButton.click()
-            standin.waitUntil(lambda: self.comparePanel.resultFrame.visible, PATIENCE)
+            standin.waitUntil(lambda: self.comparePanel.resultFrame.visible, TIMEOUT_SECONDS)
             self._settle()
             zoom(160)
 
     def train(self):
-        """Train on a few slices of the sample CT until the model can be used; the panel's picture then."""
+        """Train on a few slices of the sample CT; returns the panel's picture after the training."""
         before = Path.cwd()
         with tempfile.TemporaryDirectory() as folder:
-            os.chdir(folder)  # the picture shows no path of a machine
+            os.chdir(folder)  # the picture must not show local paths
             try:
                 write_dataset(Path("Task09_Spleen"))
                 training = standin.openModule(TRAINING)
@@ -132,8 +132,8 @@ class Tutorial:
                 ui.deviceComboBox.setCurrentIndex(ui.deviceComboBox.findText("CPU"))
                 ui.epochsText.text, ui.optionsText.text = "3,1", f"{SHORT} --cache cache"
                 ui.trainButton.click()
-                training.exit()  # no browser is wanted for the report
-                standin.waitUntil(lambda: ui.trainButton.text != "Stop", PATIENCE)
+                training.exit()  # do not open a browser for the report
+                standin.waitUntil(lambda: ui.trainButton.text != "Stop", TIMEOUT_SECONDS)
                 self._settle()
                 height = training.parent.layout().totalHeightForWidth(training.parent.width)
                 training.parent.resize(training.parent.width, height)
@@ -153,13 +153,13 @@ class Tutorial:
         self._settle()
 
     def _settle(self, seconds: float = 0.5) -> None:
-        """Let timers run out, as they do before a user looks again."""
+        """Process events until timers have fired."""
         end = time.monotonic() + seconds
         standin.waitUntil(lambda: time.monotonic() > end)
 
 
 def zoom(millimeters: float, dolly: float = 1) -> None:
-    """Let each slice view show so much of the body from left to right, and go nearer in 3D, about the same middle."""
+    """Set the field of view of the slice views, and move the 3D camera closer, with the same center."""
     for node in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
         width, height, depth = node.GetFieldOfView()
         node.SetFieldOfView(millimeters, millimeters * height / width, depth)
@@ -215,7 +215,7 @@ def panelTraining(tutorial: Tutorial):
 
 
 def sample(tutorial: Tutorial):
-    """What `make segment` draws of the sample CT."""
+    """The overlay that `make segment` writes for the sample CT."""
     import qt
 
     with tempfile.TemporaryDirectory() as folder:
@@ -237,7 +237,7 @@ PICTURES = {
 
 
 def save(pixmap, path: Path) -> None:
-    """A PNG as small as it gets with every color: a palette of 256 spoils the CT beside the colors of an overlay."""
+    """Save an optimized RGB PNG: with a palette of 256 colors the CT would lose gray levels next to an overlay."""
     import qt
 
     buffer = qt.QBuffer()

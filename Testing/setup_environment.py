@@ -1,11 +1,10 @@
-"""Make the virtual environment .venv ready for one purpose, and do nothing when it already is.
+"""Set up the virtual environment .venv for one purpose; does nothing if it is up to date.
 
     python Testing/setup_environment.py lint|segment|train|starter|bench|test
 
-Each purpose installs dependency groups of pyproject.toml and no more: linting needs no torch, segmenting no
-pytest. ``.venv/SpleenSmoothSeg.json`` records what is installed, for which pyproject.toml; by it a run that was
-interrupted while files were being installed is noticed and started over. Standard library only: this runs
-before anything is installed.
+Each purpose installs only its dependency groups of pyproject.toml: linting needs no torch, segmenting no pytest.
+``.venv/SpleenSmoothSeg.json`` records the installed groups and the hash of pyproject.toml; an installation that was
+interrupted is detected and repeated. Standard library only, because this runs before anything is installed.
 """
 
 import hashlib
@@ -32,22 +31,22 @@ GROUPS = {
 }
 CONTENTS = {
     "lint": "ruff and mypy",
-    "segment": "torch and what segmenting needs",
-    "train": "torch and what training needs",
-    "starter": "torch and what training the starter needs",
-    "bench": "torch, MONAI and what measuring needs",
-    "test": "torch and what the tests need",
+    "segment": "torch and the packages for segmenting",
+    "train": "torch and the packages for training",
+    "starter": "torch and the packages for training the starter",
+    "bench": "torch, MONAI and the packages for the benchmarks",
+    "test": "torch and the packages for the tests",
     "slicer": "slicer-core, Slicer's own MRML libraries",
 }
-# Measured: the Linux build of torch brings NVIDIA's libraries, 6.3 GB in all; 2.8 GB of downloads lie beside
-# them while pip installs, and once more in its cache.
+# Measured: the Linux build of torch includes NVIDIA's libraries, 6.3 GB in total; while pip installs, 2.8 GB of
+# downloads are on disk as well, and again in its cache.
 TORCH_GB = 12.0 if sys.platform == "linux" else 4.0
 LIGHT_GB = {"lint": 0.2, "slicer": 2.0}
-BEGUN = "Installing collected packages"  # pip's words: from here on files change
+INSTALL_STARTED = "Installing collected packages"  # printed by pip before it changes files
 NO_WHEEL = "No matching distribution found for slicer-core"
 SLICER_LIBRARIES = "libegl1 libgl1 libgl1-mesa-dri libosmesa6"
 CAUSES = {
-    "No space left on device": "the disk is full; free some space",
+    "No space left on device": "the disk is full; free up disk space",
     "Temporary failure in name resolution": "the package index cannot be reached; check network and proxy",
     "Failed to establish a new connection": "the package index cannot be reached; check network and proxy",
     "Network is unreachable": "the package index cannot be reached; check network and proxy",
@@ -60,37 +59,37 @@ class SetupError(Exception):
 
 
 def main(purpose: str) -> None:
-    """Make .venv ready for ``purpose``, a key of GROUPS.
+    """Set up .venv for ``purpose``, a key of GROUPS.
 
     Raises:
-        SetupError: too little room, a .venv that is not ours, or pip failed.
+        SetupError: too little disk space, a .venv that was not created by this script, or pip failed.
     """
     if missing_groups(purpose, read_state()):
-        with only_one_at_a_time():
+        with exclusive_lock():
             set_up(purpose)
 
 
 def set_up(purpose: str) -> None:
     if ENVIRONMENT.exists() and not STATE_FILE.exists():
-        raise SetupError(f"{ENVIRONMENT} was not made by `make`: move it away, or `make clean` deletes it.")
+        raise SetupError(f"{ENVIRONMENT} was not created by `make`; move it elsewhere, or delete it with `make clean`.")
     state = read_state()
     if state and (is_broken(state) or state["python"] != python_version()):
         shutil.rmtree(ENVIRONMENT)
         state = {}
     missing = missing_groups(purpose, state)
-    check_room(missing, state)
+    check_disk_space(missing, state)
     steps = Steps(len(missing) + (0 if state else 2) + ("slicer" in missing))
     if not state:
-        make_environment(steps)
+        create_environment(steps)
     for group in missing:
         install(group, steps)
 
 
-def make_environment(steps: "Steps") -> None:
+def create_environment(steps: "Steps") -> None:
     ENVIRONMENT.mkdir()
     write_state({"python": python_version(), "installed": {}, "in_progress": "environment"})
     base = getattr(sys, "_base_executable", None) or sys.executable
-    steps.run(f"making .venv with Python {python_version()}", [base, "-m", "venv", str(ENVIRONMENT)])
+    steps.run(f"creating .venv with Python {python_version()}", [base, "-m", "venv", str(ENVIRONMENT)])
     # --group of pip install is new in 25.1
     steps.run("updating pip", [*pip(), "install", "--upgrade", "pip>=25.1"])
     write_state({**read_state(), "in_progress": None})
@@ -107,20 +106,20 @@ def install(group: str, steps: "Steps") -> None:
     except SetupError:
         if NO_WHEEL not in LOG.read_text(errors="replace"):
             raise
-        print("      there is none for this Python or system: the tests marked slicer will be skipped")
+        print("      not available for this Python or system; tests marked slicer will be skipped")
     state["installed"][group] = requirements_hash()
     write_state({**state, "in_progress": None})
 
 
 def try_slicer(steps: "Steps") -> None:
     try:
-        steps.run("trying slicer-core", [python(), "-I", "-c", "import slicer"])
+        steps.run("importing slicer-core", [python(), "-I", "-c", "import slicer"])
     except SetupError:
-        print(f"      it does not load ({last_lines(1)}); on Debian or Ubuntu: sudo apt install {SLICER_LIBRARIES}")
+        print(f"      import failed ({last_lines(1)}); on Debian or Ubuntu: sudo apt install {SLICER_LIBRARIES}")
 
 
 def missing_groups(purpose: str, state: dict) -> list[str]:
-    """The groups still to install, in order: all of them where the environment cannot be used as it is."""
+    """The groups still to install, in order: all of them if the environment must be recreated."""
     usable = state.get("python") == python_version() and not is_broken(state)
     installed = state["installed"] if usable else {}
     wanted = requirements_hash()
@@ -128,20 +127,20 @@ def missing_groups(purpose: str, state: dict) -> list[str]:
 
 
 def is_broken(state: dict) -> bool:
-    """Whether the last run ended while files were being installed; one that ended before changed nothing."""
+    """Whether the last run was interrupted while files were being installed; before that, nothing is changed."""
     if state.get("in_progress") in (None, "environment"):
         return bool(state.get("in_progress"))
-    return not LOG.exists() or BEGUN in LOG.read_text(errors="replace")
+    return not LOG.exists() or INSTALL_STARTED in LOG.read_text(errors="replace")
 
 
-def check_room(missing: list[str], state: dict) -> None:
+def check_disk_space(missing: list[str], state: dict) -> None:
     has_torch = {"segment", "train", "starter", "bench", "test"} & set(state.get("installed", {}))
     needed = sum(LIGHT_GB.get(group, 1.0 if has_torch else TORCH_GB) for group in missing)
     free = shutil.disk_usage(ROOT).free / 1e9
     if free < needed:
         raise SetupError(
-            f"Installing into {ENVIRONMENT} needs about {needed:.1f} GB of free disk and there are "
-            f"{free:.1f} GB: free some space, then run this again."
+            f"Installing into {ENVIRONMENT} needs about {needed:.1f} GB of free disk space, but only "
+            f"{free:.1f} GB are free; free up disk space, then run the same command again."
         )
 
 
@@ -177,7 +176,7 @@ def pip() -> list[str]:
 
 
 class Steps:
-    """Numbered lines of progress around commands whose own output goes to LOG."""
+    """Runs commands with numbered progress lines; their output goes to LOG."""
 
     def __init__(self, total: int):
         self.total = total
@@ -188,7 +187,7 @@ class Steps:
         line = f"[{self.number}/{self.total}] {what} ..."
         print(line, end="", flush=True)
         start = time.monotonic()
-        # pip unpacks gigabytes into TMPDIR, and /tmp is often a small disk in memory.
+        # pip unpacks gigabytes into TMPDIR, and /tmp is often a small RAM disk.
         scratch = ENVIRONMENT / "tmp"
         scratch.mkdir(exist_ok=True)
         try:
@@ -207,7 +206,7 @@ class Steps:
 
 
 def watch(process: subprocess.Popen, line: str, start: float) -> None:
-    """Wait for the process; on a terminal, show after the line what it is doing and since when."""
+    """Wait for the process; on a terminal, append the elapsed time and the last line of its output."""
     try:
         while process.poll() is None:
             time.sleep(0.1)
@@ -224,8 +223,8 @@ def watch(process: subprocess.Popen, line: str, start: float) -> None:
 
 def explain(what: str) -> str:
     text = LOG.read_text(errors="replace")
-    cause = next((cause for words, cause in CAUSES.items() if words in text), "see the last lines of its log")
-    sentence = f"{what[0].upper() + what[1:]} failed: {cause}, then run this again."
+    cause = next((cause for words, cause in CAUSES.items() if words in text), "see the last lines of the log")
+    sentence = f"{what[0].upper() + what[1:]} failed: {cause}, then run the same command again."
     return f"{sentence} The log, {LOG}, ends:\n{last_lines(8)}"
 
 
@@ -235,8 +234,8 @@ def last_lines(count: int) -> str:
 
 
 @contextmanager
-def only_one_at_a_time():
-    """Let a second `make` wait for the first one's set-up (where the system has such locks)."""
+def exclusive_lock():
+    """Make concurrent `make` commands wait for each other, where the system supports file locks."""
     with open(ROOT / "pyproject.toml") as lock:
         with suppress(ImportError, OSError):
             import fcntl
@@ -253,4 +252,4 @@ if __name__ == "__main__":
     except SetupError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit("\nInterrupted: run the same command again to go on.")
+        sys.exit("\nInterrupted: run the same command again to resume.")

@@ -20,7 +20,7 @@ ROOT = REPOSITORY
 STUB = ROOT / "Testing" / "stub_slicer"
 MODULES = ["SpleenSmoothSeg", "SpleenSmoothSegTraining"]
 COMMAND_LINE_FOLDER = "CommandLine"
-# CMake reads the one; the other is a page of the repository, with links to what an installed extension does not have.
+# The first is read by CMake; the second links to files that an installed extension does not have.
 NOT_INSTALLED = {"CMakeLists.txt", "README.md"}
 INSTALLED = "lib/Slicer-stub/qt-scripted-modules"
 ICONS = ["Resources/SpleenSmoothSeg.png", *(f"{module}/Resources/Icons/{module}.png" for module in MODULES)]
@@ -44,7 +44,7 @@ def test_every_file_listed_for_a_module_exists(module):
 
 @pytest.mark.parametrize("module", MODULES)
 def test_no_script_lies_where_slicer_would_load_it_as_a_module(module):
-    """Slicer runs every .py file that lies directly in a module folder, in the source as when installed."""
+    """Slicer loads every .py file directly in a module folder, in the source tree and when installed."""
     assert {path.name for path in (ROOT / module).glob("*.py")} == {f"{module}.py"}
 
 
@@ -134,7 +134,7 @@ def test_configure_fails_if_a_listed_file_is_missing(tmp_path):
     assert "SpleenSmoothSegLib/errors.py" in result.stdout
 
 
-# ---- help
+# ---- helpers
 
 
 def listed_files(module: Path) -> set[str]:
@@ -146,7 +146,7 @@ def listed_files(module: Path) -> set[str]:
 
 
 def cmake_lists(text: str) -> dict[str, list[str]]:
-    """The ``set(VARIABLE value ...)`` of a CMake file, with ``${MODULE_NAME}`` put in."""
+    """The ``set(VARIABLE value ...)`` of a CMake file, with ``${MODULE_NAME}`` replaced."""
     code = re.sub(r"#.*", "", text)
     lists = {name: values.split() for name, values in re.findall(r"\bset\(\s*(\w+)\s+([^)]*)\)", code)}
     [module_name] = lists["MODULE_NAME"]
@@ -165,7 +165,7 @@ def files_of(folder: Path) -> set[str]:
 
 
 def copy_of_repository(folder: Path) -> Path:
-    """The CMake files and both modules, as links, in another folder that is in no repository."""
+    """The CMake files and both modules, as links, in another folder outside of any repository."""
     for module in MODULES:
         for file in [*files_of(ROOT / module), "CMakeLists.txt"]:
             copy = folder / module / file
@@ -181,14 +181,14 @@ def description(build: Path) -> dict[str, str]:
 
 
 def run_installed(build: Path, script: str, *arguments) -> subprocess.CompletedProcess:
-    """Run a command line of the installed extension, where nothing leads back to the repository."""
+    """Run a command line of the installed extension, without access to the repository."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [sys.executable, build / "installed" / INSTALLED / COMMAND_LINE_FOLDER / script, *arguments]
     return subprocess.run(command, cwd=build, env=environment, capture_output=True, encoding="utf-8")
 
 
 def cmake(*arguments) -> subprocess.CompletedProcess:
-    """Run CMake, the environment's own where there is one; its words, errors included, are in ``stdout``."""
+    """Run CMake, that of the environment if it has one; ``stdout`` includes its errors."""
     folders = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     program = shutil.which("cmake", path=folders)
     if program is None:

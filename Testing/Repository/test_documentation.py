@@ -137,7 +137,7 @@ def string_literals():
                     yield node.value
 
 
-# ---- help
+# ---- helpers
 
 
 def read(page: str) -> str:

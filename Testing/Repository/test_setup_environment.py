@@ -1,4 +1,4 @@
-"""The set-up behind `make`: which Python it takes, and what it says where it cannot go on."""
+"""Setup of .venv by `make`: choice of Python, installed groups, interruptions and error messages."""
 
 import json
 import os
@@ -13,21 +13,21 @@ import setup_environment
 from locations import REPOSITORY
 
 ROOT = REPOSITORY
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="make and its shell are a matter of Linux and macOS")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="make is supported on Linux and macOS only")
 
 
 # ---- find_python.sh
 
 
 def find_python(folder: Path, **variables: str) -> subprocess.CompletedProcess:
-    """Run find_python.sh where ``folder`` holds all the Pythons that there are."""
+    """Run find_python.sh with ``folder`` as the only one on the PATH."""
     environment = {"PATH": str(folder), **variables}
     script = ROOT / "Testing" / "find_python.sh"
     return subprocess.run(["/bin/sh", script], cwd=folder, env=environment, capture_output=True, encoding="utf-8")
 
 
 def put_python(folder: Path, name: str, version=(3, 12), complete: bool = True, works: bool = True) -> None:
-    """A command that behaves as a Python of that version, as far as the search asks."""
+    """A script that answers find_python.sh like a Python of that version."""
     old, bare = int(version < (3, 10)), int(not complete)
     folder.mkdir(exist_ok=True)
     command = folder / name
@@ -63,8 +63,8 @@ def test_python_given_by_the_user_is_used_even_with_spaces_in_its_path(tmp_path)
 @pytest.mark.parametrize(
     ("pythons", "variables", "words"),
     [
-        ([], {}, "needs Python 3.10 or newer, and none was found"),
-        ([("python3", (3, 8), True)], {}, "this is Python 3.8 at"),
+        ([], {}, "needs Python 3.10 or newer, but none was found"),
+        ([("python3", (3, 8), True)], {}, "found only Python 3.8 at"),
         ([("python3", (3, 11), False)], {}, "sudo apt install python3.11-venv"),
         ([("python3", (3, 12), True)], {"PYTHON": "/no/such/python"}, "does not run"),
     ],
@@ -102,7 +102,7 @@ def groups(commands: list[list[str]]) -> list[str]:
 
 
 def interrupt(group: str, log: str) -> None:
-    """Leave what a run leaves that was killed while it installed ``group``."""
+    """Create the state of a run that was killed while installing ``group``."""
     setup_environment.write_state({**setup_environment.read_state(), "in_progress": group})
     setup_environment.LOG.write_text(log)
 
@@ -155,14 +155,14 @@ def test_environment_interrupted_while_downloading_is_kept(checkout):
 def test_foreign_venv_is_not_changed(checkout):
     setup_environment.ENVIRONMENT.mkdir()
     (setup_environment.ENVIRONMENT / "precious").touch()
-    with pytest.raises(setup_environment.SetupError, match="not made by `make`"):
+    with pytest.raises(setup_environment.SetupError, match="not created by `make`"):
         setup_environment.main("lint")
     assert (setup_environment.ENVIRONMENT / "precious").exists()
 
 
 def test_low_disk_space_is_reported_before_any_change(checkout, monkeypatch):
     monkeypatch.setattr(setup_environment, "TORCH_GB", 1e9)
-    with pytest.raises(setup_environment.SetupError, match="free some space"):
+    with pytest.raises(setup_environment.SetupError, match="free up disk space"):
         setup_environment.main("segment")
     assert not setup_environment.ENVIRONMENT.exists()
 
@@ -190,8 +190,8 @@ def test_slicer_core_without_system_libraries_is_reported_and_the_rest_is_instal
 
     monkeypatch.setattr(setup_environment.Steps, "run", run)
     setup_environment.main("test")
-    told = capsys.readouterr().out
-    assert "libEGL.so.1" in told and "sudo apt install libegl1" in told
+    output = capsys.readouterr().out
+    assert "libEGL.so.1" in output and "sudo apt install libegl1" in output
     assert groups(checkout) == ["test", "slicer"]
 
 
