@@ -271,7 +271,7 @@ def test_starter_recipe_card_and_splits_are_valid():
     assert without_card.card == {}, "a model that others train with this recipe is not the starter"
     card = STARTER.with_name("starter-card.toml")
     run = read_run(make_parser(""), ["data", "out", "--recipe", str(STARTER), "--card", str(card)])
-    assert "no clinical model" in run.card["description"] and run.card["data_license"]
+    assert "not a clinical model" in run.card["description"] and run.card["data_license"]
     splits = Splits.from_json(json.loads(STARTER.with_name("starter-splits.json").read_text()))
     assert len(splits.folds) == run.recipe.fold_count == 5
     assert "spleen_9" in splits.test, "it ships as the sample CT"
