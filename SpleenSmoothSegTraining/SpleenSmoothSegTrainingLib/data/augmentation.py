@@ -15,7 +15,7 @@ import numpy as np
 
 from SpleenSmoothSegLib.errors import UserError
 
-PUBLISHED = "turns+tones"
+PUBLISHED = "flips+brightness"
 ORGAN_HU, MOTTLE_HU = 70.0, 60.0  # difference between contrast phases; stripes of the arterial phase
 MAX_DISTANCE_FACTOR = 1.6  # by which the distance between channels is multiplied or divided at most
 
@@ -72,10 +72,10 @@ class Augmentation:
         return np.clip(ct + change * label, 0, 1)
 
 
-def _turns() -> list:
+def _flips() -> list:
     """Groza et al.: random 90 degree rotations, horizontal and vertical flips, transpose.
 
-    The paper gives no probabilities: here and in `_tones` they are the defaults of albumentations.
+    The paper gives no probabilities: here and in `_brightness` they are the defaults of albumentations.
     """
     return [
         albumentations.RandomRotate90(),
@@ -85,7 +85,7 @@ def _turns() -> list:
     ]
 
 
-def _tones() -> list:
+def _brightness() -> list:
     """Groza et al.: brightness, contrast, gamma; ranges are the defaults of albumentations."""
     return [albumentations.RandomBrightnessContrast(), albumentations.RandomGamma()]
 
@@ -133,8 +133,8 @@ def _noise() -> list:
 
 
 _STEPS: dict[str, Callable[[], list]] = {
-    "turns": _turns,
-    "tones": _tones,
+    "flips": _flips,
+    "brightness": _brightness,
     "body": _body,
     "intensity": _intensity,
     "noise": _noise,

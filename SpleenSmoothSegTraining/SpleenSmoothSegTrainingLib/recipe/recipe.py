@@ -76,10 +76,10 @@ class Recipe:
 
     augmentation: str = _option(
         "published",
-        "published (= turns+tones), none, or several joined by +: turns (rotations by 90 degrees, flips, transpose), "
-        "tones (brightness, contrast, gamma), body (small shifts, rotations and scalings instead of flips), intensity "
-        "(stronger than tones), organ (brightness of the spleen), noise, thickness (distance between channels); "
-        "all but turns and tones are ours",
+        "published (= flips+brightness), none, or several joined by +: flips (rotations by 90 degrees, flips, "
+        "transpose), brightness (brightness, contrast, gamma), body (small shifts, rotations and scalings instead of "
+        "flips), intensity (stronger than brightness), organ (brightness of the spleen), noise, thickness (distance "
+        "between channels); all but flips and brightness are ours",
     )
 
     # Phases, published: Adam with ReduceLROnPlateau, then SGD with a cyclic learning rate.

@@ -7,9 +7,9 @@ import pytest
 from SpleenSmoothSegLib.errors import UserError
 from SpleenSmoothSegTrainingLib.data.augmentation import MAX_DISTANCE_FACTOR, MOTTLE_HU, ORGAN_HU, Augmentation
 
-TURNS = ["RandomRotate90", "HorizontalFlip", "VerticalFlip", "Transpose"]
-TONES = ["RandomBrightnessContrast", "RandomGamma"]
-GROUPS = ("turns", "tones", "body", "intensity", "noise", "organ", "thickness")
+FLIPS = ["RandomRotate90", "HorizontalFlip", "VerticalFlip", "Transpose"]
+BRIGHTNESS = ["RandomBrightnessContrast", "RandomGamma"]
+GROUPS = ("flips", "brightness", "body", "intensity", "noise", "organ", "thickness")
 SIZE = 64
 
 
@@ -48,8 +48,8 @@ def values(name: str, number: int = 60, channels: int = 1):
 
 
 def test_published_has_the_published_transforms():
-    assert steps("published") == [*TURNS, *TONES]
-    assert steps("turns") == TURNS and steps("tones") == TONES
+    assert steps("published") == [*FLIPS, *BRIGHTNESS]
+    assert steps("flips") == FLIPS and steps("brightness") == BRIGHTNESS
 
 
 def test_published_uses_default_parameters():
@@ -63,10 +63,10 @@ def test_published_does_not_change_organ_or_channel_distance():
     assert augmentation._organ_hu == 0
 
 
-def test_turns_yield_every_rotation_and_flip():
+def test_flips_yield_every_rotation_and_flip():
     label = blob()
-    eight = [np.rot90(each, turns) for each in (label, label.T) for turns in range(4)]
-    came = {number for _, moved in values("turns", 150) for number in range(8) if np.array_equal(moved, eight[number])}
+    eight = [np.rot90(each, times) for each in (label, label.T) for times in range(4)]
+    came = {number for _, moved in values("flips", 150) for number in range(8) if np.array_equal(moved, eight[number])}
     assert came == set(range(8)), "the symmetries of a square"
     assert all(any(np.array_equal(moved, each) for each in eight) for _, moved in values("published"))
 
@@ -90,7 +90,7 @@ def test_augmentation_keeps_shape_type_and_value_range(name, channels):
         assert ct.min() >= 0 and ct.max() <= 1 and label.min() >= 0 and label.max() <= 1
 
 
-@pytest.mark.parametrize("name", ["turns", "body"])
+@pytest.mark.parametrize("name", ["flips", "body"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_ct_and_label_are_transformed_together(label, name, channels):
     augmentation = Augmentation(name)
@@ -103,13 +103,13 @@ def test_ct_and_label_are_transformed_together(label, name, channels):
     assert moved > 25
 
 
-def test_tones_keep_the_organ_brighter_than_its_surroundings():
+def test_brightness_keeps_the_organ_brighter_than_its_surroundings():
     for name in ("published", "intensity+body"):
         for ct, label in values(name):
             assert np.median(ct[0][label > 0.6]) > np.median(ct[0][label == 0]) + 0.15
 
 
-@pytest.mark.parametrize("name", ["published", "turns", "body"])
+@pytest.mark.parametrize("name", ["published", "flips", "body"])
 def test_geometric_transforms_keep_the_label_soft(label, name):
     for _, moved in values(name):
         assert moved.max() == pytest.approx(label.max(), abs=0.02)
@@ -117,12 +117,12 @@ def test_geometric_transforms_keep_the_label_soft(label, name):
         assert border == pytest.approx(((label > 0.05) & (label < 0.6)).sum(), rel=0 if name != "body" else 0.6)
 
 
-@pytest.mark.parametrize("name", ["tones", "intensity", "noise", "organ", "thickness"])
+@pytest.mark.parametrize("name", ["brightness", "intensity", "noise", "organ", "thickness"])
 def test_intensity_transforms_do_not_change_the_label(label, name):
     assert all(np.array_equal(moved, label) for _, moved in values(name))
 
 
-@pytest.mark.parametrize("name", ["tones", "intensity", "noise", "organ"])
+@pytest.mark.parametrize("name", ["brightness", "intensity", "noise", "organ"])
 def test_intensity_transforms_apply_to_some_samples(label, name):
     changed = np.mean([not np.array_equal(ct, ct_like(label)) for ct, _ in values(name)])
     assert 0.3 < changed < 0.98
@@ -185,12 +185,12 @@ def test_input_is_not_modified(label):
 
 
 def test_published_can_be_combined_with_other_groups():
-    assert steps("published+noise") == [*TURNS, *TONES, *steps("noise")]
+    assert steps("published+noise") == [*FLIPS, *BRIGHTNESS, *steps("noise")]
 
 
-@pytest.mark.parametrize("name", ["mixup", "turns+mixup", "", "turns+", "Published"])
+@pytest.mark.parametrize("name", ["mixup", "flips+mixup", "", "flips+", "Published"])
 def test_unknown_augmentation_raises_an_error(name):
-    with pytest.raises(UserError, match="choose from: published, none, turns, tones, body") as caught:
+    with pytest.raises(UserError, match="choose from: published, none, flips, brightness, body") as caught:
         Augmentation(name)
     assert "\n" not in str(caught.value)
 

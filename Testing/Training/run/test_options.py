@@ -30,7 +30,7 @@ OTHER = {
     "split_by": ("slice", "slice"),
     "fold_count": ("3", 3),
     "test_part": ("0.2", 0.2),
-    "augmentation": ("turns+noise", "turns+noise"),
+    "augmentation": ("flips+noise", "flips+noise"),
     "epochs": ("10,2", [10, 2]),
     "adam_rate": ("1e-3", 1e-3),
     "plateau_patience": ("5", 5),
