@@ -29,7 +29,7 @@ class SpleenSmoothSegTraining(ScriptedLoadableModule):
         parent.helpText = _(
             "Trains the ensemble of Spleen Smooth Segmentation on your own labeled CTs with the published two-phase "
             "recipe, in the background or headless. The CTs are not uploaded. "
-            "Research software, not a medical device. "
+            "A research tool, not a medical device. "
             'See the <a href="https://github.com/SpleenSmoothSeg/SpleenSmoothSeg">documentation</a>.'
         )
         parent.acknowledgementText = _(

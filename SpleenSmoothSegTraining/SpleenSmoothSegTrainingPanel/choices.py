@@ -18,17 +18,19 @@ STARTER_FILE = Path(__file__).resolve().parents[1] / "Resources" / "Recipes" / "
 
 @dataclass(frozen=True)
 class TrainingChoices:
-    """Attributes:
-    dataset: folder of labeled CTs.
-    out: folder for the results; a training in it is resumed with its own recipe and border.
-    recipe: "published", "starter" or "custom".
-    recipeFile: the TOML file of the custom recipe.
-    border: of the training labels, as text for ``Border.parse``; "" is that of the recipe.
-    isCompared: whether to also train a control without border smoothing.
-    device: "auto", "cpu", "cuda" or "mps".
-    epochs: of the two phases, such as "100,20"; "" is the recipe's.
-    folds: to train now, such as "0,1"; "" is all.
-    options: further options of train.py, as in a shell.
+    """The user's choices.
+
+    Attributes:
+        dataset: folder of labeled CTs.
+        out: folder for the results; a training in it is resumed with its own recipe and border.
+        recipe: "published", "starter" or "custom".
+        recipeFile: the TOML file of the custom recipe.
+        border: of the training labels, as text for ``Border.parse``; "" is that of the recipe.
+        isCompared: whether to also train a control without border smoothing.
+        device: "auto", "cpu", "cuda" or "mps".
+        epochs: of the two phases, such as "100,20"; "" is the recipe's.
+        folds: to train now, such as "0,1"; "" is all.
+        options: further options of train.py, as in a shell.
     """
 
     dataset: str = ""

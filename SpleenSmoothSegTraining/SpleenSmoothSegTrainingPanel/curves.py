@@ -11,12 +11,14 @@ from .choices import readBorder
 
 @dataclass(frozen=True)
 class Epoch:
-    """Attributes:
-    variant: "smoothed", "control" or the name of a border of a sweep.
-    fold: from 0.
-    phase: "adam" or "sgd".
-    epoch: from 0 within its phase.
-    dice: of the validation cases.
+    """Loss and validation Dice of one epoch.
+
+    Attributes:
+        variant: "smoothed", "control" or the name of a border of a sweep.
+        fold: from 0.
+        phase: "adam" or "sgd".
+        epoch: from 0 within its phase.
+        dice: of the validation cases.
     """
 
     variant: str

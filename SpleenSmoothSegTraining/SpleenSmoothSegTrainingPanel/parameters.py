@@ -27,7 +27,7 @@ class Recipe(enum.Enum):
 
     def explanation(self) -> str:
         return {
-            Recipe.published: _("The recipe of the paper, with all epochs; needs a graphics card."),
+            Recipe.published: _("The recipe of the paper, with all epochs; needs a GPU."),
             Recipe.starter: _("The recipe of the included Starter model, which trains on a CPU."),
             Recipe.custom: _("A TOML file with options of train.py, such as the recipe.toml of an earlier training."),
         }[self]

@@ -80,7 +80,7 @@ class SoftLabelFolder:
     def _onChildEnd(self) -> None:
         if len(self.written) + len(self.failures) < self.total and not self.failures:
             logging.error(self._child.log)
-            self.failures.append(_("soften.py stopped unexpectedly; see the error log."))
+            self.failures.append(_("soften.py ended unexpectedly; see Slicer's log."))
         self._removeTemporary()
         self.onEnd()
 

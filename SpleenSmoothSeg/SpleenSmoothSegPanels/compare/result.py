@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from slicer.i18n import tr as _
 
 TOLERANCE = 1e-3  # voxels
-TIP = 0.25  # fraction of the height at the bottom and at the top, where the paper saw most errors
+TIP = 0.25  # fraction of the height at the bottom and at the top, where the paper reports most errors
 
 
 @dataclass(frozen=True)

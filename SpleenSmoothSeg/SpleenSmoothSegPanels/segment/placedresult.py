@@ -14,11 +14,13 @@ from ..shared.widgets import formatNumber
 
 @dataclass(frozen=True)
 class PlacedResult:
-    """Attributes:
-    result: the measures; points are where the CT was then.
-    ct: name of the CT.
-    model: name of the ensemble.
-    lpsToIjk: 4 x 4 matrix from these points (world LPS, mm) to the CT's (column, row, slice).
+    """A result, and where it was measured.
+
+    Attributes:
+        result: the measures; its points refer to the position of the CT at that time.
+        ct: name of the CT.
+        model: name of the ensemble.
+        lpsToIjk: 4 x 4 matrix from these points (world LPS, mm) to the CT's (column, row, slice).
     """
 
     result: SegmentationResult

@@ -1,4 +1,4 @@
-"""The lower half of the Segment section: table, uncertainty map, uncertain slices, and the way to Segment Editor."""
+"""The lower half of the Segment section: table, uncertainty map, uncertain slices, and Segment Editor."""
 
 import qt
 import slicer

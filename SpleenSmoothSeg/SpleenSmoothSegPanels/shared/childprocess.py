@@ -1,4 +1,4 @@
-"""Runs a Python script in a process of its own, which prints events as JSON lines and can be ended at any time."""
+"""Runs a Python script in a child process, which prints events as JSON lines and can be killed at any time."""
 
 import collections
 import contextlib
@@ -16,13 +16,13 @@ from SpleenSmoothSegLib.errors import UserError
 
 PYTHON = "PythonSlicer"
 COMMAND_LINE = Path(__file__).resolve().parents[2] / "CommandLine"
-MAX_LINE = 10_000_000  # bytes; a longer line is no event
+MAX_LINE = 10_000_000  # bytes; a longer line is not an event
 MAX_LOG = 1000  # chunks of other output
 KILL_MS = 1000
 
 
 class ChildProcess:
-    """Runs a script in Slicer's own Python, and reads what it prints while Qt's event loop runs.
+    """Runs a script in Slicer's Python, and reads what it prints while Qt's event loop runs.
 
     Args:
         onEvent: called with each JSON object that has an "event", in order.
@@ -43,7 +43,7 @@ class ChildProcess:
 
     @property
     def log(self) -> str:
-        """All other output: stderr, and lines on stdout that are no events."""
+        """All other output: stderr, and lines on stdout that are not events."""
         return b"".join(self._log).decode("utf-8", "replace")
 
     def isRunning(self) -> bool:
@@ -53,7 +53,7 @@ class ChildProcess:
         """Start ``script``; raises UserError if Slicer's Python is missing."""
         program = shutil.which(python)
         if program is None:
-            raise UserError(_("Slicer's own Python ({python}) was not found; reinstall Slicer.").format(python=python))
+            raise UserError(_("Slicer's Python ({python}) was not found; reinstall Slicer.").format(python=python))
         self.stop()
         self._reset()
         self._process = process = qt.QProcess()

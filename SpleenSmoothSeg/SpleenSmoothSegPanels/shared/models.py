@@ -77,7 +77,7 @@ def modelFolders(folder: Path) -> list[Path]:
 
 
 def describe(card: dict) -> str:
-    """The model card as plain text. It may come from anyone: no key can be relied on."""
+    """The model card as plain text. It may be untrusted: any key may be missing."""
     training = _part(card, "training")
     data = _part(training, "data")
     folds = card.get("folds")

@@ -115,6 +115,6 @@ class _BatchSampler:
 
 
 def _use_one_thread(_number: int) -> None:
-    """Use one thread per worker, to leave the others to the training."""
+    """Use one thread in each worker, to leave the others to the training."""
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

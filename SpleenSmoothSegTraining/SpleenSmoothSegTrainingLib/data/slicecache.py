@@ -1,8 +1,7 @@
 """Cache of the CTs' slices on disk, memory-mapped, so that no epoch waits for NIfTI.
 
 An entry's key is a digest of the content of its files and of the slice format: a renamed or moved CT has the same
-entry, an edited label another. Trainings can share a cache: files are written
-atomically, with the same content by all.
+entry, an edited label another. Trainings can share a cache: files are written atomically, with equal content.
 """
 
 import json

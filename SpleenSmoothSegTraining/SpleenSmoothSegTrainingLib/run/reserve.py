@@ -1,4 +1,4 @@
-"""Starting and resuming in OUT: a resumed training has the same recipe and splits, and foreign files stay untouched."""
+"""Starting and resuming in OUT: a resumed training has the same recipe and splits, and other files are kept."""
 
 import contextlib
 import json

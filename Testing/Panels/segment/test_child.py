@@ -74,7 +74,7 @@ def test_killed_child_gives_an_error_and_an_unchanged_scene(waiting, unchanged):
     added, message = waiting.wait()
 
     assert added is None
-    assert message.endswith(".") and "ended early" in message
+    assert message.endswith(".") and "ended unexpectedly" in message
     unchanged()
 
 
@@ -209,7 +209,7 @@ def test_child_that_exits_early_gives_an_error_and_its_log(run, ct, unchanged):
 
     added, message = segmenting.wait()
 
-    assert added is None and "ended early" in message
+    assert added is None and "ended unexpectedly" in message
     assert "Segmentation fault" in segmenting.logic.log
     unchanged()
 

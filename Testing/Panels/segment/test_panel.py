@@ -116,7 +116,7 @@ def test_killing_the_real_child_shows_an_error_and_enables_the_button(open_panel
         process.send_signal(signal.SIGKILL)
     standin.waitUntil(lambda: not opened.logic.isRunning())
 
-    assert "ended early" in opened.message
+    assert "ended unexpectedly" in opened.message
     assert opened.ui.segmentButton.text == "Segment Spleen" and opened.ui.segmentButton.enabled
     assert node_ids() == before
 
@@ -343,7 +343,7 @@ def other_model(tmp_path):
 def test_model_card_is_shown(open_panel):
     card = open_panel(SUCCEEDS).ui.cardLabel.text
 
-    for words in ("no clinical model", "SpleenOpen", "CC BY 3.0", "Dice", "gaussian:1.5mm", "Folds: 5"):
+    for words in ("not a clinical model", "SpleenOpen", "CC BY 3.0", "Dice", "gaussian:1.5mm", "Folds: 5"):
         assert words in card
 
 
