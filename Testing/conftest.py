@@ -120,16 +120,16 @@ def address(tmp_path_factory):
 @pytest.fixture
 def offline(monkeypatch):
     """Fails the test if anything connects to another computer, even if the caller handles the error."""
-    asked = []
+    addresses = []
 
     def refuse(*address, **options):
-        asked.append(address)
+        addresses.append(address)
         raise OSError("the test allows no network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     yield
-    assert not asked, f"asked for {asked[0]}"
+    assert not addresses, f"tried to connect to {addresses[0]}"
 
 
 @pytest.fixture

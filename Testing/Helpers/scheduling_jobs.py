@@ -36,7 +36,7 @@ def count(job: Job, on_event) -> int:
 def meet(job: Job, on_event) -> dict:
     """Wait until the partner runs, too; or fail according to the title."""
     on_event({"pid": os.getpid()})
-    if job.title == "unlucky":
+    if job.title == "failing":
         raise UserError("The CT is empty; give another one.")
     if job.title == "broken":
         raise ZeroDivisionError("seven by zero")

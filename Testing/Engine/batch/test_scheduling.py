@@ -61,12 +61,12 @@ def test_jobs_without_scheduler_run_serially_in_this_process(tmp_path):
 
 
 def test_failing_job_does_not_stop_the_next(tmp_path):
-    jobs = [Job("unlucky", tmp_path / "1"), Job("fine", tmp_path / "2", partner=tmp_path / "2")]
+    jobs = [Job("failing", tmp_path / "1"), Job("fine", tmp_path / "2", partner=tmp_path / "2")]
     with pytest.MonkeyPatch.context() as patch:
         for name in cluster.THREADS:
             patch.setenv(name, "1")
-        unlucky, fine = run_jobs(meet, jobs)
-    assert isinstance(unlucky.error, UserError) and unlucky.result is None
+        failing, fine = run_jobs(meet, jobs)
+    assert isinstance(failing.error, UserError) and failing.result is None
     assert fine.error is None and fine.result
 
 
@@ -130,7 +130,7 @@ def together(tmp_path_factory):
     """Two jobs that wait for each other and two that fail, run by two processes."""
     folder, recorder, listening_addresses = tmp_path_factory.mktemp("together"), Recorder(), []
     one, two = folder / "one", folder / "two"
-    jobs = [Job("unlucky", one), Job("one", one, partner=two), Job("broken", one), Job("two", two, partner=one)]
+    jobs = [Job("failing", one), Job("one", one, partner=two), Job("broken", one), Job("two", two, partner=one)]
 
     def record(job, event):
         recorder(job, event)
@@ -161,7 +161,7 @@ def test_processes_share_the_cores(together):
 
 def test_exception_in_a_worker_is_returned_unchanged_and_other_jobs_continue(together):
     assert len(together.outcomes) == 4
-    error = together.outcomes["unlucky"].error
+    error = together.outcomes["failing"].error
     assert type(error) is UserError and str(error) == "The CT is empty; give another one."
     assert isinstance(together.outcomes["broken"].error, ZeroDivisionError)
     assert together.outcomes["broken"].error.__traceback__ is not None

@@ -226,12 +226,12 @@ def test_incomplete_line_is_ignored_and_the_next_one_is_complete(tmp_path):
     whole = table.path.read_bytes()
     table.path.write_bytes(whole[:-12])
     assert set(table.rows()) == {"b"}
-    table.add({"ct": "c", "state": "failed", "message": 'It said "no", and more.'})
+    table.add({"ct": "c", "state": "failed", "message": 'The "header" is damaged, it seems.'})
     assert set(table.rows()) == {"b", "c"}
-    assert table.rows()["c"]["message"] == 'It said "no", and more.'
+    assert table.rows()["c"]["message"] == 'The "header" is damaged, it seems.'
     table.path.write_bytes(table.path.read_bytes()[:-20])  # within a quoted message
     for ct in ("d", "e"):
-        table.add({"ct": ct, "state": "failed", "message": 'It said "no".'})
+        table.add({"ct": ct, "state": "failed", "message": 'The "header" is damaged.'})
     assert set(table.rows()) == {"b", "d", "e"}
     table.add({"ct": "c", "state": "done"})
     for ct in ("d", "e"):

@@ -490,7 +490,7 @@ class MemoryProbe(Counting):
     def forward(self, slices):
         logits = super().forward(slices)
         if self.batches % 5 == 0:
-            tensors = sum(thing.nbytes for thing in gc.get_objects() if type(thing) is torch.Tensor)
+            tensors = sum(tensor.nbytes for tensor in gc.get_objects() if type(tensor) is torch.Tensor)
             self.most = max(self.most, tensors + tracemalloc.get_traced_memory()[0])
         return logits
 

@@ -17,7 +17,7 @@ from SpleenSmoothSegTrainingLib.recipe.recipe import Recipe
 SIZE = 64
 EVERYTHING = "published+body+intensity+organ+noise+thickness"
 forks = pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")  # which Linux does until Python 3.14
-PLAIN = Recipe(augmentation="none", image_size=SIZE, batch_size=4, empty_slices=1.0)
+BASE = Recipe(augmentation="none", image_size=SIZE, batch_size=4, empty_slices=1.0)
 
 
 def case(name: str, spleen: str, seed: int = 0) -> Slices:
@@ -33,7 +33,7 @@ CASES = [case("a", "..xxxx..", 1), case("b", ".xxx....", 2), case("c", "xxxxx...
 PARTS = [(each, range(len(each.ct))) for each in CASES]
 
 
-def samples(recipe: Recipe = PLAIN, parts=PARTS) -> Samples:
+def samples(recipe: Recipe = BASE, parts=PARTS) -> Samples:
     return Samples(recipe, parts)
 
 
@@ -55,7 +55,7 @@ def equal(one, other) -> bool:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_sample_is_the_slice_with_its_neighbors_and_its_label(channels):
-    made = samples(PLAIN.with_changes(channels=channels, border_probability=0.0))
+    made = samples(BASE.with_changes(channels=channels, border_probability=0.0))
     for place, (number, index) in enumerate(made.places):
         ct, label = made[place, 5]
         expected = with_neighbors(CASES[number].ct, [index], channels, 5.0 / 2.5)[0]
@@ -66,7 +66,7 @@ def test_sample_is_the_slice_with_its_neighbors_and_its_label(channels):
 
 
 def test_channel_distance_follows_the_augmentation():
-    made = samples(PLAIN.with_changes(channels=3, augmentation="thickness"))
+    made = samples(BASE.with_changes(channels=3, augmentation="thickness"))
     distances = set()
     for seed in range(12):
         distance = made.augmentation.channel_distance(seed)
@@ -78,11 +78,11 @@ def test_channel_distance_follows_the_augmentation():
 
 @pytest.mark.parametrize(("probability", "lowest", "highest"), [(0.0, 0, 0), (0.5, 0.4, 0.6), (1.0, 1, 1)])
 def test_fraction_of_smoothed_labels_follows_the_recipe(probability, lowest, highest):
-    made = samples(PLAIN.with_changes(border_probability=probability))
+    made = samples(BASE.with_changes(border_probability=probability))
     smoothed = []
     for seed in range(300):
         label = made[seed % len(made), seed][1]
-        assert label.min() in (0, 0.25), "all of it is smoothed or nothing"
+        assert label.min() in (0, 0.25), "the label is smoothed completely or not at all"
         smoothed.append(label.min() == 0.25)
     assert lowest <= np.mean(smoothed) <= highest
 
@@ -91,14 +91,14 @@ def test_smoothing_changes_only_the_labels():
     """Smoothed training and control differ only in the labels."""
     draws = samples().draw(3)
     for augmentation in ("published", "body+noise+thickness"):
-        recipe = PLAIN.with_changes(augmentation=augmentation, channels=3)
+        recipe = BASE.with_changes(augmentation=augmentation, channels=3)
         smoothed, control = (samples(recipe.with_changes(border_probability=each)) for each in (1.0, 0.0))
         assert smoothed.draw(3) == control.draw(3) == draws
         assert all(torch.equal(smoothed[draw][0], control[draw][0]) for draw in draws)
 
 
 def test_sample_depends_only_on_place_and_seed():
-    recipe = PLAIN.with_changes(augmentation=EVERYTHING, channels=3, border_probability=0.5)
+    recipe = BASE.with_changes(augmentation=EVERYTHING, channels=3, border_probability=0.5)
     made = samples(recipe)
     first = [made[draw] for draw in made.draw(1)]
     again = samples(recipe)
@@ -117,7 +117,7 @@ def test_sample_depends_only_on_place_and_seed():
 
 @pytest.mark.parametrize("empty", [0.0, 0.5, 1.0, 1000.0])
 def test_draw_has_every_slice_with_spleen_and_the_requested_number_without(empty):
-    made = samples(PLAIN.with_changes(empty_slices=empty))
+    made = samples(BASE.with_changes(empty_slices=empty))
     places = [place for place, _ in made.draw(0)]
     spleen = {place for place, (number, i) in enumerate(made.places) if CASES[number].with_spleen[i]}
     assert len(spleen) == 12 and spleen <= set(places)
@@ -126,13 +126,13 @@ def test_draw_has_every_slice_with_spleen_and_the_requested_number_without(empty
 
 
 def test_epochs_draw_different_empty_slices():
-    made = samples(PLAIN.with_changes(empty_slices=0.25))
+    made = samples(BASE.with_changes(empty_slices=0.25))
     assert {place for seed in range(60) for place, _ in made.draw(seed)} == set(range(len(made)))
 
 
 def test_draw_uses_only_the_slices_of_the_fold():
     parts = [(CASES[0], (1, 2, 5)), (CASES[2], (0, 9))]
-    made = samples(PLAIN.with_changes(empty_slices=1000.0), parts)
+    made = samples(BASE.with_changes(empty_slices=1000.0), parts)
     shown = {place_of(made, made[draw][0]) for draw in made.draw(0)}
     assert shown == {(0, 1), (0, 2), (0, 5), (1, 0), (1, 9)}
 
@@ -152,7 +152,7 @@ def test_order_and_seeds_differ_between_epochs():
 
 @forks
 def test_same_seed_gives_the_same_batches_for_any_number_of_workers():
-    recipe = PLAIN.with_changes(augmentation=EVERYTHING, channels=3, border_probability=0.5)
+    recipe = BASE.with_changes(augmentation=EVERYTHING, channels=3, border_probability=0.5)
     alone, with_workers = (Batches(samples(recipe), 4, workers) for workers in (0, 2))
     expected = {seed: list(alone.epoch(seed)) for seed in (7, 8, 9)}
     for seed in (9, 7, 8):
@@ -212,7 +212,7 @@ def test_fewer_samples_than_a_batch_make_one_batch():
 
 @pytest.mark.parametrize("size", [4, 8, 10, 100])
 def test_batches_of_two_processes_together_equal_those_of_one(size):
-    made = samples(PLAIN.with_changes(augmentation="published", border_probability=0.5))
+    made = samples(BASE.with_changes(augmentation="published", border_probability=0.5))
     whole = list(Batches(made, size).epoch(5))
     halves = [list(Batches(made, size, rank=rank, ranks=2).epoch(5)) for rank in (0, 1)]
     assert len(whole) == len(halves[0]) == len(halves[1]) > 0
@@ -235,7 +235,7 @@ def test_validation_is_neither_augmented_nor_smoothed(channels):
             seen.append(slices.clone())
             return torch.where(torch.zeros(SIZE, SIZE) > 0, 1.0, -1.0).expand(len(slices), 1, SIZE, SIZE)
 
-    recipe = PLAIN.with_changes(augmentation=EVERYTHING, channels=channels, border_probability=1.0)
+    recipe = BASE.with_changes(augmentation=EVERYTHING, channels=channels, border_probability=1.0)
     held_out = CASES[0]
     assert dice_of_case(CopyInput(), (held_out, (1, 2, 3, 6, 7)), torch.device("cpu"), recipe, mixed=False) == 0
     expected = with_neighbors(held_out.ct, (1, 2, 3, 6, 7), channels, 5.0 / 2.5)
@@ -252,7 +252,7 @@ def test_validation_dice_uses_the_hard_label():
             return logits
 
     dice = [
-        dice_of_case(KnowsLabel(), (CASES[0], indices), torch.device("cpu"), PLAIN, mixed=False)
+        dice_of_case(KnowsLabel(), (CASES[0], indices), torch.device("cpu"), BASE, mixed=False)
         for indices in ((2, 3, 4, 5), (1, 2))
     ]
     assert dice == [1.0, pytest.approx(2 / 3)]

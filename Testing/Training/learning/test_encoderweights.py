@@ -59,7 +59,7 @@ def refusal(encoder: torch.nn.Module, name: str) -> str:
     return str(caught.value)
 
 
-def holds(encoder: torch.nn.Module, given: dict) -> bool:
+def has_weights(encoder: torch.nn.Module, given: dict) -> bool:
     return all(torch.equal(value, given[key]) for key, value in weights_of(encoder).items())
 
 
@@ -67,7 +67,7 @@ def holds(encoder: torch.nn.Module, given: dict) -> bool:
 def test_weights_are_loaded_by_name(put, given, name):
     loaded = encoder()
     load_encoder_weights(loaded, put(name, dict(reversed(given.items()))))
-    assert holds(loaded, given)
+    assert has_weights(loaded, given)
 
 
 def test_batch_norm_counters_are_optional(put, given):
@@ -76,7 +76,7 @@ def test_batch_norm_counters_are_optional(put, given):
     for weights in (given, {**counters, **given}):
         loaded = encoder()
         load_encoder_weights(loaded, put("a.pth", weights))
-        assert holds(loaded, given)
+        assert has_weights(loaded, given)
 
 
 def test_weights_with_other_names_are_loaded_in_order(put, given):
@@ -84,13 +84,13 @@ def test_weights_with_other_names_are_loaded_in_order(put, given):
     classifier = {"classifier.weight": torch.rand(1000, 8), "classifier.bias": torch.rand(1000)}
     loaded = encoder()
     load_encoder_weights(loaded, put("a.pth", {**renamed, **classifier}))
-    assert holds(loaded, given)
+    assert has_weights(loaded, given)
 
 
 def test_half_precision_weights_are_loaded_as_float32(put, given):
     loaded = encoder()
     load_encoder_weights(loaded, put("a.safetensors", {key: value.half() for key, value in given.items()}))
-    assert holds(loaded, {key: value.half().float() for key, value in given.items()})
+    assert has_weights(loaded, {key: value.half().float() for key, value in given.items()})
     assert {value.dtype for value in weights_of(loaded).values()} == {torch.float32}
 
 
@@ -112,7 +112,7 @@ def test_first_layer_with_other_channels_gets_the_scaled_mean(put, given, channe
 
 def test_build_network_loads_the_weights_of_the_recipe(put, given):
     recipe = Recipe(encoder=SMALL_ENCODER, encoder_weights=put("a.pth", given), channels=3)
-    assert holds(build_network(recipe).encoder, given)
+    assert has_weights(build_network(recipe).encoder, given)
 
 
 def test_weights_in_an_installed_package_are_found_without_importing_it(tmp_path, given, monkeypatch):
@@ -123,7 +123,7 @@ def test_weights_in_an_installed_package_are_found_without_importing_it(tmp_path
     monkeypatch.syspath_prepend(str(package.parent))
     loaded = encoder()
     load_encoder_weights(loaded, "some_weights_of_ours/models/a.pth")
-    assert holds(loaded, given)
+    assert has_weights(loaded, given)
     assert "some_weights_of_ours" not in sys.modules
 
 

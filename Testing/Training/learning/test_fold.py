@@ -121,11 +121,11 @@ def test_gradient_clipping_applies_only_below_the_norm(slices, tmp_path):
 def test_nan_loss_raises_an_error_and_keeps_the_last_state(slices, tmp_path):
     training = fold(SMALL, slices, tmp_path)
 
-    def spoil(row):
+    def insert_nan(row):
         with torch.no_grad():
             training.network.head.bias.fill_(float("nan"))
 
-    training.on_epoch = spoil
+    training.on_epoch = insert_nan
     with pytest.raises(UserError, match="lower learning rate"):
         training.run()
     assert torch.load(tmp_path / "last.pt", weights_only=True)["epoch"] == 0

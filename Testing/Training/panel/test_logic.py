@@ -499,7 +499,7 @@ def test_real_train_py_is_started_stopped_and_resumed(child, choices, tmp_path):
     standin.waitUntil(lambda: first.epochs or not first.logic.isRunning(), 120)
     assert first.logic.isRunning(), first.ends
     first.logic.stop()
-    assert "Resume goes on" in first.ends[0][1]
+    assert "Resume continues" in first.ends[0][1]
 
     second = child(TRAIN_SCRIPT)
     trained, message = second.run(chosen, 240)
