@@ -29,10 +29,9 @@ from SpleenSmoothSegLib.batch.console import (
     Parser,
     TerminalConsole,
     add_console_options,
-    exit_process,
     run_program,
-    stop_on_signals,
 )
+from SpleenSmoothSegLib.batch.process import exit_process, stop_on_signals
 from SpleenSmoothSegLib.errors import UserError
 
 

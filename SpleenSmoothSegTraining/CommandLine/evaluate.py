@@ -18,7 +18,8 @@ MODULE = Path(__file__).resolve().parents[1]
 # The engine is in the other module; an installed extension has both modules in one folder.
 sys.path[:0] = [str(MODULE), str(MODULE.parent / "SpleenSmoothSeg")]
 
-from SpleenSmoothSegLib.batch.console import Console, Parser, exit_process, run_program, stop_on_signals
+from SpleenSmoothSegLib.batch.console import Console, Parser, run_program
+from SpleenSmoothSegLib.batch.process import exit_process, stop_on_signals
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:

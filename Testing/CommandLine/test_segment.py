@@ -699,7 +699,8 @@ def test_child_with_closed_stdin_exits_immediately(start, place):
 def test_import_error_during_a_signal_is_reported_as_canceled():
     code = """if True:
         import signal, sys
-        from SpleenSmoothSegLib.batch.console import TerminalConsole, exit_code, stop_on_signals
+        from SpleenSmoothSegLib.batch.console import TerminalConsole, exit_code
+        from SpleenSmoothSegLib.batch.process import stop_on_signals
 
         def work():
             try:
@@ -756,7 +757,7 @@ def test_child_that_cannot_be_interrupted_exits_by_force_and_leaves_no_files(pla
 import time
 from pathlib import Path
 from SpleenSmoothSegLib.io.atomic import atomic_write
-from SpleenSmoothSegLib.batch.console import exit_with_parent, stop_on_signals
+from SpleenSmoothSegLib.batch.process import exit_with_parent, stop_on_signals
 stop_on_signals()
 exit_with_parent()
 with atomic_write(Path("result.txt")) as temporary:

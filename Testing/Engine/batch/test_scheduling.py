@@ -230,7 +230,8 @@ def start(tmp_path):
         import sys
         from pathlib import Path
         sys.path[:0] = [{str(ENGINE)!r}, {str(HELPERS)!r}]
-        from SpleenSmoothSegLib.batch.console import *
+        from SpleenSmoothSegLib.batch.console import TerminalConsole, exit_code
+        from SpleenSmoothSegLib.batch.process import exit_process, exit_with_parent, stop_on_signals
 
         def work():
             if "--child" in sys.argv:
