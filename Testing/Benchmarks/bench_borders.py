@@ -1,16 +1,24 @@
 """Time of each border kernel on a 512 x 512 x 100 label with a spleen-like ellipsoid (100 x 80 x 40 voxels).
 
-Run with SpleenSmoothSeg on PYTHONPATH. ``soften`` is the array function; ``smooth_border``, the image
-function, spends most of its time on allocating a whole float32 image (105 MB). The ratio is soften's time
-over that of scipy.ndimage.gaussian_filter, sigma (0, s, s), on the whole array.
+    python Testing/Benchmarks/bench_borders.py
+
+``soften`` is the array function; ``smooth_border``, the image function, spends most of its time on allocating a whole
+float32 image (105 MB). The ratio is soften's time over that of scipy.ndimage.gaussian_filter, sigma (0, s, s), on the
+whole array.
 """
 
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 from scipy import ndimage
+
+MODULE = str(Path(__file__).resolve().parents[2] / "SpleenSmoothSeg")
+if MODULE not in sys.path:
+    sys.path.insert(0, MODULE)
 
 from SpleenSmoothSegLib.border.kernels import Border, smooth_border, soften
 

@@ -1,16 +1,25 @@
 """Time of the soft border preview, and of a comparison, on a 512 x 512 x 100 label with a real spleen.
 
-Run with SpleenSmoothSeg on PYTHONPATH and optionally the path of a label (nonzero voxels); default: the spleen-like
-ellipsoid of bench_borders.py. Columns are the soft label, computed while the slider is dragged, and its effect and
-profile, computed when the slider is released. The first two lines are one-time costs of a label.
+    python Testing/Benchmarks/bench_preview.py [LABEL]
+
+LABEL is a label file whose nonzero voxels are the spleen; default: the spleen-like ellipsoid of bench_borders.py.
+Columns are the soft label, computed while the slider is dragged, and its effect and profile, computed when the slider
+is released. The first two lines are one-time costs of a label.
 """
 
+import argparse
 import sys
+from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from bench_borders import SPACING, best_ms, spleen_like
 
+TESTING = Path(__file__).resolve().parents[1]
+for _folder in (str(TESTING), str(TESTING.parent / "SpleenSmoothSeg")):
+    if _folder not in sys.path:
+        sys.path.insert(0, _folder)
+
+from Benchmarks.bench_borders import SPACING, best_ms, spleen_like
 from SpleenSmoothSegLib.border.effect import BorderPreview
 from SpleenSmoothSegLib.border.kernels import Border
 from SpleenSmoothSegLib.metrics.surface import compare_masks, errors_by_height
@@ -47,7 +56,9 @@ def read_label(path: str | None) -> sitk.Image:
 
 
 def main() -> None:
-    label = read_label(*sys.argv[1:2] or [None])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("label", nargs="?", help="label file; default: an ellipsoid")
+    label = read_label(parser.parse_args().label)
     preview = BorderPreview(label)
     print(f"{'new label':36}{best_ms(lambda: BorderPreview(label)):8.1f} ms")
     flat, deep = Border("gaussian", 1.5), Border("gaussian", 1.5, plane="3d")

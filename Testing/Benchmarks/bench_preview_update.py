@@ -1,9 +1,19 @@
 """Time of one update of the soft border preview while its slider is dragged, on the label of bench_borders.py.
 
-Run with SpleenSmoothSeg, Testing and Testing/Helpers on PYTHONPATH; needs slicer-core and PyQt5. An update is
-everything before the views render: soft label, volume node, 0.5 contour, slice views. The ratio is its time over that
-of the same on the whole 512 x 512 x 100 grid. "Numbers" are computed when the slider rests.
+    python Testing/Benchmarks/bench_preview_update.py
+
+Needs slicer-core and PyQt5. An update is everything before the views render: soft label, volume node, 0.5 contour,
+slice views. The ratio is its time over that of the same on the whole 512 x 512 x 100 grid. "Numbers" are computed when
+the slider rests.
 """
+
+import sys
+from pathlib import Path
+
+TESTING = Path(__file__).resolve().parents[1]
+for _folder in (str(TESTING), str(TESTING / "Helpers"), str(TESTING.parent / "SpleenSmoothSeg")):
+    if _folder not in sys.path:
+        sys.path.insert(0, _folder)
 
 import standin
 

@@ -1,6 +1,6 @@
 """One measurement in a separate process, so that measurements do not affect each other.
 
-    python child.py peers.monai '{"ct": "standard.mha", "precision": "fp32"}'
+    python Testing/Benchmarks/child.py peers.monai '{"ct": "standard.mha", "precision": "fp32"}'
 
 prints one line of JSON: the function's result and the process's peak memory, or the reason for a missing result.
 """

@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
@@ -36,38 +37,45 @@ PANEL_OPTIONS = (
 )
 
 
-def ensemble(
-    ct: str,
-    label: str | None = None,
-    mode: str = "default",
-    folds: int = 5,
-    size: int = 256,
-    slices: int | None = None,
-    calls: int | None = None,
-    device: str = "cpu",
-) -> dict:
-    """The paper's ensemble with random weights on slices of `size` x `size` pixels.
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """Size of the work of `ensemble`.
+
+    Attributes:
+        size: rows and columns of a network's input.
+        slices: the CT is cropped or extended to this number of slices (default: unchanged).
+        calls: number of calls after which the networks return a constant; memory is the same (default: no limit).
+    """
+
+    folds: int = 5
+    size: int = 256
+    slices: int | None = None
+    calls: int | None = None
+
+
+def ensemble(ct: str, label: str | None = None, mode: str = "default", device: str = "cpu", **config) -> dict:
+    """The paper's ensemble with random weights.
 
     Args:
         label: of the spleen, for mode "spleen_slices".
         mode: "default"; "exhaustive", every fold on every slice in fp32; "spleen_slices", only slices with spleen.
-        slices: the CT is cropped or extended to this number of slices (default: unchanged).
-        calls: number of calls after which the networks return a constant; memory is the same (default: no limit).
+        config: the attributes of `EnsembleConfig`.
     """
     from SpleenSmoothSegLib.inference.devices import trim_freed_memory
 
+    config = EnsembleConfig(**config)
     image = sitk.ReadImage(ct)
     spleen = sitk.ReadImage(label) if label is not None else None
-    if slices is not None:
-        image = with_slices(image, slices)
-        spleen = with_slices(spleen, slices, mirror=False) if spleen is not None else None
-    model = random_model(folds, size, _prepare(mode, device))
+    if config.slices is not None:
+        image = with_slices(image, config.slices)
+        spleen = with_slices(spleen, config.slices, mirror=False) if spleen is not None else None
+    model = random_model(config.folds, config.size, _prepare(mode, device))
     trim_freed_memory()
-    if calls is None:
-        return _segment(image, spleen, model, mode, build_published, device)
+    if config.calls is None:
+        return _segment(image, spleen, model, mode, device)
     for network in model.networks:
-        _stop_computing_after(network, calls)
-    return _segment(image, spleen, model, mode, build_published, device) | {"gflop": None}
+        _stop_computing_after(network, config.calls)
+    return _segment(image, spleen, model, mode, device) | {"gflop": None}
 
 
 def starter(ct: str, mode: str = "default", device: str = "cpu") -> dict:
@@ -81,7 +89,7 @@ def starter(ct: str, mode: str = "default", device: str = "cpu") -> dict:
     def build():
         return LinkNet(architecture["encoder"], channels, architecture["decoder_reduction"])
 
-    return _segment(sitk.ReadImage(ct), None, model, mode, build, device)
+    return _segment(sitk.ReadImage(ct), None, model, mode, device, build)
 
 
 def dice(ct: str) -> dict:
@@ -229,7 +237,7 @@ def preview(border: str, updates: int = 5) -> dict:
     return {"seconds": float(np.median(seconds)), "stages": {"Softening": float(np.median(seconds))}}
 
 
-def _segment(ct, label, model, mode: str, build, device: str) -> dict:
+def _segment(ct, label, model, mode: str, device: str, build=build_published) -> dict:
     from SpleenSmoothSegLib.callbacks import Callbacks
     from SpleenSmoothSegLib.inference.ensemble import Options, segment_image
 
