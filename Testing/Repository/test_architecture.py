@@ -17,7 +17,7 @@ MODULE, TRAINING_MODULE = "SpleenSmoothSeg", "SpleenSmoothSegTraining"
 MODULES = (MODULE, TRAINING_MODULE)
 
 # From the bottom to the top; units in one row do not import each other.
-ENGINE_ROWS = (("errors", "callbacks"), ("geometry",), ("io",), ("border", "metrics"), ("model",), ("inference",))
+ENGINE_ROWS = (("errors", "callbacks"), ("geometry",), ("io",), ("border", "model", "metrics"), ("inference",))
 TRAINING_ROWS = tuple((unit,) for unit in ("outfolder", "recipe", "data", "learning", "measuring", "reporting", "run"))
 
 # Not available when Slicer loads a module, or slow to import: installed later.
