@@ -1,6 +1,6 @@
 """The CMake files name every file of both modules, so that an installed extension misses nothing.
 
-One half reads the files as text; the other has CMake configure and install the extension against
+The first half reads the files as text; in the second, CMake configures and installs the extension against
 ``stub_slicer``.
 """
 
@@ -32,18 +32,18 @@ PUBLISHED_FILES = "https://raw.githubusercontent.com/SpleenSmoothSeg/SpleenSmoot
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_file_of_a_module_is_listed_in_its_cmake_file(module):
-    forgotten = files_of(ROOT / module) - listed_files(ROOT / module)
-    assert not forgotten, f"list them in {module}/CMakeLists.txt: {sorted(forgotten)}"
+    unlisted = files_of(ROOT / module) - listed_files(ROOT / module)
+    assert not unlisted, f"add to {module}/CMakeLists.txt: {sorted(unlisted)}"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_file_listed_for_a_module_exists(module):
     missing = listed_files(ROOT / module) - files_of(ROOT / module)
-    assert not missing, f"{module}/CMakeLists.txt lists what is not there or ignored: {sorted(missing)}"
+    assert not missing, f"{module}/CMakeLists.txt lists missing or ignored files: {sorted(missing)}"
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_no_script_lies_where_slicer_would_load_it_as_a_module(module):
+def test_module_folder_has_no_other_script_that_slicer_would_load(module):
     """Slicer loads every .py file directly in a module folder, in the source tree and when installed."""
     assert {path.name for path in (ROOT / module).glob("*.py")} == {f"{module}.py"}
 

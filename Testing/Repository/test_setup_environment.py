@@ -53,7 +53,7 @@ def test_python_3_12_is_preferred_and_broken_commands_are_skipped(tmp_path):
     assert find_python(tmp_path).stdout == "python3.12\n"
 
 
-def test_python_given_by_the_user_is_used_even_with_spaces_in_its_path(tmp_path):
+def test_python_variable_is_used_even_with_spaces_in_its_path(tmp_path):
     put_python(tmp_path, "python3.12")
     put_python(tmp_path / "my own", "python")
     named = str(tmp_path / "my own" / "python")
@@ -69,7 +69,7 @@ def test_python_given_by_the_user_is_used_even_with_spaces_in_its_path(tmp_path)
         ([("python3", (3, 12), True)], {"PYTHON": "/no/such/python"}, "does not run"),
     ],
 )
-def test_no_usable_python_prints_one_line(tmp_path, pythons, variables, words):
+def test_unusable_python_prints_one_line(tmp_path, pythons, variables, words):
     for name, version, complete in pythons:
         put_python(tmp_path, name, version, complete)
     result = find_python(tmp_path, **variables)
@@ -152,7 +152,7 @@ def test_environment_interrupted_while_downloading_is_kept(checkout):
     assert sum("venv" in command for command in checkout) == 1
 
 
-def test_foreign_venv_is_not_changed(checkout):
+def test_venv_not_created_by_make_is_not_changed(checkout):
     setup_environment.ENVIRONMENT.mkdir()
     (setup_environment.ENVIRONMENT / "precious").touch()
     with pytest.raises(setup_environment.SetupError, match="not created by `make`"):

@@ -82,12 +82,3 @@ class Choice(Validator):
     def validate(self, value) -> None:
         if value not in self.choices:
             raise ValueError(f"Value must be one of {self.choices}, is {value!r}")
-
-
-class Exclude(Validator):
-    def __init__(self, excludedValues):
-        self.excludedValues = excludedValues
-
-    def validate(self, value) -> None:
-        if value in self.excludedValues:
-            raise ValueError(f"Value must be none of {self.excludedValues}, is {value!r}")

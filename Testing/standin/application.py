@@ -76,8 +76,6 @@ class qSlicerApplication(qt.QApplication):
     def coreIOManager(self):
         return self._ioManager
 
-    ioManager = coreIOManager
-
     def layoutManager(self):
         return self._layoutManager
 
@@ -90,43 +88,21 @@ class qSlicerApplication(qt.QApplication):
     def pythonConsole(self):
         return None
 
-    def extensionsManagerModel(self):
-        return _ExtensionsManagerModel(self)
-
     def pauseRender(self) -> None:
         self._layoutManager.pauseRender()
 
     def resumeRender(self) -> None:
         self._layoutManager.resumeRender()
 
-    def openNodeModule(self, node) -> None:
-        """Open the module that edits such nodes, as a double click in the data tree does."""
-        for cls, module in NODE_MODULES.items():
-            if node.IsA(cls):
-                self._mainWindow.moduleSelector().selectModule(module)
-                return
-
     # Settings and options
 
     def settings(self):
         return qt.QSettings()
 
-    def userSettings(self):
-        return qt.QSettings()
-
-    def revisionUserSettings(self):
-        return qt.QSettings()
-
     def testingEnabled(self) -> bool:
         return self._testing
 
-    def commandOptions(self):
-        return _CommandOptions(self)
-
     def environment(self):
-        return qt.QProcessEnvironment.systemEnvironment()
-
-    def startupEnvironment(self):
         return qt.QProcessEnvironment.systemEnvironment()
 
     def translate(self, _context: str, text: str, _disambiguation: str = "") -> str:
@@ -151,10 +127,6 @@ class qSlicerApplication(qt.QApplication):
         return str(self._home / "Slicer")
 
     @property
-    def mainApplicationName(self) -> str:
-        return "Slicer"
-
-    @property
     def os(self) -> str:
         return {"darwin": "macosx", "win32": "win"}.get(sys.platform, "linux")
 
@@ -166,61 +138,10 @@ class qSlicerApplication(qt.QApplication):
     def platform(self) -> str:
         return f"{self.os}-{self.arch}"
 
-    @property
-    def majorVersion(self) -> int:
-        return VERSION[0]
-
-    @property
-    def minorVersion(self) -> int:
-        return VERSION[1]
-
-    @property
-    def revision(self) -> str:
-        return "stand-in"
-
-
-# Node class -> the module that edits it, for those that slicer-core knows; the first that fits.
-NODE_MODULES = {
-    "vtkMRMLSegmentationNode": "Segmentations",
-    "vtkMRMLVolumeNode": "Volumes",
-    "vtkMRMLModelNode": "Models",
-    "vtkMRMLMarkupsNode": "Markups",
-    "vtkMRMLTransformNode": "Transforms",
-    "vtkMRMLTableNode": "Tables",
-    "vtkMRMLPlotChartNode": "Plots",
-}
-
-
-@cppClass
-class _CommandOptions(qt.QObject):
-    @property
-    def testingEnabled(self) -> bool:
-        return slicer.app.testingEnabled()
-
-    @property
-    def noMainWindow(self) -> bool:
-        return False
-
-    @property
-    def noSplash(self) -> bool:
-        return True
-
-
-@cppClass
-class _ExtensionsManagerModel(qt.QObject):
-    """No extension is installed, and none can be."""
-
-    def isExtensionInstalled(self, _name: str) -> bool:
-        return False
-
-    @property
-    def installedExtensions(self) -> tuple:
-        return ()
-
 
 @cppClass
 class qSlicerModule(qt.QObject):
-    """A module of Slicer: a logic here, and no panel of its own."""
+    """A module of Slicer: a logic, without a panel."""
 
     _name, _logic = "", None
 
@@ -251,17 +172,10 @@ class qSlicerModule(qt.QObject):
 class qSlicerModuleManager(qt.QObject):
     """Finds the modules that are in ``slicer.modules``."""
 
-    moduleLoaded = Signal("QString")
     moduleAboutToBeUnloaded = Signal("QString")
 
     def module(self, name: str):
         return getattr(slicer.modules, name.lower(), None)
-
-    def factoryManager(self):
-        return self
-
-    def loadedModuleNames(self) -> tuple[str, ...]:
-        return tuple(vars(slicer.moduleNames))
 
     def isLoaded(self, name: str) -> bool:
         return name in vars(slicer.moduleNames)

@@ -8,7 +8,7 @@ from .pythonqt import Signal, cppClass
 
 @cppClass
 class ctkDoubleSpinBox(qt.QDoubleSpinBox):
-    invertedControls = stored(bool, False)
+    """Qt's double spin box under CTK's name."""
 
 
 @cppClass
@@ -16,13 +16,6 @@ class ctkDoubleSlider(qt.QWidget):
     """A slider over real numbers, in steps of ``singleStep``."""
 
     valueChanged = Signal("double")
-    valueIsChanging = Signal("double")
-    sliderMoved = Signal("double")
-    sliderPressed = Signal()
-    sliderReleased = Signal()
-    rangeChanged = Signal("double,double")
-    pageStep = stored(float, 10.0)
-    tickInterval = stored(float, 0.0)
     tracking = stored(bool, True)
     minimum = stored(float, 0.0, then="_update")
     maximum = stored(float, 99.0, then="_update")
@@ -71,14 +64,8 @@ class ctkSliderWidget(qt.QWidget):
     """A slider and a spin box over the same real number."""
 
     valueChanged = Signal("double")
-    valueIsChanging = Signal("double")
     pageStep = stored(float, 10.0)
-    tickInterval = stored(float, 0.0)
-    tickPosition = stored(int, 0)
-    autoSpinBoxWidth = stored(bool, True)
-    spinBoxAlignment = stored(int, qt.Qt.AlignRight)
     tracking = stored(bool, True)
-    popupSlider = stored(bool, False)
     spinBoxVisible = stored(bool, True, then="_update")
     minimum = stored(float, 0.0, then="_update")
     maximum = stored(float, 99.0, then="_update")
@@ -105,17 +92,11 @@ class ctkSliderWidget(qt.QWidget):
     def setValue(self, value: float) -> None:
         self._spinBox.setValue(float(value))
 
-    def setSpinBoxVisible(self, visible: bool) -> None:
-        self.spinBoxVisible = visible
-
     def reset(self) -> None:
         self.setValue(0)
 
     def slider(self):
         return self._slider
-
-    def spinBox(self):
-        return self._spinBox
 
     def _changed(self, value: float) -> None:
         self._slider.setValue(value)

@@ -22,13 +22,6 @@ class ctkCollapsibleButton(qt.QAbstractButton):
     """A titled section that folds; its children are hidden while it is folded."""
 
     contentsCollapsed = Signal("bool")
-    contentsFrameShape = stored(int, qt.QFrame.NoFrame)
-    contentsFrameShadow = stored(int, qt.QFrame.Plain)
-    contentsLineWidth = stored(int, 1)
-    contentsMidLineWidth = stored(int, 0)
-    collapsedHeight = stored(int, 10)
-    buttonTextAlignment = stored(int, qt.Qt.AlignLeft)
-    indicatorAlignment = stored(int, qt.Qt.AlignLeft)
     _hidden = ()
 
     def __init__(self, text="", parent=None):
@@ -92,18 +85,7 @@ class ctkCollapsibleButton(qt.QAbstractButton):
 @cppClass
 class ctkComboBox(qt.QComboBox):
     defaultText = stored(str, "", then="repaint")
-    defaultIcon = stored(object, qt.QIcon())
     forceDefault = stored(bool, False)
-    elideMode = stored(int, qt.Qt.ElideNone)
-    scrollWheelEffect = stored(int, 1)
-
-    def setCurrentUserDataAsString(self, data: str) -> None:
-        self.setCurrentIndex(self.findData(data))
-
-    def _userData(self) -> str:
-        return str(self.currentData or "")
-
-    currentUserDataAsString = qt.Property(str, _userData, setCurrentUserDataAsString)
 
     def paintEvent(self, event) -> None:
         if self.currentIndex != -1 and not self.forceDefault:
@@ -117,37 +99,8 @@ class ctkComboBox(qt.QComboBox):
 
 
 @cppClass
-class ctkCheckableComboBox(ctkComboBox):
-    """A list whose items can be ticked."""
-
-    checkedIndexesChanged = Signal()
-
-    def __init__(self, parent=None):
-        super().__init__(parent)
-        self.model().itemChanged.connect(lambda item: self.checkedIndexesChanged.emit())
-
-    def addItem(self, *arguments) -> None:
-        super().addItem(*arguments)
-        item = self.model().item(self.count - 1)
-        item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
-        self.model().blockSignals(True)
-        item.setCheckState(qt.Qt.Unchecked)
-        self.model().blockSignals(False)
-
-    def checkedIndexes(self) -> tuple:
-        rows = [self.model().index(row, 0) for row in range(self.count)]
-        return tuple(index for index in rows if self.checkState(index) == qt.Qt.Checked)
-
-    def checkState(self, index) -> int:
-        return self.model().itemFromIndex(index).checkState()
-
-    def setCheckState(self, index, state: int) -> None:
-        self.model().itemFromIndex(index).setCheckState(qt.Qt.CheckState(state))
-
-
-@cppClass
 class ctkPathLineEdit(qt.QWidget):
-    """A path that can be typed, chosen from a dialog, and remembered in the settings under ``settingKey``."""
+    """A path that can be typed or chosen from a dialog; without the history under ``settingKey``."""
 
     currentPathChanged = Signal("QString")
     validInputChanged = Signal("bool")
@@ -158,9 +111,8 @@ class ctkPathLineEdit(qt.QWidget):
     filters = stored(int, AllEntries)
     options = stored(int, 0)
     nameFilters = stored(tuple, ())
-    settingKey = stored(str, "", then="retrieveHistory")
+    settingKey = stored(str, "")
     showBrowseButton = stored(bool, True, then="_update")
-    showHistoryButton = stored(bool, True)
     sizeAdjustPolicy = stored(int, 1)
     minimumContentsLength = stored(int, 0)
     _comboBox = None
@@ -198,24 +150,6 @@ class ctkPathLineEdit(qt.QWidget):
             path = qt.QFileDialog.getOpenFileName(self, self.label or "Open a file", start, names)
         if path:
             self.setCurrentPath(path)
-
-    def retrieveHistory(self) -> None:
-        history = self._history()
-        self._comboBox.clear()
-        self._comboBox.addItems(history)
-
-    def addCurrentPathToHistory(self) -> None:
-        key = self._historyKey()
-        if key and self.currentPath:
-            history = [self.currentPath, *[path for path in self._history() if path != self.currentPath]]
-            qt.QSettings().setValue(key, history[:10])
-
-    def _history(self) -> list[str]:
-        history = qt.QSettings().value(self._historyKey()) or []
-        return [history] if isinstance(history, str) else list(history)
-
-    def _historyKey(self) -> str:
-        return f"ctkPathLineEdit/{self.settingKey or self.objectName}"
 
     def _update(self) -> None:
         self._button.setVisible(self.showBrowseButton)

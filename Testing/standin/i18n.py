@@ -3,7 +3,7 @@
 
 def tr(text: str) -> str:
     if not isinstance(text, str):
-        raise TypeError(f"_() wants a text, not {text!r}")
+        raise TypeError(f"_() needs a string, not {text!r}")
     return text
 
 

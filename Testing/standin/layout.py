@@ -104,18 +104,8 @@ class qMRMLLayoutManager(qt.QObject):
     def plotViewCount(self) -> int:
         return len(self._ofClass(qMRMLPlotWidget))
 
-    @property
-    def tableViewCount(self) -> int:
-        return 0  # there are no table views here
-
     def mrmlSliceLogics(self):
         return self._applicationLogic.GetSliceLogics()
-
-    def mrmlViewLogics(self):
-        return self._applicationLogic.GetViewLogics()
-
-    def activeMRMLThreeDViewNode(self):
-        return self.threeDWidget(0).mrmlViewNode()
 
     def resetSliceViews(self) -> None:
         for widget in self._ofClass(qMRMLSliceWidget):
@@ -146,7 +136,7 @@ class qMRMLLayoutManager(qt.QObject):
 
     def _update(self, *_event) -> None:
         """One widget for each view node; those of the layout at the place that its description gives."""
-        if self._isUpdating:  # a new view adds nodes of its own
+        if self._isUpdating:  # a new view adds nodes
             return
         self._isUpdating = True
         self._makeWidgets()

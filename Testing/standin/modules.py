@@ -71,7 +71,6 @@ class qSlicerScriptedLoadableModule(qt.QObject):
     hidden = stored(bool, False)
     index = stored(int, -1)
     version = stored(str, "")
-    widgetRepresentationCreationEnabled = stored(bool, True)
     _panel = None
     _instance = None
 
@@ -80,9 +79,6 @@ class qSlicerScriptedLoadableModule(qt.QObject):
         if self._panel is None:
             self._makePanel({})
         return self._panel
-
-    def createNewWidgetRepresentation(self):
-        return self._newPanel({})
 
     def logic(self):
         return None

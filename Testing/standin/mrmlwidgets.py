@@ -45,7 +45,7 @@ class HasScene:
 
     def setMRMLScene(self, scene) -> None:
         if scene is not None and not isinstance(scene, slicer.vtkMRMLScene):
-            raise ValueError(f"setMRMLScene wants a vtkMRMLScene, not {scene!r}")
+            raise ValueError(f"setMRMLScene needs a vtkMRMLScene, not {scene!r}")
         if scene is not self._scene:
             self._scene = scene
             self._sceneWasSet()

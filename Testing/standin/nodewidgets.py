@@ -1,4 +1,4 @@
-"""``slicer.qMRMLNodeComboBox`` and its kin, on the real scene.
+"""``slicer.qMRMLNodeComboBox`` and related widgets, on the real scene.
 
 Copied from Slicer's source: which nodes a selector lists, what it selects when nodes come and go, that a new name of
 the current node counts as another node, and the items that make, rename and delete nodes.
@@ -19,13 +19,7 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
     """Lists the scene's nodes of some types; chooses, makes, renames and deletes them."""
 
     currentNodeChanged = Signal("vtkMRMLNode*", "bool")
-    currentNodeIDChanged = Signal("QString")
-    nodeActivated = Signal("vtkMRMLNode*")
-    nodeAdded = Signal("vtkMRMLNode*")
     nodeAddedByUser = Signal("vtkMRMLNode*")
-    nodeAddedByUserAction = Signal("vtkMRMLNode*")
-    nodeAboutToBeEdited = Signal("vtkMRMLNode*")
-    currentNodeRenamed = Signal("QString")
     nodeTypes = stored(tuple, (), then="_update")
     hideChildNodeTypes = stored(tuple, (), then="_update")
     showChildNodeTypes = stored(bool, True, then="_update")
@@ -34,16 +28,11 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
     noneDisplay = stored(str, "None", then="_update")
     addEnabled = stored(bool, True, then="_update")
     removeEnabled = stored(bool, True, then="_update")
-    editEnabled = stored(bool, False, then="_update")
     renameEnabled = stored(bool, False, then="_update")
     selectNodeUponCreation = stored(bool, True)
     baseName = stored(str, "")
-    interactionNodeSingletonTag = stored(str, "Singleton")
     sizeAdjustPolicy = stored(int, 0)
     _comboBox = None
-    _attributes = None
-    _labels = None
-    _menuActions = ()
     _current = None
     _requestedID = ""
     _sceneObserved = None
@@ -52,7 +41,6 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
 
     def __init__(self, parent=None):
         super().__init__(parent)
-        self._attributes, self._labels = {}, {}
         self._sceneObserved, self._nodesObserved = Observed(self._update), Observed(self._rename)
         self._comboBox = self._makeComboBox()
         self._comboBox.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
@@ -77,7 +65,7 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
 
     def setCurrentNode(self, node) -> None:
         if node is not None and not isinstance(node, slicer.vtkMRMLNode):
-            raise ValueError(f"setCurrentNode wants a node or None, not {node!r}")
+            raise ValueError(f"setCurrentNode needs a node or None, not {node!r}")
         self.setCurrentNodeID(node.GetID() or "" if node else "")
 
     def setCurrentNodeID(self, nodeID: str) -> None:
@@ -86,9 +74,6 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
             return
         row = self._comboBox.findData(nodeID) if nodeID else -1
         self._comboBox.setCurrentIndex(row if row >= 0 else 0 if self.noneEnabled else -1)
-
-    def setCurrentNodeIndex(self, index: int) -> None:
-        self._comboBox.setCurrentIndex((index if index < self.nodeCount() else -1) + self.noneEnabled)
 
     currentNodeID = qt.Property(
         str,
@@ -103,26 +88,10 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
         nodes = self._nodes()
         return nodes[index] if 0 <= index < len(nodes) else None
 
-    def addAttribute(self, nodeType: str, name: str, value=None) -> None:
-        self._attributes[nodeType, name] = None if value is None else str(value)
-        self._update()
-
-    def removeAttribute(self, nodeType: str, name: str) -> None:
-        self._attributes.pop((nodeType, name), None)
-        self._update()
-
-    def setNodeTypeLabel(self, label: str, nodeType: str) -> None:
-        self._labels[nodeType] = label
-        self._update()
-
     def nodeTypeLabel(self, nodeType: str) -> str:
-        if nodeType in self._labels or self._scene is None or not nodeType:
-            return self._labels.get(nodeType, "node")
+        if self._scene is None or not nodeType:
+            return "node"
         return self._scene.GetTypeDisplayNameByClassName(nodeType) or "node"
-
-    def addMenuAction(self, action) -> None:
-        self._menuActions = (*self._menuActions, action)
-        self._update()
 
     def addNode(self, nodeType: str = ""):
         nodeType = nodeType or next(iter(self.nodeTypes), "")
@@ -132,8 +101,6 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
         node.UnRegister(None)
         if self.baseName or not node.GetName():
             node.SetName(self._scene.GetUniqueNameByString(self.baseName or node.GetDefaultNodeNamePrefix()))
-        for (_type, name), value in self._attributes.items():
-            node.SetAttribute(name, value or "")
         node = self._scene.AddNode(node)
         if self.selectNodeUponCreation:
             self.setCurrentNode(node)
@@ -143,16 +110,12 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
     def removeCurrentNode(self) -> None:
         self._scene.RemoveNode(self._current)
 
-    def editCurrentNode(self) -> None:
-        self.nodeAboutToBeEdited.emit(self._current)
-
     def renameCurrentNode(self) -> None:
         if self._current:
             title = f"Rename {self.nodeTypeLabel(self._current.GetClassName())}"
             name = qt.QInputDialog.getText(self, title, "New name:", qt.QLineEdit.Normal, self._current.GetName())
             if name:
                 self._current.SetName(name)
-                self.currentNodeRenamed.emit(name)
 
     # How it keeps up with the scene.
 
@@ -168,23 +131,16 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
         kinds = [kind for kind in self.nodeTypes if node.IsA(kind)]
         if not self.showChildNodeTypes:
             kinds = [kind for kind in kinds if node.GetClassName() == kind]
-        if not kinds or any(node.IsA(kind) for kind in self.hideChildNodeTypes):
-            return False
-        wanted = [(name, value) for (kind, name), value in self._attributes.items() if node.IsA(kind)]
-        return all(
-            node.GetAttribute(name) is not None if value is None else node.GetAttribute(name) == value
-            for name, value in wanted
-        )
+        return bool(kinds) and not any(node.IsA(kind) for kind in self.hideChildNodeTypes)
 
     def _actions(self) -> list[tuple[str, tuple]]:
         """Text of each item below the nodes, with what it does."""
         label = self.nodeTypeLabel(self.nodeTypes[0] if len(self.nodeTypes) == 1 else "")
         actions = [(f"Rename current {label}", ("renameCurrentNode",))] * self.renameEnabled
-        actions += [(f"Edit current {label}", ("editCurrentNode",))] * self.editEnabled
         if self.addEnabled:
             actions += [(f"Create new {self.nodeTypeLabel(kind)}", ("_create", kind)) for kind in self.nodeTypes]
         actions += [(f"Delete current {label}", ("removeCurrentNode",))] * self.removeEnabled
-        return actions + [(action.text, ("_trigger", action)) for action in self._menuActions]
+        return actions
 
     def _sceneWasSet(self) -> None:
         super()._sceneWasSet()
@@ -203,7 +159,6 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
         self._updating = True
         nodes, comboBox, before = self._nodes(), self._comboBox, self._comboBox.currentIndex
         currentID = comboBox.currentData
-        known = {comboBox.itemData(row) for row in range(comboBox.count)}
         comboBox.blockSignals(True)
         comboBox.clear()
         if self.noneEnabled:
@@ -222,8 +177,6 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
         self._updating = False
         self._nodesObserved.watch(*[(node, vtk.vtkCommand.ModifiedEvent) for node in nodes])
         self._currentMayHaveChanged()
-        for node in [node for node in nodes if node.GetID() not in known]:
-            self.nodeAdded.emit(node)
 
     def _currentMayHaveChanged(self) -> None:
         nodeID = self._comboBox.currentData
@@ -266,20 +219,13 @@ class qMRMLNodeComboBox(HasScene, qt.QWidget):
     def _emitCurrentNode(self) -> None:
         self.currentNodeChanged.emit(self._current)
         self.currentNodeChanged._signalOf("bool").emit(self._current is not None)
-        self.currentNodeIDChanged.emit(self.currentNodeID)
 
     def _activated(self, row: int) -> None:
         data = self._comboBox.itemData(row)
         if not isinstance(data, tuple):
-            self.nodeActivated.emit(self._current)
             return
         self.setCurrentNode(self._current)
         getattr(self, data[0])(*data[1:])
 
     def _create(self, nodeType: str) -> None:
-        node = self.addNode(nodeType)
-        self.setCurrentNode(node)
-        self.nodeAddedByUserAction.emit(node)
-
-    def _trigger(self, action) -> None:
-        action.trigger()
+        self.setCurrentNode(self.addNode(nodeType))

@@ -91,7 +91,7 @@ class _None(_Parameter):
 
 
 class _Union(_Parameter):
-    """One of several types, each under a name of its own: ``name.0``, ``name.1``."""
+    """One of several types, each under a separate name: ``name.0``, ``name.1``."""
 
     def __init__(self, parameters: list[_Parameter], validators: list):
         self.parameters, self.validators = parameters, validators

@@ -5,10 +5,10 @@ the classes of PyQt5 in place, so that objects that Qt makes by itself (the scro
 and so that ``type(widget) is qt.QPushButton`` holds. Copied from PythonQt, by its source and by what was measured:
 
 - a Qt property is an attribute: ``b.text``, ``b.text = "x"``, not ``b.text()``; ``b.setText("x")`` is there too;
-- setting what the C++ object lacks raises, as does reading it; children and dynamic properties are read by name;
+- setting or reading an unknown attribute of a C++ object raises; children and dynamic properties are read by name;
 - ``w.connect("clicked()", f)`` and ``w.clicked.connect(f)``; connections keep what they call alive; a function gets
   as many arguments as it takes; an exception in it is printed, kept in ``errorsInSlots``, and goes no further;
-- a float where Qt wants an int loses its fraction, anything becomes text where Qt wants text;
+- a float for an int argument is rounded down, and any value for a text property becomes text;
 - objects are true, be they empty or not, until they are deleted;
 - lists come back as tuples, and a file dialog gives a path without its filter.
 
@@ -157,7 +157,7 @@ def _doc(cls: type, name: str) -> str:
 
 
 def _method(cls: type, name: str):
-    """PyQt's method of this name as a function of the object and its arguments; None where there is none."""
+    """PyQt's method of this name as a function of the object and its arguments; None if PyQt has no such method."""
     method = getattr(cls, name, None)
     if isinstance(method, types.BuiltinFunctionType) and "(self" not in (method.__doc__ or ""):  # a static one
         return lambda _widget, *arguments: method(*arguments)
@@ -201,7 +201,7 @@ def _changeEveryObject(QObject: type) -> None:
     originalGet, originalSet = QObject.__getattr__, QObject.__setattr__
 
     def get(self, name: str):
-        """Called for what the class lacks: a dynamic property, a signal that PyQt does not list, a child."""
+        """Called for names that the class does not have: a dynamic property, a signal not listed by PyQt, a child."""
         if name.startswith("__") or sip.isdeleted(self):
             raise AttributeError(name)
         value = self.property(name)

@@ -46,27 +46,14 @@ class SampleDataLogic:
         self.logMessage = logMessage or (lambda message, level=logging.DEBUG: logging.log(level, message))
 
     @staticmethod
-    def registerCustomSampleDataCategory(category, title) -> None:
-        slicer.modules.sampleDataSources.setdefault(category, [])
-
-    @staticmethod
     def registerCustomSampleDataSource(category="Custom", **fields) -> None:
         source = SampleDataSource(**fields)
         if not SampleDataLogic.isSampleDataSourceRegistered(category, source):
             slicer.modules.sampleDataSources.setdefault(category, []).append(source)
 
     @staticmethod
-    def sampleDataSourcesByCategory(category=None):
-        sources = slicer.modules.sampleDataSources
-        return sources if category is None else sources.get(category, [])
-
-    @staticmethod
     def isSampleDataSourceRegistered(category, sampleDataSource) -> bool:
         return sampleDataSource in slicer.modules.sampleDataSources.get(category, [])
-
-    @staticmethod
-    def registerUrlRewriteRule(name, rewriteFunction) -> None:
-        """Nothing is asked of the network here."""
 
     def sourceForSampleName(self, sampleName: str):
         sources = [source for each in slicer.modules.sampleDataSources.values() for source in each]

@@ -169,7 +169,7 @@ class SubjectHierarchy:
 
 @contextlib.contextmanager
 def vtkErrorsHidden():
-    """Keep what VTK would print about known and harmless lacks of this environment."""
+    """Hide VTK's messages about known, harmless limitations of this environment."""
     shown, verbosity = vtk.vtkObject.GetGlobalWarningDisplay(), vtk.vtkLogger.GetCurrentVerbosityCutoff()
     vtk.vtkObject.SetGlobalWarningDisplay(0)
     vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)

@@ -31,9 +31,6 @@ class ScriptedLoadableModule:
     def resourcePath(self, filename: str) -> str:
         return str(Path(self.parent.path).parent / "Resources" / filename)
 
-    def getDefaultModuleDocumentationLink(self, docPage=None) -> str:
-        return ""
-
     def runTest(self, msec=100, **options) -> None:
         test = getattr(importlib.import_module(self.__module__), f"{self.moduleName}Test")()
         test.messageDelay = msec
@@ -44,7 +41,6 @@ class ScriptedLoadableModuleWidget:
     def __init__(self, parent=None):
         super().__init__()
         self.moduleName = type(self).__name__.removesuffix("Widget")
-        self.developerMode = False
         self.parent = parent
         if parent is None:
             self.parent = slicer.qMRMLWidget()
@@ -79,7 +75,7 @@ class ScriptedLoadableModuleLogic:
         self.isSingletonParameterNode = True
 
     def getParameterNode(self):
-        """The module's first parameter node in the scene; a new one where there is none."""
+        """The module's first parameter node in the scene, created if missing."""
         if self.isSingletonParameterNode:
             node = slicer.mrmlScene.GetSingletonNode(self.moduleName, "vtkMRMLScriptedModuleNode")
             if node and node.GetAttribute("ModuleName") != self.moduleName:
@@ -106,14 +102,10 @@ class ScriptedLoadableModuleTest(unittest.TestCase):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)
         self.messageDelay = 1000
-        self.enableScreenshots = False
 
     def delayDisplay(self, message: str, requestedDelay=None, msec=None) -> None:
         logging.info(message)
         slicer.app.processEvents()
-
-    def takeScreenshot(self, name: str, description: str, type=-1) -> None:
-        self.delayDisplay(description)
 
     def runTest(self) -> None:
         self.setUpClass()

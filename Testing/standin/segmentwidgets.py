@@ -3,7 +3,6 @@
 import qt
 import slicer
 
-from .ctkwidgets import ctkCheckableComboBox
 from .mrmlwidgets import Observed, qMRMLWidget
 from .nodewidgets import qMRMLNodeComboBox
 from .properties import delegated, stored
@@ -14,24 +13,19 @@ SEGMENT_EVENTS = "SegmentAdded", "SegmentRemoved", "SegmentModified"
 
 @cppClass
 class qMRMLSegmentSelectorWidget(qMRMLWidget):
-    """Chooses a segmentation and one (or, with ``multiSelection``, some) of its segments.
+    """Chooses a segmentation and one of its segments.
 
     As in Slicer, the chosen segment's id outlives the segment: it stays when the segmentation has no segment left.
     """
 
     currentNodeChanged = Signal("vtkMRMLNode*", "bool")
     currentSegmentChanged = Signal("QString")
-    segmentSelectionChanged = Signal("QStringList")
-    nodeAboutToBeEdited = Signal("vtkMRMLNode*")
-    multiSelection = stored(bool, False, then="_populate")
     horizontalLayout = stored(bool, False, then="_arrange")
     _nodeSelector = None
     _segments = None
-    _manySegments = None
     _message = None
     _segmentationNode = None
     _currentSegmentID = ""
-    _selectedSegmentIDs = ()
     _observed = None
 
     def __init__(self, parent=None):
@@ -41,20 +35,17 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
         self._nodeSelector.objectName = "MRMLNodeComboBox_Segmentation"
         self._nodeSelector.nodeTypes = ["vtkMRMLSegmentationNode"]
         self._nodeSelector.addEnabled = self._nodeSelector.removeEnabled = False
-        self._segments, self._manySegments = qt.QComboBox(self), ctkCheckableComboBox(self)
-        self._segments.objectName, self._manySegments.objectName = "comboBox_Segment", "CheckableComboBox_Segment"
+        self._segments = qt.QComboBox(self)
+        self._segments.objectName = "comboBox_Segment"
         self._message = qt.QLabel(self)
         self._message.objectName = "label_Message"
         layout = qt.QGridLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         self._arrange()
         self._nodeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._nodeChanged)
-        self._nodeSelector.connect("nodeAboutToBeEdited(vtkMRMLNode*)", self.nodeAboutToBeEdited.emit)
         self._segments.connect("currentIndexChanged(int)", self._segmentChanged)
-        self._manySegments.connect("checkedIndexesChanged()", self._selectionChanged)
         self._populate()
 
-    editEnabled = delegated(bool, "_nodeSelector", "editEnabled")
     selectNodeUponCreation = delegated(bool, "_nodeSelector", "selectNodeUponCreation")
     segmentationNodeSelectorVisible = delegated(bool, "_nodeSelector", "visible")
     noneEnabled = qt.Property(
@@ -74,28 +65,13 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
         self._nodeSelector.setCurrentNodeID(nodeID)
 
     def currentSegmentID(self) -> str:
-        return "" if self.multiSelection else self._currentSegmentID
+        return self._currentSegmentID
 
     def setCurrentSegmentID(self, segmentID: str) -> None:
         if not segmentID and self.noneEnabled:
             self._segments.setCurrentIndex(0)
         elif self._segments.findData(segmentID) >= 0:
             self._segments.setCurrentIndex(self._segments.findData(segmentID))
-
-    def selectedSegmentIDs(self) -> tuple:
-        return tuple(self._selectedSegmentIDs)
-
-    def setSelectedSegmentIDs(self, segmentIDs) -> None:
-        valid = [ID for ID in segmentIDs if ID in self.segmentIDs()]
-        self._manySegments.blockSignals(True)
-        for row in range(self._manySegments.count):
-            state = qt.Qt.Checked if self._manySegments.itemData(row) in valid else qt.Qt.Unchecked
-            self._manySegments.setCheckState(self._manySegments.model().index(row, 0), state)
-        self._manySegments.blockSignals(False)
-        self._selectionChanged()
-
-    def segmentIDs(self) -> tuple:
-        return tuple(self._manySegments.itemData(row) for row in range(self._manySegments.count))
 
     def _setNoneEnabled(self, enabled: bool) -> None:
         self._nodeSelector.noneEnabled = enabled
@@ -116,21 +92,17 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
         segmentation = self._segmentationNode.GetSegmentation() if self._segmentationNode else None
         IDs = list(segmentation.GetSegmentIDs()) if segmentation else []
         names = [segmentation.GetSegment(ID).GetName() for ID in IDs]
-        for comboBox in (self._segments, self._manySegments):
-            comboBox.blockSignals(True)
-            comboBox.clear()
-            if comboBox is self._segments and self.noneEnabled and IDs:
-                comboBox.addItem("None", "")
-            for ID, name in zip(IDs, names, strict=True):
-                comboBox.addItem(name, ID)
-            comboBox.blockSignals(False)
+        self._segments.blockSignals(True)
+        self._segments.clear()
+        if self.noneEnabled and IDs:
+            self._segments.addItem("None", "")
+        for ID, name in zip(IDs, names, strict=True):
+            self._segments.addItem(name, ID)
+        self._segments.blockSignals(False)
         self._message.text = "" if IDs else "No segments in segmentation" if segmentation else "No node is selected"
         self._message.visible = not IDs
-        self._segments.visible = bool(IDs) and not self.multiSelection
-        self._manySegments.visible = bool(IDs) and self.multiSelection
-        if IDs and self.multiSelection:
-            self.setSelectedSegmentIDs(self._selectedSegmentIDs)
-        elif IDs:
+        self._segments.visible = bool(IDs)
+        if IDs:
             self._restoreCurrentSegment(IDs)
 
     def _restoreCurrentSegment(self, IDs: list[str]) -> None:
@@ -146,15 +118,9 @@ class qMRMLSegmentSelectorWidget(qMRMLWidget):
             self._currentSegmentID = self._segments.itemData(row) or ""
             self.currentSegmentChanged.emit(self._currentSegmentID)
 
-    def _selectionChanged(self) -> None:
-        checked = [self._manySegments.itemData(index.row()) for index in self._manySegments.checkedIndexes()]
-        if tuple(checked) != tuple(self._selectedSegmentIDs):
-            self._selectedSegmentIDs = tuple(checked)
-            self.segmentSelectionChanged.emit(checked)
-
     def _arrange(self) -> None:
         layout = self.layout()
         layout.addWidget(self._nodeSelector, 0, 0)
         row, column = (0, 1) if self.horizontalLayout else (1, 0)
-        for widget in (self._segments, self._manySegments, self._message):
+        for widget in (self._segments, self._message):
             layout.addWidget(widget, row, column)

@@ -76,7 +76,7 @@ def _rendered(view, size) -> np.ndarray:
 @functools.cache
 def _windowClass() -> type:
     """The render window that works here; VTK takes its time to find it out."""
-    with vtkErrorsHidden():  # it tries to open a screen first and reports that there is none
+    with vtkErrorsHidden():  # it tries to open a display first and reports that none exists
         return type(vtk.vtkRenderWindow())
 
 
@@ -145,7 +145,7 @@ class _ManagedView(View):
             if not factory.IsDisplayableManagerRegistered(manager):
                 factory.RegisterDisplayableManager(manager)
         self.managers = factory.InstantiateDisplayableManagers(self.renderer)
-        self.managers.UnRegister(None)  # the factory made it for its caller, who is Python, with a reference of its own
+        self.managers.UnRegister(None)  # the factory adds a reference that Python does not release
 
     def close(self) -> None:
         self.managers.SetMRMLDisplayableNode(None)
@@ -273,7 +273,7 @@ def _chart(node):
 
 
 def _plot(series):
-    """A curve or bars, as a plot series node describes; None where its table lacks the columns."""
+    """A curve or bars, as a plot series node describes; None if its table does not have the columns."""
     table = series.GetTableNode().GetTable() if series.GetTableNode() else None
     columns = [series.GetXColumnName(), series.GetYColumnName()] if series.IsXColumnRequired() else None
     columns = columns or [series.GetYColumnName()] * 2

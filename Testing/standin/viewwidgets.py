@@ -4,7 +4,6 @@ A view is drawn only when it is painted: nothing is rendered while tests click b
 """
 
 import qt
-import slicer
 
 from .pythonqt import cppClass
 from .views import PlotView, SliceView, ThreeDView, whyNotDrawn
@@ -38,19 +37,10 @@ class _ViewWidget(qt.QWidget):
     def renderer(self):
         return self._view.renderer
 
-    def forceRender(self) -> None:
-        self._view.pixels()
-
-    def scheduleRender(self) -> None:
-        self.update()
-
 
 class _ManagedViewWidget(_ViewWidget):
     def interactor(self):
         return self._view.interactor
-
-    def displayableManagerByClassName(self, className: str):
-        return self._view.managers.GetDisplayableManagerByClassName(className)
 
 
 @cppClass
@@ -72,11 +62,6 @@ class qMRMLThreeDView(_ManagedViewWidget):
 
     def resetCamera(self, resetRotation=True, resetTranslation=True, resetDistance=True) -> None:
         self._view.resetCamera(resetRotation, resetTranslation, resetDistance)
-
-    def rotateToViewAxis(self, axis: int) -> None:
-        camera = slicer.vtkMRMLCameraNode
-        sides = camera.Left, camera.Right, camera.Posterior, camera.Anterior, camera.Inferior, camera.Superior
-        self._view.camera.RotateTo(sides[axis])
 
 
 @cppClass
@@ -133,14 +118,8 @@ class qMRMLSliceControllerWidget(_Controller):
         self._view.logic.FitSliceToBackground()
         self._view.node.UpdateMatrices()
 
-    def setSliceVisible(self, visible: bool) -> None:
-        self._view.node.SetSliceVisible(visible)
-
     def setSliceOffsetValue(self, offset: float) -> None:
         self._view.logic.SetSliceOffset(offset)
-
-    def setSliceOrientation(self, orientation: str) -> None:
-        self._view.node.SetOrientation(orientation)
 
     def paintEvent(self, event) -> None:
         self._showOffset()
@@ -176,9 +155,6 @@ class _ViewFrame(qt.QFrame):
     def viewWidget(self):
         return self._viewWidget
 
-    def controllerWidget(self):
-        return self._controller
-
 
 @cppClass
 class qMRMLSliceWidget(_ViewFrame):
@@ -211,14 +187,8 @@ class qMRMLThreeDWidget(_ViewFrame):
     def threeDView(self):
         return self._viewWidget
 
-    def threeDController(self):
-        return self._controller
-
     def mrmlViewNode(self):
         return self._viewWidget.mrmlViewNode()
-
-    def viewLogic(self):
-        return self._viewWidget._view.logic
 
 
 @cppClass
@@ -229,9 +199,6 @@ class qMRMLPlotWidget(_ViewFrame):
 
     def plotView(self):
         return self._viewWidget
-
-    def plotController(self):
-        return self._controller
 
     def mrmlPlotViewNode(self):
         return self._viewWidget.mrmlPlotViewNode()

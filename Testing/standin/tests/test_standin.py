@@ -1,4 +1,4 @@
-"""The stand-in's Qt does as PythonQt does in Slicer, and forgives nothing that PythonQt would not."""
+"""The stand-in's Qt behaves like PythonQt in Slicer and rejects whatever PythonQt rejects."""
 
 import sys
 
@@ -8,10 +8,10 @@ from torch.utils.data import DataLoader
 pytestmark = [pytest.mark.slicer, pytest.mark.usefixtures("slicer_app")]
 
 
-# --- Qt as PythonQt shows it ------------------------------------------------------------------------------------------
+# --- Qt through PythonQt ----------------------------------------------------------------------------------------------
 
 
-def test_a_property_is_an_attribute_and_not_a_method():
+def test_property_is_an_attribute_and_not_a_method():
     import qt
 
     button = qt.QPushButton("before")
@@ -33,7 +33,7 @@ def test_a_property_is_an_attribute_and_not_a_method():
         ("QProgressBar", "setMaximum", "maximum", 3),
     ],
 )
-def test_a_setter_is_a_method_and_says_the_same_as_the_property(cls, setter, name, value):
+def test_setter_is_a_method_that_changes_the_property(cls, setter, name, value):
     import qt
 
     widget = getattr(qt, cls)()
@@ -41,7 +41,7 @@ def test_a_setter_is_a_method_and_says_the_same_as_the_property(cls, setter, nam
     assert getattr(widget, name) == value
 
 
-def test_setting_what_a_cpp_object_lacks_raises():
+def test_setting_an_unknown_attribute_of_a_cpp_object_raises():
     import ctk
     import qt
     import slicer
@@ -51,14 +51,14 @@ def test_setting_what_a_cpp_object_lacks_raises():
             widget.myThing = 1
 
 
-def test_reading_what_an_object_lacks_raises():
+def test_reading_an_unknown_attribute_raises():
     import qt
 
     with pytest.raises(AttributeError, match="QPushButton has no attribute named 'txt'"):
         assert qt.QPushButton().txt
 
 
-def test_methods_and_signals_can_not_be_overwritten():
+def test_overwriting_a_method_or_signal_raises():
     import qt
 
     class Mine(qt.QWidget):
@@ -71,7 +71,7 @@ def test_methods_and_signals_can_not_be_overwritten():
         qt.QPushButton().clicked = print
 
 
-def test_a_python_subclass_may_have_attributes_of_its_own():
+def test_python_subclass_can_have_new_attributes():
     import qt
 
     class Mine(qt.QWidget):
@@ -83,7 +83,7 @@ def test_a_python_subclass_may_have_attributes_of_its_own():
     assert (Mine().mine, Mine().windowTitle) == (3, "title")
 
 
-def test_the_name_of_an_object_is_its_object_name():
+def test_name_is_the_object_name():
     import qt
 
     label = qt.QLabel()
@@ -91,7 +91,7 @@ def test_the_name_of_an_object_is_its_object_name():
     assert (label.name, label.objectName) == ("fred", "fred")
 
 
-def test_a_float_loses_its_fraction_where_qt_wants_an_int():
+def test_float_for_an_int_property_is_rounded():
     import qt
 
     box = qt.QSpinBox()
@@ -102,7 +102,7 @@ def test_a_float_loses_its_fraction_where_qt_wants_an_int():
     assert box.value == -4, "PythonQt rounds down"
 
 
-def test_a_property_takes_the_truth_of_what_it_is_given_and_the_text():
+def test_property_converts_values_to_bool_and_text():
     import qt
 
     button = qt.QPushButton()
@@ -113,7 +113,7 @@ def test_a_property_takes_the_truth_of_what_it_is_given_and_the_text():
         button.icon = 5
 
 
-def test_an_empty_combo_box_is_true_and_has_no_length():
+def test_empty_combo_box_is_true_and_has_no_length():
     import qt
 
     assert qt.QComboBox()
@@ -121,7 +121,7 @@ def test_an_empty_combo_box_is_true_and_has_no_length():
         len(qt.QComboBox())
 
 
-def test_a_deleted_object_is_false():
+def test_deleted_object_is_false():
     import qt
 
     label = qt.QLabel()
@@ -136,7 +136,7 @@ def test_size_hints_are_methods(name):
     assert getattr(qt.QLabel("text"), name)().width() > 0
 
 
-def test_the_text_of_a_progress_bar_is_a_property_though_qt_calls_it_too():
+def test_progress_bar_text_is_a_property_that_qt_can_still_call():
     import qt
 
     import standin
@@ -152,14 +152,14 @@ def test_the_text_of_a_progress_bar_is_a_property_though_qt_calls_it_too():
     assert not standin.errorsInSlots
 
 
-def test_the_duration_of_an_animation_and_single_shot_are_methods():
+def test_animation_duration_and_single_shot_are_methods():
     import qt
 
     assert qt.QPropertyAnimation().duration() == 250
     assert callable(qt.QTimer.singleShot)
 
 
-def test_the_class_of_a_widget_is_exact_and_keeps_its_ancestry():
+def test_widget_has_its_exact_class_and_base_classes():
     import qt
 
     button, text = qt.QPushButton(), qt.QTextEdit()
@@ -169,7 +169,7 @@ def test_the_class_of_a_widget_is_exact_and_keeps_its_ancestry():
     assert button.className() == "QPushButton" and button.inherits("QWidget")
 
 
-def test_what_qt_makes_itself_behaves_as_well():
+def test_objects_created_by_qt_behave_like_pythonqt():
     import qt
 
     text = qt.QTextEdit()
@@ -188,7 +188,7 @@ def test_enums_are_read_from_their_class():
     assert qt.QProcess().state() == qt.QProcess.NotRunning
 
 
-def test_lists_come_back_as_tuples():
+def test_lists_are_returned_as_tuples():
     import qt
 
     parent = qt.QWidget()
@@ -197,7 +197,7 @@ def test_lists_come_back_as_tuples():
     assert parent.findChildren(qt.QLabel) == (label,)
 
 
-def test_a_child_and_a_dynamic_property_are_attributes():
+def test_child_and_dynamic_property_are_attributes():
     import qt
 
     parent = qt.QWidget()
@@ -222,14 +222,14 @@ def test_slicer_util_finds_children_by_name():
     assert slicer.util.findChildren(parent, className="QPushButton", text="pr*") == [button]
 
 
-def test_a_test_may_answer_for_a_file_dialog(monkeypatch):
+def test_file_dialog_can_be_replaced_by_monkeypatch(monkeypatch):
     import qt
 
     monkeypatch.setattr(qt.QFileDialog, "getExistingDirectory", lambda *_: "/there")
     assert qt.QFileDialog.getExistingDirectory(None, "Where?", "/") == "/there"
 
 
-def test_a_process_gives_what_it_printed_as_bytes():
+def test_process_output_is_a_byte_array():
     import qt
 
     process = qt.QProcess()
@@ -241,16 +241,16 @@ def test_a_process_gives_what_it_printed_as_bytes():
     assert process.exitCode() == 0
 
 
-def test_a_process_is_heard_to_end_also_after_a_data_loader_had_workers():
+def test_process_finishes_after_a_data_loader_with_workers_has_run():
     import qt
 
     next(iter(DataLoader([0], num_workers=1)))
     process = qt.QProcess()
     process.start(sys.executable, ["-c", ""])
-    assert process.waitForFinished(30000), "a test has put PyTorch's handler of SIGCHLD over that of Qt"
+    assert process.waitForFinished(30000), "PyTorch's SIGCHLD handler has replaced Qt's"
 
 
-def test_settings_and_clipboard_keep_what_they_are_given():
+def test_settings_and_clipboard_keep_values():
     import qt
     import slicer
 
@@ -264,7 +264,7 @@ def test_settings_and_clipboard_keep_what_they_are_given():
 # --- Signals and slots ------------------------------------------------------------------------------------------------
 
 
-def test_both_ways_of_connecting_work():
+def test_slot_is_connected_by_name_or_by_signal():
     import qt
 
     button, seen = qt.QPushButton(), []
@@ -274,7 +274,7 @@ def test_both_ways_of_connecting_work():
     assert seen == ["by name", "by signal"]
 
 
-def test_both_ways_of_disconnecting_work():
+def test_slot_is_disconnected_by_name_or_by_signal():
     import qt
 
     button, seen = qt.QPushButton(), []
@@ -285,12 +285,12 @@ def test_both_ways_of_disconnecting_work():
     button.connect("clicked()", slot)
     button.clicked.connect(slot)
     assert button.disconnect("clicked()", slot) and button.clicked.disconnect(slot)
-    assert not button.clicked.disconnect(slot), "it was not connected any more"
+    assert not button.clicked.disconnect(slot), "already disconnected"
     button.click()
     assert not seen
 
 
-def test_a_slot_gets_as_many_arguments_as_it_takes():
+def test_slot_gets_as_many_arguments_as_it_takes():
     import qt
 
     button, seen = qt.QPushButton(), []
@@ -302,7 +302,7 @@ def test_a_slot_gets_as_many_arguments_as_it_takes():
     assert seen == [(), (False,), (False,), ()]
 
 
-def test_overloads_are_told_apart_by_signature():
+def test_signature_selects_the_overload_of_a_signal():
     import qt
 
     box, seen = qt.QComboBox(), []
@@ -313,7 +313,7 @@ def test_overloads_are_told_apart_by_signature():
     assert sorted(map(str, seen)) == ["0", "0", "first"]
 
 
-def test_connecting_to_a_signal_that_is_not_there_raises():
+def test_connecting_to_an_unknown_signal_raises():
     import qt
     import slicer
 
@@ -322,25 +322,25 @@ def test_connecting_to_a_signal_that_is_not_there_raises():
             widget.connect(signal, print)
 
 
-def test_a_connection_keeps_what_it_calls_alive():
+def test_connection_keeps_its_slot_alive():
     import gc
 
     import qt
 
     class Listener:
-        heard = []
+        calls = []
 
-        def listen(self):
-            self.heard.append(1)
+        def slot(self):
+            self.calls.append(1)
 
     button = qt.QPushButton()
-    button.connect("clicked()", Listener().listen)
+    button.connect("clicked()", Listener().slot)
     gc.collect()
     button.click()
-    assert Listener.heard
+    assert Listener.calls
 
 
-def test_an_exception_in_a_slot_is_printed_and_kept_and_goes_no_further(capsys):
+def test_exception_in_a_slot_is_printed_recorded_and_not_raised(capsys):
     import qt
 
     import standin
@@ -354,7 +354,7 @@ def test_an_exception_in_a_slot_is_printed_and_kept_and_goes_no_further(capsys):
     assert isinstance(standin.errorsInSlots.pop(), ZeroDivisionError)
 
 
-def test_an_exception_in_an_observer_is_kept_too(capfd):
+def test_exception_in_an_observer_is_recorded(capfd):
     import slicer
 
     import standin
@@ -366,7 +366,7 @@ def test_an_exception_in_an_observer_is_kept_too(capfd):
     standin.errorsInSlots.clear()
 
 
-def test_an_exception_in_a_timer_is_kept_too():
+def test_exception_in_a_timer_is_recorded():
     import qt
 
     import standin
@@ -376,7 +376,7 @@ def test_an_exception_in_a_timer_is_kept_too():
     standin.errorsInSlots.clear()
 
 
-def test_waiting_in_vain_says_what_for():
+def test_wait_until_timeout_names_the_condition():
     import standin
 
     with pytest.raises(AssertionError, match="after 0.01 s this still does not hold: .*lambda: False"):

@@ -1,4 +1,4 @@
-"""Scripted modules open in the stand-in, and parameter nodes keep what Slicer's keep, as Slicer's keep it."""
+"""Scripted modules open in the stand-in, and its parameter nodes store values in Slicer's format."""
 
 import enum
 import os
@@ -80,7 +80,7 @@ def add(cls: str, name: str):
 # --- Modules ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_module_is_set_up_entered_left_and_cleaned_up(write_module):
+def test_module_is_set_up_entered_exited_and_cleaned_up(write_module):
     import slicer
 
     import standin
@@ -98,7 +98,7 @@ def test_a_module_is_set_up_entered_left_and_cleaned_up(write_module):
     assert widget.log == ["setup", "enter", "exit", "cleanup"]
 
 
-def test_the_parameter_node_of_a_module_is_found_again(write_module):
+def test_parameter_node_of_a_module_is_reused(write_module):
     import standin
 
     logic = standin.openModule(write_module("StandinParameters")).logic
@@ -107,7 +107,7 @@ def test_the_parameter_node_of_a_module_is_found_again(write_module):
     assert node.GetSingletonTag() == "StandinParameters"
 
 
-def test_the_test_of_a_module_runs(write_module):
+def test_self_test_of_a_module_runs(write_module):
     import slicer
 
     import standin
@@ -118,7 +118,7 @@ def test_the_test_of_a_module_runs(write_module):
 
 
 @pytest.mark.parametrize("name", ["torch", "segmentation_models_pytorch", "albumentations", "safetensors"])
-def test_a_module_file_that_imports_what_slicer_lacks_does_not_load(write_module, name):
+def test_module_file_importing_a_package_missing_in_slicer_does_not_load(write_module, name):
     import slicer
 
     import standin
@@ -129,14 +129,14 @@ def test_a_module_file_that_imports_what_slicer_lacks_does_not_load(write_module
     assert not hasattr(slicer.modules, path.stem.lower())
 
 
-def test_a_panel_that_imports_what_slicer_lacks_does_not_open(write_module):
+def test_panel_importing_a_package_missing_in_slicer_does_not_open(write_module):
     import standin
 
     with pytest.raises(ModuleNotFoundError, match="No module named 'torch'"):
         standin.openModule(write_module("StandinTorchInSetup", setup="import torch"))
 
 
-def test_a_module_without_its_underscore_fails(write_module):
+def test_module_without_the_translation_function_fails(write_module):
     import standin
 
     path = write_module("StandinNoTr")
@@ -145,7 +145,7 @@ def test_a_module_without_its_underscore_fails(write_module):
         standin.openModule(path)
 
 
-def test_sample_data_is_registered_and_loaded(tmp_path, sample_ct):
+def test_registered_sample_data_is_loaded(tmp_path, sample_ct):
     import SampleData
     import SimpleITK as sitk
 
@@ -171,7 +171,7 @@ class Kernel(enum.Enum):
 
 
 def parameters():
-    """A parameter node of each type that the stand-in knows."""
+    """A parameter node with every type that the stand-in supports."""
     import slicer
     from slicer.parameterNodeWrapper import Choice, Default, WithinRange, parameterNodeWrapper
 
@@ -205,12 +205,12 @@ WRITTEN = {
 }
 
 
-def test_parameters_are_written_as_slicer_writes_them():
+def test_parameters_are_stored_in_slicers_format():
     node = parameters().parameterNode
     assert {name: node.GetParameter(name) for name in node.GetParameterNames()} == WRITTEN
 
 
-def test_parameters_come_back_with_their_types():
+def test_parameters_keep_their_types():
     values = parameters()
     volume, label = add("vtkMRMLScalarVolumeNode", "ct"), add("vtkMRMLLabelMapVolumeNode", "label")
     new = dict(volume=volume, either=label, width=2.25, count=4, live=True, name="", folder=pathlib.Path("/tmp"),
@@ -231,14 +231,14 @@ def test_parameters_come_back_with_their_types():
         ("kernel", "box", TypeError),
     ],
 )
-def test_a_value_that_breaks_its_annotation_raises(name, value, error):
+def test_value_outside_its_annotation_raises_and_is_not_stored(name, value, error):
     values = parameters()
     with pytest.raises(error):
         setattr(values, name, value)
     assert values.parameterNode.GetParameter(name) == WRITTEN[name]
 
 
-def test_a_deleted_node_is_none():
+def test_parameter_of_a_deleted_node_is_none():
     import slicer
 
     values = parameters()
@@ -249,7 +249,7 @@ def test_a_deleted_node_is_none():
 
 @pytest.fixture
 def gui():
-    """The widgets of a panel, by the name of the parameter that each shows."""
+    """A panel and its widgets by parameter name."""
     import ctk
     import qt
     import slicer
@@ -267,7 +267,7 @@ def gui():
     return form, widgets
 
 
-def test_the_panel_follows_the_node(gui):
+def test_widgets_follow_the_parameter_node(gui):
     form, widgets = gui
     values = parameters()
     values.connectGui(form)
@@ -279,7 +279,7 @@ def test_the_panel_follows_the_node(gui):
     assert widgets["folder"].currentPath == "/there" and widgets["volume"].currentNode() is values.volume
 
 
-def test_the_node_follows_the_panel_until_it_is_disconnected(gui):
+def test_parameter_node_follows_the_widgets_until_disconnected(gui):
     form, widgets = gui
     values = parameters()
     tag = values.connectGui(form)
@@ -296,7 +296,7 @@ def test_the_node_follows_the_panel_until_it_is_disconnected(gui):
     assert values.width == 2.5 and widgets["count"].value == 8
 
 
-def test_a_widget_of_another_class_is_not_connected():
+def test_connecting_an_unsupported_widget_class_raises():
     import qt
 
     class MyBox(qt.QCheckBox):
@@ -308,7 +308,7 @@ def test_a_widget_of_another_class_is_not_connected():
         parameters().connectParametersToGui({"live": box})
 
 
-# --- Slicer's own Python in place of ours -----------------------------------------------------------------------------
+# --- Slicer's own base classes instead of the stand-in's --------------------------------------------------------------
 
 needs_slicers_python = pytest.mark.skipif(
     "SLICER_PYTHON" not in os.environ, reason="needs SLICER_PYTHON=/path/to/Slicer/Base/Python"
@@ -316,7 +316,7 @@ needs_slicers_python = pytest.mark.skipif(
 
 
 @needs_slicers_python
-def test_slicers_own_base_classes_are_in_use():
+def test_slicers_base_classes_are_used_with_slicer_python():
     import slicer
     import slicer.parameterNodeWrapper
     import slicer.ScriptedLoadableModule
@@ -327,7 +327,7 @@ def test_slicers_own_base_classes_are_in_use():
 
 @needs_slicers_python
 @pytest.mark.parametrize("writesWithSlicers", [True, False])
-def test_scenes_saved_with_either_parameter_node_load_in_the_other(tmp_path, writesWithSlicers):
+def test_scene_saved_with_one_parameter_node_class_loads_with_the_other(tmp_path, writesWithSlicers):
     steps = {
         "write": "values.width, values.kernel, values.volume = 7.5, Kernel.GAUSSIAN, add('vtkMRMLTextNode', 'x') and "
         "add('vtkMRMLScalarVolumeNode', 'ct'); slicer.util.saveScene({path!r})",

@@ -1,4 +1,4 @@
-"""The widgets that stand in for ctk and qMRML do on the real scene as Slicer's do, and .ui files make them."""
+"""The stand-in's ctk and qMRML widgets behave like Slicer's on the real scene and are created from .ui files."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def row(widget: str, number: int = 0) -> str:
 
 
 def calls(signal) -> list:
-    """What a signal brings from now on."""
+    """The arguments of all later emissions of the signal."""
     seen = []
     signal.connect(lambda *arguments: seen.append(arguments))
     return seen
@@ -40,7 +40,7 @@ def add(cls: str, name: str):
 # --- Widgets ----------------------------------------------------------------------------------------------------------
 
 
-def test_cpp_setters_that_are_no_slots_are_not_there():
+def test_cpp_setter_that_is_not_a_slot_does_not_exist():
     import ctk
     import slicer
 
@@ -53,7 +53,7 @@ def test_cpp_setters_that_are_no_slots_are_not_there():
             getattr(widget, name)
 
 
-def test_a_slider_widget_keeps_its_value_within_its_range():
+def test_slider_widget_limits_its_value_to_its_range():
     import ctk
 
     slider = ctk.ctkSliderWidget()
@@ -65,7 +65,7 @@ def test_a_slider_widget_keeps_its_value_within_its_range():
     assert slider.value == 5.0
 
 
-def test_a_folded_section_hides_its_children():
+def test_collapsed_section_hides_its_children():
     import ctk
     import qt
 
@@ -89,7 +89,7 @@ def test_a_folded_section_hides_its_children():
     assert seen == [(True,), (False,)]
 
 
-def test_a_path_line_edit_asks_for_a_folder_when_only_folders_are_wanted(monkeypatch):
+def test_path_line_edit_for_folders_opens_a_folder_dialog(monkeypatch):
     import ctk
     import qt
 
@@ -112,7 +112,7 @@ def selector():
     return selector
 
 
-def test_a_node_selector_lists_nodes_of_its_types(selector):
+def test_node_selector_lists_nodes_of_its_types(selector):
     add("vtkMRMLModelNode", "model")
     volume, label = add("vtkMRMLScalarVolumeNode", "ct"), add("vtkMRMLLabelMapVolumeNode", "label")
     assert [selector.nodeFromIndex(index) for index in range(selector.nodeCount())] == [volume, label]
@@ -123,7 +123,7 @@ def test_a_node_selector_lists_nodes_of_its_types(selector):
     assert selector.nodeCount() == 0
 
 
-def test_a_node_selector_without_none_and_actions_takes_the_first_node(selector):
+def test_node_selector_without_none_and_actions_selects_the_first_node(selector):
     seen = calls(selector.currentNodeChanged)
     volume = add("vtkMRMLScalarVolumeNode", "ct")
     add("vtkMRMLScalarVolumeNode", "other")
@@ -131,13 +131,13 @@ def test_a_node_selector_without_none_and_actions_takes_the_first_node(selector)
     assert seen == [(volume,)]
 
 
-def test_a_node_selector_with_none_starts_with_none(selector):
+def test_node_selector_with_none_starts_with_none(selector):
     selector.noneEnabled = True
     add("vtkMRMLScalarVolumeNode", "ct")
     assert selector.currentNode() is None and selector.currentNodeID == ""
 
 
-def test_a_node_selector_can_be_told_its_node_before_its_scene():
+def test_node_selector_accepts_its_node_before_its_scene():
     import slicer
 
     volume = add("vtkMRMLScalarVolumeNode", "ct")
@@ -160,7 +160,7 @@ def test_removing_the_current_node_selects_its_neighbor_then_none(selector):
     assert seen == [(second,), (None,)]
 
 
-def test_closing_the_scene_empties_a_selector(selector):
+def test_closing_the_scene_empties_the_node_selector(selector):
     import slicer
 
     add("vtkMRMLScalarVolumeNode", "ct")
@@ -168,14 +168,14 @@ def test_closing_the_scene_empties_a_selector(selector):
     assert selector.currentNode() is None and selector.nodeCount() == 0
 
 
-def test_renaming_the_current_node_counts_as_a_change_as_in_slicer(selector):
+def test_renaming_the_current_node_emits_current_node_changed(selector):
     volume = add("vtkMRMLScalarVolumeNode", "ct")
     seen = calls(selector.currentNodeChanged)
     volume.SetName("renamed")
     assert seen == [(volume,)]
 
 
-def test_create_new_makes_a_node_and_selects_it(selector):
+def test_create_new_adds_a_node_and_selects_it(selector):
     import qt
 
     selector.addEnabled, selector.noneEnabled, selector.baseName = True, True, "Result"
@@ -187,8 +187,8 @@ def test_create_new_makes_a_node_and_selects_it(selector):
     assert seen == [(selector.currentNode(),)]
 
 
-def test_a_node_selector_wants_a_node(selector):
-    with pytest.raises(ValueError, match="wants a node"):
+def test_node_selector_rejects_values_that_are_not_nodes(selector):
+    with pytest.raises(ValueError, match="needs a node or None"):
         selector.setCurrentNode("vtkMRMLScalarVolumeNode1")
     with pytest.raises(AttributeError):
         selector.nodeTypes = "vtkMRMLScalarVolumeNode"
@@ -205,7 +205,7 @@ def segments():
     return node, selector
 
 
-def test_a_segment_selector_takes_the_first_segment_that_comes(segments):
+def test_segment_selector_selects_the_first_segment_added(segments):
     node, selector = segments
     seen = calls(selector.currentSegmentChanged)
     spleen, liver = (node.GetSegmentation().AddEmptySegment("", name) for name in ("spleen", "liver"))
@@ -214,7 +214,7 @@ def test_a_segment_selector_takes_the_first_segment_that_comes(segments):
     assert seen == [(spleen,), (liver,)]
 
 
-def test_the_id_of_the_last_segment_outlives_it_as_in_slicer(segments):
+def test_segment_selector_keeps_the_id_of_the_last_segment_after_its_removal(segments):
     node, selector = segments
     spleen = node.GetSegmentation().AddEmptySegment("", "spleen")
     node.GetSegmentation().RemoveSegment(spleen)
@@ -224,7 +224,7 @@ def test_the_id_of_the_last_segment_outlives_it_as_in_slicer(segments):
 # --- .ui files --------------------------------------------------------------------------------------------------------
 
 
-def test_a_form_has_the_classes_properties_and_names_of_its_file(write_form):
+def test_form_has_the_classes_properties_and_names_of_its_file(write_form):
     import ctk
     import slicer
 
@@ -240,7 +240,7 @@ def test_a_form_has_the_classes_properties_and_names_of_its_file(write_form):
     assert ui.rows.rowCount() == 1
 
 
-def test_the_connections_of_a_form_hold(write_form):
+def test_form_makes_the_connections_of_its_file(write_form):
     import slicer
 
     connection = """<connection><sender>Form</sender><signal>mrmlSceneChanged(vtkMRMLScene*)</signal>
@@ -251,7 +251,7 @@ def test_the_connections_of_a_form_hold(write_form):
     assert form.input.mrmlScene() is slicer.mrmlScene and form.input.enabled
 
 
-def test_the_tab_order_of_a_form_holds(tmp_path):
+def test_form_has_the_tab_order_of_its_file(tmp_path):
     import slicer
 
     path, order = tmp_path / "tabs.ui", ["first", "second", "third", "fourth"]
@@ -279,7 +279,7 @@ def test_the_tab_order_of_a_form_holds(tmp_path):
         ),
     ],
 )
-def test_a_form_that_slicer_would_not_load_as_meant_raises(write_form, widget, complaint):
+def test_form_with_an_unknown_widget_or_property_raises(write_form, widget, complaint):
     import slicer
 
     with pytest.raises(RuntimeError, match=complaint):
@@ -287,7 +287,7 @@ def test_a_form_that_slicer_would_not_load_as_meant_raises(write_form, widget, c
 
 
 @pytest.mark.parametrize("signal, slot", [("noSignal()", "setFocus()"), ("mrmlSceneChanged(vtkMRMLScene*)", "no()")])
-def test_a_connection_to_what_is_not_there_raises(write_form, signal, slot):
+def test_connection_to_an_unknown_signal_or_slot_raises(write_form, signal, slot):
     import slicer
 
     connection = f"<connection><sender>Form</sender><signal>{signal}</signal><receiver>x</receiver><slot>{slot}</slot>"
