@@ -406,7 +406,7 @@ def test_crashed_child_shows_message(panel, dataset, out, wait, monkeypatch, tmp
     answer(monkeypatch, "getExistingDirectory", str(dataset), str(out))
     panel.ui.folderButton.click()
     wait(lambda: not panel.logic.folder.isRunning())
-    assert "stopped unexpectedly" in panel.ui.fileMessage.text
+    assert "ended unexpectedly" in panel.ui.fileMessage.text
     assert not list(out.iterdir())
 
 
