@@ -45,7 +45,7 @@ from SpleenSmoothSegLib.batch.console import (
     add_console_options,
     run_program,
 )
-from SpleenSmoothSegLib.batch.process import exit_process, stop_on_signals
+from SpleenSmoothSegLib.batch.process import exit_process, raise_if_interrupted, stop_on_signals
 from SpleenSmoothSegLib.callbacks import Callbacks
 from SpleenSmoothSegLib.errors import UserError
 
@@ -180,6 +180,7 @@ def run(jobs: list, segmenter, console: Console) -> int:
 
     done = 0
     for job in jobs:
+        raise_if_interrupted()
         try:
             result = segmenter(job, Callbacks(console.progress(job.title, job.ct), console.warner(job.ct)))
             console.result(result_event(job, result))

@@ -752,7 +752,7 @@ def test_child_exits_when_its_parent_is_killed(start, place):
 
 
 def test_child_that_cannot_be_interrupted_exits_by_force_and_leaves_no_files(place):
-    """The main thread is in library code and does not handle the signal."""
+    """A library swallows the interrupt, again and again."""
     code = """
 import time
 from pathlib import Path
@@ -763,7 +763,11 @@ exit_with_parent()
 with atomic_write(Path("result.txt")) as temporary:
     temporary.write_text("half")
     print("ready", flush=True)
-    time.sleep(60)
+    while True:
+        try:
+            time.sleep(60)
+        except KeyboardInterrupt:
+            pass
 """
     before = everything_in(place)
     environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}

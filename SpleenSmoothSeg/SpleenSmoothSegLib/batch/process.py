@@ -33,6 +33,24 @@ def stop_on_signals() -> None:
 
     for number in numbers:
         signal.signal(number, stop)
+    _hide_ignored_interrupts()
+
+
+def _hide_ignored_interrupts() -> None:
+    """Python prints and ignores an exception in a finalizer or callback; `raise_if_interrupted` raises this one."""
+    default = sys.unraisablehook
+
+    def hook(unraisable) -> None:
+        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+            default(unraisable)
+
+    sys.unraisablehook = hook
+
+
+def raise_if_interrupted() -> None:
+    """Raise KeyboardInterrupt if a signal has arrived: again, where Python ignored the first one."""
+    if interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def exit_with_parent() -> NextLine:

@@ -20,6 +20,7 @@ from typing import Any
 
 from ..errors import UserError, explain
 from .cluster import connected, is_scheduler, source_folders
+from .process import raise_if_interrupted
 
 AHEAD = 1000  # limit of jobs submitted to dask at a time
 ATTEMPTS = 3  # starts of a job whose worker dies each time
@@ -93,6 +94,7 @@ def raise_failures(outcomes: list[Outcome]) -> None:
 
 def _run_serially(function, jobs: list, on_event) -> Iterator[Outcome]:
     for job in jobs:
+        raise_if_interrupted()
         try:
             outcome = Outcome(job, function(job, lambda event, job=job: on_event(job, event)))
         except BrokenPipeError:  # the reader has closed the pipe
@@ -182,6 +184,7 @@ class DaskQueue:
     def next_event(self) -> tuple[int, str, Any]:
         """Wait for the number of a job, STARTED, EVENT, RESULT or ENDED, and the event, result or future."""
         while True:
+            raise_if_interrupted()
             with suppress(queue.Empty):
                 return self._events.get(timeout=1)  # lets Windows handle Ctrl-C
 

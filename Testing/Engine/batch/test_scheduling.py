@@ -19,6 +19,7 @@ import scheduling_jobs
 from scheduling_jobs import SOON, Job, count, kill_process, meet, report_until_canceled
 from segment_children import gone
 from SpleenSmoothSegLib.batch import cluster
+from SpleenSmoothSegLib.batch.process import interrupted
 from SpleenSmoothSegLib.batch.scheduling import Outcome, check_scheduler, raise_failures, run_jobs
 from SpleenSmoothSegLib.errors import UserError
 
@@ -288,6 +289,17 @@ def test_processes_exit_with_their_parent_and_leave_no_file(start, tmp_path, end
     assert len(processes) >= 3
     assert gone(processes, SOON)
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_interrupt_that_python_ignored_stops_before_the_next_job(tmp_path, monkeypatch):
+    """In a finalizer, for example, Python only prints KeyboardInterrupt."""
+    jobs = [Job(str(number), tmp_path / str(number), epochs=1) for number in range(3)]
+    outcomes = run_jobs(count, jobs)
+    assert next(outcomes) == Outcome(jobs[0], 1)
+    monkeypatch.setattr(interrupted, "is_set", lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        next(outcomes)
+    assert not jobs[1].file.exists()
 
 
 # ---- a cluster
