@@ -20,10 +20,13 @@ from pathlib import Path
 import slicer
 from PIL import Image
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+for _folder in ("Testing/Helpers", "SpleenSmoothSeg", "SpleenSmoothSegTraining"):
+    sys.path.insert(0, str(REPOSITORY / _folder))
+
 import standin
 from training_data import write_dataset
 
-REPOSITORY = Path(__file__).resolve().parents[1]
 MODULE = REPOSITORY / "SpleenSmoothSeg" / "SpleenSmoothSeg.py"
 TRAINING = REPOSITORY / "SpleenSmoothSegTraining" / "SpleenSmoothSegTraining.py"
 SAMPLE = MODULE.parent / "Resources" / "SampleData"
