@@ -33,15 +33,29 @@ class Trained:
     missingFolds: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Callbacks:
+    """Called while a training runs.
+
+    Attributes:
+        onProgress: with the fraction done, 0 to 1, the name of the step, and the seconds left or None.
+        onEpoch: after an epoch is added to ``TrainingLogic.curves``.
+        onWarning: with a sentence for the user.
+        onEnd: once, with (Trained, "") or (None, error message).
+    """
+
+    onProgress: Callable[[float, str, float | None], None] = lambda fraction, step, remaining_s: None
+    onEpoch: Callable[[], None] = lambda: None
+    onWarning: Callable[[str], None] = lambda message: None
+    onEnd: Callable[[Trained | None, str], None] = lambda trained, message: None
+
+
 @dataclass
 class _Run:
     """One running training."""
 
     choices: TrainingChoices
-    onProgress: Callable[[float, str, float | None], None]
-    onEpoch: Callable[[], None]
-    onWarning: Callable[[str], None]
-    onEnd: Callable[[Trained | None, str], None]
+    callbacks: Callbacks
     last: str = ""  # the latest epoch, as text
     result: dict | None = None
     error: str = ""
@@ -85,22 +99,8 @@ class TrainingLogic:
     def isRunning(self) -> bool:
         return self._run is not None
 
-    def start(
-        self,
-        choices: TrainingChoices,
-        onProgress=lambda fraction, step, remaining_s: None,
-        onEpoch=lambda: None,
-        onWarning=lambda message: None,
-        onEnd=lambda trained, message: None,
-    ) -> None:
+    def start(self, choices: TrainingChoices, callbacks: Callbacks = Callbacks()) -> None:
         """Start a training, or resume the one in the results folder, and return while it runs.
-
-        Args:
-            choices: of the user.
-            onProgress: called with the fraction done, 0 to 1, the name of the step, and the seconds left or None.
-            onEpoch: called after an epoch is added to ``curves``.
-            onWarning: called with a message for the user.
-            onEnd: called once, with (Trained, "") or (None, error message).
 
         Raises:
             UserError: it cannot start (``packages.NotInstalled`` with a log). ``onEnd`` is not called.
@@ -114,7 +114,7 @@ class TrainingLogic:
         curves = TrainingCurves.read(choices.out) if choices.isResumed() else TrainingCurves()
         self._child.start(self._script, ["--child", *choices.arguments()], self._python)
         self.curves = curves
-        self._run = _Run(choices, onProgress, onEpoch, onWarning, onEnd)
+        self._run = _Run(choices, callbacks)
         slicer.app.connect("aboutToQuit()", self.stop)
 
     def stop(self) -> None:
@@ -158,12 +158,12 @@ class TrainingLogic:
         if kind == "progress" and _isNumber(event.get("fraction")):
             left = event.get("remaining_s")
             fraction = min(max(event["fraction"], 0.0), 1.0)
-            run.onProgress(fraction, str(event.get("step", "")), left if _isNumber(left) else None)
+            run.callbacks.onProgress(fraction, str(event.get("step", "")), left if _isNumber(left) else None)
         elif kind == "epoch" and (epoch := Epoch.fromValues(event)):
             run.last = _describe(epoch, self.curves.add(epoch))
-            run.onEpoch()
+            run.callbacks.onEpoch()
         elif kind == "warning" and message:
-            run.onWarning(str(message))
+            run.callbacks.onWarning(str(message))
         elif kind == "error" and message:
             run.error = str(message)
         elif kind == "result":
@@ -185,7 +185,7 @@ class TrainingLogic:
         run, self._run = self._run, None
         slicer.app.disconnect("aboutToQuit()", self.stop)
         self.log = log
-        run.onEnd(trained, message)
+        run.callbacks.onEnd(trained, message)
 
     def _stopMessage(self) -> str:
         if not self._run.choices.isResumed():

@@ -14,7 +14,7 @@ from SpleenSmoothSegTrainingLib.outfolder import OutFolder
 
 from . import charts
 from .choices import TrainingChoices
-from .logic import joinCommand
+from .logic import Callbacks, joinCommand
 from .parameters import Recipe, TrainingParameters, readChoices, storeChoices
 
 TICK_MS = 1000
@@ -112,7 +112,8 @@ class TrainingPanel(VTKObservationMixin):
         self._show()  # clicks are processed while packages are being installed
         qt.QApplication.setOverrideCursor(qt.QCursor(qt.Qt.WaitCursor))
         try:
-            self.logic.start(self._choices(), self.onProgress, self.onEpoch, self.onWarning, self.onEnd)
+            callbacks = Callbacks(self.onProgress, self.onEpoch, self.onWarning, self.onEnd)
+            self.logic.start(self._choices(), callbacks)
             self._step, self._end, self._hasShownCurves = _("Starting"), None, False
             self.ui.progressBar.value = 0
             self._tick()

@@ -35,7 +35,10 @@ class Recorder:
         self.progress, self.warnings, self.ends, self.epochs = [], [], [], 0
 
     def start(self, choices):
-        self.logic.start(choices, self.onProgress, self.onEpoch, self.warnings.append, self.onEnd)
+        from SpleenSmoothSegTrainingPanel.logic import Callbacks
+
+        callbacks = Callbacks(self.onProgress, self.onEpoch, self.warnings.append, self.onEnd)
+        self.logic.start(choices, callbacks)
 
     def run(self, choices, seconds=30):
         import standin
