@@ -1,1 +1,1 @@
-"""What a person sees: one panel and one logic for each part of the module. Panel -> logic -> SpleenSmoothSegLib."""
+"""The sections of the module: a panel and a logic for each. Panel -> logic -> SpleenSmoothSegLib."""
