@@ -58,6 +58,7 @@ bench-quick:  ## Benchmark in four minutes, with fewer repeats and one patch of 
 
 screenshots:  ## Create the pictures of README.md again
 	$(call ready,test)
+	$(call ready,starter)
 	@$(python) Testing/screenshots.py
 
 # Up to four processes with one thread each; each loads PyTorch, about 1 GB. Tests of one file share fixtures.
