@@ -85,8 +85,8 @@ def print_row(row) -> None:
 
 
 def print_means(rows: list) -> None:
-    for name in ("dice", "precision", "recall"):
-        if known := [value for row in rows if (value := getattr(row, name)) is not None]:
+    for name in ("Dice", "precision", "recall"):
+        if known := [value for row in rows if (value := getattr(row, name.lower())) is not None]:
             mean = statistics.mean(known)
             print(f"\nMean validation {name} ({len(known)} case{'s' * (len(known) > 1)}): {mean:.3f}")
 

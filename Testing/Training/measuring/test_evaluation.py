@@ -229,7 +229,7 @@ def test_evaluate_py_prints_a_table_and_writes_metrics(cases, model_folder, tmp_
     metrics = read_metrics(tmp_path / "out")
     assert [f"{row.dice:.3f}" for row in metrics.volumes] == [row[2] for row in rows]
     assert metrics.slices and (tmp_path / "out" / "predictions" / "d_ensemble.nii.gz").is_file()
-    assert "Mean validation dice (3 cases): " in done.stdout
+    assert "Mean validation Dice (3 cases): " in done.stdout
 
 
 def test_evaluate_py_prints_an_error_without_traceback(model_folder, tmp_path):
