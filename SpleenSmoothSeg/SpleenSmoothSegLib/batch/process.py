@@ -33,15 +33,18 @@ def stop_on_signals() -> None:
 
     for number in numbers:
         signal.signal(number, stop)
-    _hide_ignored_interrupts()
+    _hide_exceptions_of_finalizers()
 
 
-def _hide_ignored_interrupts() -> None:
-    """Python prints and ignores an exception in a finalizer or callback; `raise_if_interrupted` raises this one."""
+def _hide_exceptions_of_finalizers() -> None:
+    """Do not print exceptions in finalizers after an interrupt: of half-built connections, or the interrupt itself.
+
+    Python ignores an exception there; `raise_if_interrupted` raises the interrupt again.
+    """
     default = sys.unraisablehook
 
     def hook(unraisable) -> None:
-        if not isinstance(unraisable.exc_value, KeyboardInterrupt):
+        if not interrupted.is_set():
             default(unraisable)
 
     sys.unraisablehook = hook

@@ -269,6 +269,28 @@ def start(tmp_path):
             process.kill()
 
 
+def test_exceptions_of_finalizers_are_printed_only_before_an_interrupt(tmp_path):
+    """A connection that was interrupted while it was built fails again when it is garbage collected."""
+    code = f"""if True:
+        import signal, sys
+        sys.path.insert(0, {str(ENGINE)!r})
+        from SpleenSmoothSegLib.batch.process import stop_on_signals
+
+        class Connection:
+            def __del__(self):
+                raise OSError("not connected")
+
+        stop_on_signals()
+        Connection()
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            Connection()
+    """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8")
+    assert done.returncode == 0 and done.stderr.count("not connected") == 1
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 @pytest.mark.parametrize("lines", [1, 3], ids=["at the start", "at work"])
 def test_ctrl_c_leaves_no_process_no_file_and_no_traceback(start, tmp_path, lines):
