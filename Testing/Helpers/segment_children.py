@@ -60,6 +60,7 @@ STAYS = (
 while True:
     emit("progress", fraction=0.5, step=f"In process {os.getpid()}")
     print("log of this run", file=sys.stderr, flush=True)
+    time.sleep(0.3)  # stderr and stdout are two pipes: let the first be read before "ready" ends the run
     emit_result()
     emit("ready")
     line = sys.stdin.readline()
